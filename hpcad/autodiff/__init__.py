@@ -1,0 +1,25 @@
+"""Primitive, tensor, tape, and what is done to the tape."""
+
+from hpcad.autodiff.check import check_vjp
+from hpcad.autodiff.grad import grad, value_and_grad, vjp
+from hpcad.autodiff.parameter import GradientSink, Parameter
+from hpcad.autodiff.primitive import PRIMITIVES, Primitive
+from hpcad.autodiff.state import no_grad
+from hpcad.autodiff.tape import Tape
+from hpcad.autodiff.tensor import Tensor, tensor, value_of
+
+__all__ = [
+    "PRIMITIVES",
+    "GradientSink",
+    "Parameter",
+    "Primitive",
+    "Tape",
+    "Tensor",
+    "check_vjp",
+    "grad",
+    "no_grad",
+    "tensor",
+    "value_and_grad",
+    "value_of",
+    "vjp",
+]

@@ -1,0 +1,89 @@
+"""Parameters: the leaves of the ambient tape, with a place for their gradient."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from hpcad.autodiff.tensor import AMBIENT, Tensor
+from hpcad.backend import Array, backend_of
+from hpcad.errors import ShapeError
+
+
+class GradientSink(Protocol):
+    """Who is told about finished gradients; a data-parallel engine is one."""
+
+    def seed_scale(self) -> float:
+        """Factor on the seed of backward (1 / world size where gradients are averaged)."""
+        ...
+
+    def ready(self, parameter: Parameter) -> None:
+        """``parameter.grad`` is final for this backward pass."""
+        ...
+
+    def finish(self) -> None:
+        """The backward pass is over; afterwards every gradient must be valid."""
+        ...
+
+
+class Parameter(Tensor):
+    """A trainable array.
+
+    Attributes
+    ----------
+    grad : array or None
+        Gradient of the last backward passes; a view into an arena once the parameter belongs
+        to one.
+    fresh : bool
+        True while ``grad`` holds a gradient that no optimizer has used yet. A backward pass
+        overwrites a gradient that is not fresh and adds to one that is.
+    frozen : bool
+        A frozen parameter is a constant: it gets no gradient and no update.
+    name : str
+        Dotted path in its model.
+    """
+
+    __slots__ = ("fresh", "frozen", "grad", "name", "sink")
+
+    def __init__(self, value: Any, name: str = "") -> None:
+        super().__init__(value, None, -1, AMBIENT)
+        self.grad: Array | None = None
+        self.fresh = False
+        self.frozen = False
+        self.name = name
+        self.sink: GradientSink | None = None
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Make this parameter a constant, or trainable again."""
+        self.frozen = frozen
+        self.level = -1 if frozen else AMBIENT
+
+    def assign(self, value: Array) -> None:
+        """Overwrite the values in place (same shape; converted to this parameter's dtype).
+
+        Raises
+        ------
+        ShapeError
+            The shapes differ.
+        """
+        if tuple(value.shape) != tuple(self.shape):
+            raise ShapeError(
+                f"parameter {self.name!r} has shape {tuple(self.shape)}, "
+                f"but a value of shape {tuple(value.shape)} was assigned to it"
+            )
+        self.value[...] = value
+
+    def accumulate(self, cotangent: Array) -> None:
+        """Add one contribution to the gradient (or overwrite a used one)."""
+        if self.grad is None:
+            self.grad = backend_of(self.value).xp.array(cotangent)
+        elif self.fresh:
+            self.grad += cotangent
+        else:
+            self.grad[...] = cotangent
+        self.fresh = True
+
+    def clear_grad(self) -> None:
+        """Set the gradient to zero."""
+        if self.grad is not None:
+            self.grad[...] = 0
+        self.fresh = False

@@ -1,0 +1,295 @@
+"""The Wengert list, and its walk backwards.
+
+A tape is a flat list of records: primitive, output slot, input slots, saved data, parameters.
+There are no closures, so a record can be inspected, freed on its own, and replayed.
+
+Slots: 0, 1, 2, ... are outputs of records (and inputs of transforms); -1 is a constant;
+-2 - k is the k-th leaf (parameter).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.algebra import ALGEBRA
+from hpcad.autodiff.parameter import Parameter
+from hpcad.autodiff.primitive import Primitive
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor, value_of
+from hpcad.errors import DifferentiationError
+
+NO_SLOT = -1
+PRUNE_FROM = 256  # records; below that a prune costs more than it frees
+
+# primitive, output slot(s), input slots, answer, arguments, residuals, parameters
+Record = tuple[Primitive, Any, tuple[int, ...], Any, tuple[Any, ...], Any, Mapping[str, Any]]
+
+
+class Tape:
+    """One level's record of a computation.
+
+    Attributes
+    ----------
+    records : list of Record
+        In order of execution.
+    leaves : list of Parameter
+        Parameters used, in order of first use.
+    spent : bool
+        Backward has consumed the records.
+    """
+
+    __slots__ = ("__weakref__", "_avals", "_leaf_slots", "_live", "_prune_at", "leaves", "level",
+                 "records", "spent", "uses")  # fmt: skip
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self.records: list[Record] = []
+        self.leaves: list[Parameter] = []
+        self.uses: list[int] = []
+        self.spent = False
+        self._avals: list[tuple[tuple[int, ...], Any]] = []
+        self._leaf_slots: dict[int, int] = {}
+        # One weak reference per record to its output tensor(s); ambient tape only.
+        self._live: list[Any] = []
+        self._prune_at = PRUNE_FROM
+
+    def input(self, value: Any) -> Tensor:
+        """Return a new tensor that this tape follows from here on."""
+        return Tensor(value, self, self._new_slot(value), self.level)
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Evaluate ``primitive`` one level below and record it."""
+        values, ins = [], []
+        below = CONSTANT
+        for arg in args:
+            slot = NO_SLOT
+            if isinstance(arg, Tensor):
+                if arg.trace is self:
+                    arg, slot = arg.value, arg.slot
+                elif arg.level == self.level:
+                    slot = self._adopt(arg)
+                    arg = arg.value
+                if isinstance(arg, Tensor):
+                    if arg.level == CONSTANT:
+                        arg = arg.value
+                    else:
+                        below = arg.level
+            values.append(arg)
+            ins.append(slot)
+        if self.level == AMBIENT and len(self.records) >= self._prune_at:
+            if all(slot < 0 for slot in ins):
+                self._prune()
+        saved = None
+        if below == CONSTANT:
+            answer = primitive.compute(values, params)
+            if primitive.saves:
+                answer, saved = answer
+        else:
+            answer = primitive(*values, **params)
+        return self._record(primitive, tuple(ins), values, answer, saved, params)
+
+    def _record(
+        self,
+        primitive: Primitive,
+        ins: tuple[int, ...],
+        values: list[Any],
+        answer: Any,
+        saved: Any,
+        params: Mapping[str, Any],
+    ) -> Any:
+        keep_answer, keep = primitive.keeps(tuple([slot != NO_SLOT for slot in ins]))
+        kept = tuple([v if k else None for v, k in zip(values, keep, strict=True)])
+        if primitive.outputs:
+            out: Any = tuple(self._new_slot(a) for a in answer)
+            result: Any = tuple(
+                Tensor(a, self, s, self.level) for a, s in zip(answer, out, strict=True)
+            )
+        else:
+            out = self._new_slot(answer)
+            result = Tensor(answer, self, out, self.level)
+        for slot in ins:
+            if slot < NO_SLOT:
+                self.uses[-2 - slot] += 1
+        self.records.append(
+            (primitive, out, ins, answer if keep_answer else None, kept, saved, params)
+        )
+        if self.level == AMBIENT:
+            self._live.append(
+                tuple(map(weakref.ref, result)) if primitive.outputs else weakref.ref(result)
+            )
+        return result
+
+    def _new_slot(self, value: Any) -> int:
+        self._avals.append((value.shape, value.dtype))
+        return len(self._avals) - 1
+
+    def _adopt(self, arg: Tensor) -> int:
+        """Slot of a tensor of this level that another tape made, or of a parameter."""
+        if isinstance(arg, Parameter):
+            slot = self._leaf_slots.get(id(arg))
+            if slot is None:
+                self.leaves.append(arg)
+                self.uses.append(0)
+                slot = self._leaf_slots[id(arg)] = -1 - len(self.leaves)
+            return slot
+        if arg.trace is not None and arg.trace.spent:
+            raise DifferentiationError(
+                "a tensor was used again after backward() had freed the record of how it was "
+                "computed; call .detach() on it to use it as a constant (as for the state a "
+                "recurrent network carries from batch to batch), or compute it anew"
+            )
+        raise DifferentiationError(
+            "a tensor left the transform or thread that made it; return it from the function "
+            "that is differentiated instead of storing it elsewhere, or call .detach() on it"
+        )
+
+    # -- walking backwards -----------------------------------------------------------------
+
+    def pull(self, seeds: Mapping[int, Any], *, retain: bool = False) -> dict[int, Any]:
+        """Walk the list backwards.
+
+        Parameters
+        ----------
+        seeds : mapping of slot to cotangent
+        retain : bool
+            Keep the records for another pull. Otherwise each is freed once it was used, and
+            the memory it held with it.
+
+        Returns
+        -------
+        dict of slot to cotangent
+            Of the slots that no record made: the inputs of a transform. Gradients of leaves
+            are accumulated in the leaves.
+        """
+        if self.spent:
+            raise DifferentiationError(
+                "backward() was called a second time on the same record; run the forward pass again"
+            )
+        cotangents = dict(seeds)
+        owned: set[int] = set()  # slots whose cotangent nothing else refers to
+        uses = self.uses.copy() if retain else self.uses
+        self.spent = not retain
+        for record in self._backwards(retain):
+            ins = record[2]
+            g = _take(cotangents, record[1])
+            if g is not None:
+                self._apply(record, g, cotangents, owned)
+            for slot in ins:
+                if slot < NO_SLOT:
+                    uses[-2 - slot] -= 1
+                    if uses[-2 - slot] == 0:
+                        leaf = self.leaves[-2 - slot]
+                        if leaf.sink is not None:
+                            leaf.sink.ready(leaf)
+        return cotangents
+
+    def _backwards(self, retain: bool) -> Iterator[Record]:
+        if retain:
+            yield from reversed(self.records)
+            return
+        records = self.records
+        self._live.clear()
+        while records:
+            yield records.pop()
+
+    def _apply(self, record: Record, g: Any, cotangents: dict[int, Any], owned: set[int]) -> None:
+        primitive, _, ins, answer, args, saved, params = record
+        if primitive.joint is not None:
+            needs = tuple([slot != NO_SLOT for slot in ins])
+            parts = primitive.joint(needs, g, answer, saved, *args, **params)
+            for slot, part in zip(ins, parts, strict=True):
+                if slot != NO_SLOT and part is not None:
+                    self._accumulate(slot, part, cotangents, owned)
+            return
+        rules = primitive.vjp
+        for i, slot in enumerate(ins):
+            if slot == NO_SLOT:
+                continue
+            if slot < NO_SLOT and i in primitive.into:
+                leaf = self.leaves[-2 - slot]
+                if leaf.grad is not None and not isinstance(g, Tensor):
+                    beta = 1.0 if leaf.fresh else 0.0
+                    primitive.into[i](leaf.grad, beta, g, answer, *args, **params)
+                    leaf.fresh = True
+                    continue
+            rule = rules[i]  # type: ignore[index]  # differentiable => has rules
+            if rule is not None:
+                part = rule(g, answer, *args, **params)
+                self._accumulate(slot, part, cotangents, owned)
+
+    def _accumulate(
+        self, slot: int, part: Any, cotangents: dict[int, Any], owned: set[int]
+    ) -> None:
+        if slot < NO_SLOT:
+            leaf = self.leaves[-2 - slot]
+            leaf.accumulate(value_of(_fit(part, leaf.value.shape, leaf.value.dtype)))
+            return
+        shape, dtype = self._avals[slot]
+        part = _fit(part, shape, dtype)
+        before = cotangents.get(slot)
+        if before is None:
+            cotangents[slot] = part
+        elif slot in owned and type(part) is np.ndarray:
+            before += part
+        else:
+            total = cotangents[slot] = ALGEBRA.add(before, part)
+            if type(total) is np.ndarray:
+                owned.add(slot)
+
+    # -- records that nothing can ask for any more -----------------------------------------
+
+    def _prune(self) -> None:
+        """Drop records from which no living tensor was computed.
+
+        A program that evaluates without ``no_grad`` never calls backward; without this its
+        tape would grow for ever. Runs only when a new computation starts and the list has
+        doubled, so its cost is amortised.
+        """
+        needed: set[int] = set()
+        keep: list[int] = []
+        for i in range(len(self.records) - 1, -1, -1):
+            outs, live = _as_tuple(self.records[i][1]), _as_tuple(self._live[i])
+            if any(ref() is not None for ref in live) or not needed.isdisjoint(outs):
+                needed.update(slot for slot in self.records[i][2] if slot >= 0)
+                keep.append(i)
+            else:
+                for slot in self.records[i][2]:
+                    if slot < NO_SLOT:
+                        self.uses[-2 - slot] -= 1
+        keep.reverse()
+        self.records = [self.records[i] for i in keep]
+        self._live = [self._live[i] for i in keep]
+        self._prune_at = max(PRUNE_FROM, 2 * len(self.records))
+
+
+def ambient_tape() -> Tape:
+    """Return the tape on which this thread's parameters record; a new one if it is spent."""
+    tape = STATE.ambient()
+    if tape is None or tape.spent:
+        tape = Tape(AMBIENT)
+        STATE.ambient = weakref.ref(tape)
+    return tape
+
+
+def _take(cotangents: dict[int, Any], out: Any) -> Any:
+    if type(out) is int:
+        return cotangents.pop(out, None)
+    parts = tuple(cotangents.pop(slot, None) for slot in out)
+    return None if all(part is None for part in parts) else parts
+
+
+def _as_tuple(x: Any) -> tuple[Any, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+def _fit(part: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Undo what broadcasting and type promotion did in the forward pass."""
+    if part.shape != shape:
+        part = ALGEBRA.sum_to(part, shape)
+    if part.dtype != dtype:
+        part = ALGEBRA.cast(part, dtype)
+    return part

@@ -1,0 +1,23 @@
+"""Where numbers live: one protocol, a NumPy and a CuPy implementation of it.
+
+Values of primitives are written with NumPy functions; on CuPy arrays these dispatch to CuPy
+through ``__array_ufunc__`` and ``__array_function__``. What those protocols cannot express
+(creation, GEMM, scatter, device transfers, memory) goes through a :class:`Backend`.
+"""
+
+from hpcad.backend.arena import Arena
+from hpcad.backend.flops import counted_flops
+from hpcad.backend.protocol import Array, Backend
+from hpcad.backend.random import Stream
+from hpcad.backend.select import backend_of, get_backend, to_host
+
+__all__ = [
+    "Arena",
+    "Array",
+    "Backend",
+    "Stream",
+    "backend_of",
+    "counted_flops",
+    "get_backend",
+    "to_host",
+]

@@ -1,0 +1,105 @@
+"""The backend on CuPy arrays.
+
+Written against CuPy 14 and not yet proven on a GPU. GEMM goes to cuBLAS through
+``cupy.cublas`` and ``cupy.matmul``, which copy some batched operands; a cuBLASLt binding is to
+replace them behind the same method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hpcad.backend import flops
+from hpcad.backend.protocol import Array, Shape
+from hpcad.errors import DeviceError
+
+
+def _import_cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "a GPU was asked for, but CuPy is not installed; "
+            "install it with `pip install 'hpcad[cuda13]'` (or cuda12), or use device = 'cpu'"
+        ) from error
+    if not cupy.cuda.is_available():
+        raise DeviceError(
+            "a GPU was asked for, but CuPy finds no CUDA device here; "
+            "check `nvidia-smi` and the job's --gpus request, or use device = 'cpu'"
+        )
+    return cupy
+
+
+class CupyBackend:
+    """Arrays in device memory; GEMM by cuBLAS."""
+
+    name = "cupy"
+
+    def __init__(self) -> None:
+        self.xp = _import_cupy()
+
+    def asarray(self, value: Any, dtype: Any = None) -> Array:
+        return self.xp.asarray(value, dtype=dtype)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return self.xp.asnumpy(array)
+
+    def empty(self, shape: Shape, dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        return self.xp.zeros(shape, dtype)
+
+    def allocate(self, nbytes: int) -> Array:
+        return self.xp.zeros(nbytes, np.uint8)  # CuPy's pool aligns to 512 bytes
+
+    def gemm(
+        self,
+        a: Array,
+        b: Array,
+        out: Array | None = None,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        bias: Array | None = None,
+    ) -> Array:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        flops.count_gemm(a.shape[-2], b.shape[-1], a.shape[-1], math.prod(batch))
+        if beta == 0.0 or out is None:
+            result = self.xp.matmul(a, b)
+            if alpha != 1.0:
+                result *= alpha
+            if out is None:
+                out = result
+            else:
+                out[...] = result
+        else:
+            if beta != 1.0:
+                out *= beta
+            out += alpha * self.xp.matmul(a, b)
+        if bias is not None:
+            out += bias
+        return out
+
+    def scatter_add_rows(self, out: Array, index: Array, rows: Array) -> None:
+        # A one-hot GEMM, because float atomics would make the sum depend on scheduling.
+        one_hot = (self.xp.arange(out.shape[0])[:, None] == index[None, :]).astype(rows.dtype)
+        flat = rows.reshape(rows.shape[0], -1)
+        out += self.gemm(one_hot, flat).reshape(out.shape)
+
+    def windows(self, x: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:
+        (n, h, w, c), (kh, kw), (sh, sw) = x.shape, kernel, stride
+        s_n, s_h, s_w, s_c = x.strides
+        shape = (n, (h - kh) // sh + 1, (w - kw) // sw + 1, kh, kw, c)
+        strides = (s_n, s_h * sh, s_w * sw, s_h, s_w, s_c)
+        return self.xp.lib.stride_tricks.as_strided(x, shape, strides)
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def memory_in_use(self) -> int:
+        return self.xp.get_default_memory_pool().used_bytes()

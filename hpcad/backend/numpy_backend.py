@@ -1,0 +1,96 @@
+"""The backend on NumPy arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from hpcad.backend import flops
+from hpcad.backend.protocol import Shape
+
+ALIGNMENT = 64  # one cache line, and the widest SIMD register in use
+
+
+class NumpyBackend:
+    """Arrays in host memory; GEMM by the BLAS that NumPy was built with."""
+
+    name = "numpy"
+    xp = np
+
+    def asarray(self, value: Any, dtype: Any = None) -> np.ndarray:
+        return np.asarray(value, dtype=dtype)
+
+    def to_host(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def empty(self, shape: Shape, dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)
+
+    def zeros(self, shape: Shape, dtype: Any) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    def allocate(self, nbytes: int) -> np.ndarray:
+        raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        return raw[start : start + nbytes]
+
+    def gemm(
+        self,
+        a: np.ndarray,
+        b: np.ndarray,
+        out: np.ndarray | None = None,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        bias: np.ndarray | None = None,
+    ) -> np.ndarray:
+        if flops.counting():
+            _count(a, b)
+        if beta == 0.0 or out is None:
+            out = np.matmul(a, b, out=out)
+            if alpha != 1.0:
+                out *= alpha
+        else:
+            product = np.matmul(a, b)  # np.matmul has no beta: one temporary, one added pass
+            if alpha != 1.0:
+                product *= alpha
+            if beta != 1.0:
+                out *= beta
+            out += product
+        if bias is not None:
+            out += bias
+        return out
+
+    def scatter_add_rows(self, out: np.ndarray, index: np.ndarray, rows: np.ndarray) -> None:
+        if index.size == 0:
+            return
+        # A stable sort and one segmented sum: several times faster than np.add.at on rows,
+        # and the order of the additions is that of the batch.
+        order = np.argsort(index, kind="stable")
+        ordered = index[order]
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        out[ordered[starts]] += np.add.reduceat(rows[order], starts, axis=0)
+
+    def windows(self, x: np.ndarray, kernel: Sequence[int], stride: Sequence[int]) -> np.ndarray:
+        (n, h, w, c), (kh, kw), (sh, sw) = x.shape, kernel, stride
+        s_n, s_h, s_w, s_c = x.strides
+        shape = (n, (h - kh) // sh + 1, (w - kw) // sw + 1, kh, kw, c)
+        strides = (s_n, s_h * sh, s_w * sw, s_h, s_w, s_c)
+        return as_strided(x, shape, strides, writeable=False)
+
+    def synchronize(self) -> None:
+        """NumPy has finished when it returns."""
+
+    def memory_in_use(self) -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * 4096
+
+
+def _count(a: np.ndarray, b: np.ndarray) -> None:
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    flops.count_gemm(a.shape[-2], b.shape[-1], a.shape[-1], math.prod(batch))

@@ -1,0 +1,94 @@
+"""The protocol that every array backend fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray; CuPy is optional, so it cannot be named here
+Shape = tuple[int, ...]
+
+
+class Backend(Protocol):
+    """Memory, GEMM and the few kernels that NumPy's dispatch protocols cannot express.
+
+    Attributes
+    ----------
+    name : str
+        ``"numpy"`` or ``"cupy"``.
+    xp : module
+        The array namespace.
+    """
+
+    name: str
+    xp: ModuleType
+
+    def asarray(self, value: Any, dtype: Any = None) -> Array:
+        """Put ``value`` into this backend's memory (no copy when it is there already)."""
+        ...
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Return a NumPy array with the values of ``array`` (no copy on the CPU)."""
+        ...
+
+    def empty(self, shape: Shape, dtype: Any) -> Array:
+        """Return uninitialised memory."""
+        ...
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        """Return zeroed memory."""
+        ...
+
+    def allocate(self, nbytes: int) -> Array:
+        """Return ``nbytes`` zeroed bytes, aligned to 64, for an :class:`~hpcad.backend.Arena`."""
+        ...
+
+    def gemm(
+        self,
+        a: Array,
+        b: Array,
+        out: Array | None = None,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        bias: Array | None = None,
+    ) -> Array:
+        """Compute ``alpha * a @ b + beta * out (+ bias)``; the one place that calls BLAS.
+
+        Parameters
+        ----------
+        a : array, shape (..., m, k)
+            Transposed views are passed to BLAS as flags, not copied.
+        b : array, shape (..., k, n)
+        out : array, shape (..., m, n), optional
+            Written in place; required when ``beta`` is not 0.
+        bias : array, shape (n,), optional
+            Added to every row (the epilogue).
+        """
+        ...
+
+    def scatter_add_rows(self, out: Array, index: Array, rows: Array) -> None:
+        """``out[index[i]] += rows[i]``, repeated indices accumulated in a fixed order.
+
+        Parameters
+        ----------
+        out : array, shape (n, ...)
+        index : integer array, shape (m,)
+        rows : array, shape (m, ...)
+        """
+        ...
+
+    def windows(self, x: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:
+        """View ``x`` (N, H, W, C) as patches (N, OH, OW, KH, KW, C), without a copy."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait for all work that was given to the device."""
+        ...
+
+    def memory_in_use(self) -> int:
+        """Bytes held by arrays of this process (device pool, or resident set on the CPU)."""
+        ...

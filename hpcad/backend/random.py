@@ -1,0 +1,112 @@
+"""Random numbers as a function: Philox4x32-10.
+
+A number is a pure function of (seed, stream name, step, element index). It does not depend on
+how many ranks there are, on what was drawn before, or on whether the job was resumed.
+
+Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as
+1, 2, 3", SC11, doi:10.1145/2063384.2063405.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+
+from hpcad.backend.protocol import Array, Shape
+
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_MASK = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+
+
+def philox4x32(counter: tuple[Array, ...], key: tuple[int, int]) -> tuple[Array, ...]:
+    """Apply ten rounds of Philox4x32.
+
+    Parameters
+    ----------
+    counter : four uint64 arrays of one shape, each value below 2**32
+    key : two integers below 2**32
+
+    Returns
+    -------
+    four uint64 arrays, each value below 2**32
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = _M0 * c0, _M1 * c2
+        c0, c1, c2, c3 = (
+            (p1 >> _SHIFT) ^ c1 ^ np.uint64(k0),
+            p1 & _MASK,
+            (p0 >> _SHIFT) ^ c3 ^ np.uint64(k1),
+            p0 & _MASK,
+        )
+        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
+    return c0, c1, c2, c3
+
+
+class Stream:
+    """One named stream of random numbers.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of the job.
+    name : str
+        What the numbers are for, for example a parameter's name.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        digest = hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=8).digest()
+        self.key = (
+            int.from_bytes(digest[:4], "little"),
+            int.from_bytes(digest[4:], "little"),
+        )
+
+    def uniform(self, shape: Shape, dtype: Any = np.float64, *, step: int = 0) -> Array:
+        """Uniform numbers in [0, 1) for the element indices 0 ... size-1, row-major."""
+        index = np.arange(math.prod(shape), dtype=np.uint64)
+        return self._uniform(index, step, dtype).reshape(shape)
+
+    def normal(self, shape: Shape, dtype: Any = np.float64, *, step: int = 0) -> Array:
+        """Standard normal numbers by the Box-Muller transform."""
+        index = np.arange(math.prod(shape), dtype=np.uint64)
+        bits = self._bits(index, step)
+        radius = np.sqrt(-2.0 * np.log1p(-_unit(bits[0], bits[1])))
+        angle = 2.0 * np.pi * _unit(bits[2], bits[3])
+        return (radius * np.cos(angle)).astype(dtype).reshape(shape)
+
+    def uniform_rows(self, rows: Array, width: int, dtype: Any, *, step: int = 0) -> Array:
+        """Uniform numbers of the rows with global indices ``rows``.
+
+        Row ``r`` holds the elements ``r * width ... (r + 1) * width - 1``, so a sample gets the
+        same numbers whichever rank computes it.
+
+        Returns
+        -------
+        array, shape (len(rows), width)
+        """
+        columns = np.arange(width, dtype=np.uint64)
+        index = np.asarray(rows, np.uint64)[:, None] * np.uint64(width) + columns
+        return self._uniform(index.ravel(), step, dtype).reshape(-1, width)
+
+    def _bits(self, index: Array, step: int) -> tuple[Array, ...]:
+        low = np.full_like(index, step & 0xFFFFFFFF)
+        high = np.full_like(index, step >> 32 & 0xFFFFFFFF)
+        return philox4x32((index & _MASK, index >> _SHIFT, low, high), self.key)
+
+    def _uniform(self, index: Array, step: int, dtype: Any) -> Array:
+        bits = self._bits(index, step)
+        if np.dtype(dtype) == np.float32:
+            return ((bits[0] >> np.uint64(8)).astype(np.float32)) * np.float32(2.0**-24)
+        return _unit(bits[0], bits[1]).astype(dtype)
+
+
+def _unit(high: Array, low: Array) -> Array:
+    """Combine two 32-bit words to a float64 in [0, 1) with 53 random bits."""
+    word = (high << np.uint64(21)) ^ (low >> np.uint64(11))
+    return word.astype(np.float64) * 2.0**-53

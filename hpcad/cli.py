@@ -1,0 +1,241 @@
+"""`hpcad ...`: the command line.
+
+Each subcommand imports what it needs when it runs, so that `hpcad --help` and `hpcad info` are
+quick and work where neither MPI nor a GPU is.
+
+An `HpcadError` is printed as one sentence, once per job, and its `exit_code` is returned. Anything
+else keeps its traceback; under MPI the hooks of `hpcad.parallel.init` then end all ranks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hpcad import __version__
+from hpcad.errors import ConfigError, HpcadError
+
+if TYPE_CHECKING:
+    from hpcad.parallel import World
+    from hpcad.training.job import Job
+
+INTERRUPTED = 130
+_ROOT_HEAD_START = 0.5  # seconds in which rank 0 may report an error that all ranks have
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Parameters
+    ----------
+    argv
+        The arguments without the program's name; those of the process by default.
+    """
+    arguments = _parse(sys.argv[1:] if argv is None else list(argv))
+    try:
+        return int(arguments.func(arguments))
+    except HpcadError as error:
+        # What arrives here was raised on all ranks alike: one of them says it.
+        if _launched_rank() in (None, 0):
+            _print_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("hpcad: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="hpcad",
+        description="MPI-parallel training on automatic differentiation.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"hpcad {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    info = commands.add_parser("info", help="versions, MPI library, devices, BLAS, launcher")
+    info.set_defaults(func=_info)
+    _add_room(commands, "data", "pack, inspect and verify datasets", asked="data" in argv[:1])
+    _add_room(commands, "ckpt", "list, inspect and verify checkpoints", asked="ckpt" in argv[:1])
+    return parser.parse_args(argv)
+
+
+def _add_room(
+    commands: argparse._SubParsersAction[Any], name: str, text: str, *, asked: bool
+) -> None:
+    """Add the commands of a room. Rooms import h5py: only the one that was asked for."""
+    if not asked:
+        commands.add_parser(name, help=text)
+    elif name == "data":
+        from hpcad.data.commands import add_parsers as add_data
+
+        add_data(commands)
+    else:
+        from hpcad.checkpoint.commands import add_parsers as add_checkpoint
+
+        add_checkpoint(commands)
+
+
+def _add_train(commands: argparse._SubParsersAction[Any]) -> None:
+    train = commands.add_parser(
+        "train",
+        help="run a job file",
+        description="Run a job file. It continues by itself when its output directory holds a "
+        "checkpoint. Start it under mpirun or srun to use several ranks.",
+        allow_abbrev=False,
+    )
+    train.add_argument("job", metavar="JOB.toml", type=Path)
+    train.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="SECTION.KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="replace values of the job file, e.g. --set training.epochs=3 data.batch=128",
+    )
+    start = train.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume",
+        metavar="PATH",
+        nargs="?",
+        const=True,
+        type=lambda text: True if text == "auto" else text,
+        help="continue from this checkpoint file, or from the newest one (auto, the default)",
+    )
+    start.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start over; an output directory of an earlier run is renamed, not removed",
+    )
+    train.set_defaults(func=_train)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from hpcad.launch.info import print_info
+
+    return print_info()
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from hpcad.models import REGISTRY
+    from hpcad.parallel import init
+    from hpcad.training.job import load_job
+
+    models = {kind: entry.config for kind, entry in REGISTRY.items()}
+    job, problem = None, None
+    try:
+        job = load_job(arguments.job, arguments.overrides, models=models)
+    except ConfigError as error:
+        if _launched_rank() is None:
+            raise  # one process: nobody to agree with, and no reason to start MPI
+        problem = error
+    world = init(job.training.device if job else "cpu")
+    # A rank whose node does not see the file would otherwise leave the others waiting.
+    world.communicator.agree(problem, name="job file")
+    assert job is not None  # agree raised otherwise
+    resume = True if arguments.resume is None else arguments.resume
+    if arguments.fresh:
+        _set_aside(Path(job.output.directory), world)
+        resume = False
+    _run(job, REGISTRY[job.model.kind], world, resume)
+    return 0
+
+
+def _run(job: Job, entry: Any, world: World, resume: bool | str) -> None:
+    """Run the job; an error of one rank ends it for all, at once."""
+    from hpcad.training.run import run
+
+    try:
+        run(job, entry, world, resume)
+    except HpcadError as error:
+        if world.size == 1:
+            raise
+        _end_job(world, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        if world.size == 1:
+            raise
+        _end_job(world, "interrupted", INTERRUPTED)
+
+
+def _end_job(world: World, message: str, code: int) -> NoReturn:
+    """Print the error and end all ranks.
+
+    Often all ranks raise the same error. Rank 0 then prints it and ends the others before they
+    do; only when rank 0 had no error does the rank that had one come to print it.
+    """
+    if not world.is_root:
+        time.sleep(_ROOT_HEAD_START)
+    reported = message.startswith("rank ")  # by an agreement, which named rank and host
+    _print_error(message if reported else f"{message} (rank {world.rank} on {world.host})")
+    world.communicator.abort(code)
+
+
+def _set_aside(directory: Path, world: World) -> None:
+    """Rename the output directory of an earlier run, if there is one, on rank 0."""
+    problem = None
+    if world.is_root:
+        try:
+            moved = set_aside(directory)
+            if moved is not None:
+                print(f"{directory} of an earlier run is now {moved}", file=sys.stderr)
+        except HpcadError as error:
+            problem = error
+    world.communicator.agree(problem, name="set aside")
+
+
+def set_aside(directory: Path) -> Path | None:
+    """Rename `directory` to itself plus a time stamp, and return the new path.
+
+    Returns None when there is nothing to keep: no such directory, or an empty one.
+
+    Raises
+    ------
+    ConfigError
+        It is not a directory, or the current directory lies in it, or it cannot be renamed.
+    """
+    if not directory.exists():
+        return None
+    if not directory.is_dir() or Path.cwd().is_relative_to(directory.resolve()):
+        raise ConfigError(
+            f"--fresh cannot rename {directory}: it is not a directory of this run's own; "
+            "set [output] directory to one, such as runs/<name>"
+        )
+    try:
+        if not any(directory.iterdir()):
+            return None
+        target = _free_name(directory)
+        directory.rename(target)
+    except OSError as error:
+        raise ConfigError(
+            f"--fresh cannot rename {directory}: {error.strerror}; rename it, or choose another "
+            "[output] directory"
+        ) from error
+    return target
+
+
+def _free_name(directory: Path) -> Path:
+    base = f"{directory.name}.{time.strftime('%Y%m%d-%H%M%S')}"
+    names = [base, *(f"{base}-{number}" for number in range(1, 1000))]
+    return next(path for name in names if not (path := directory.with_name(name)).exists())
+
+
+def _launched_rank() -> int | None:
+    """Return the rank that the launcher gave this process; None for a plain process."""
+    from hpcad.parallel.launcher import detect
+
+    launcher = detect(os.environ)
+    return None if launcher is None else (launcher.rank or 0)
+
+
+def _print_error(message: str) -> None:
+    print(f"hpcad: error: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

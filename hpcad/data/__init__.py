@@ -1,0 +1,31 @@
+"""Training data: HDF5 shards with a manifest, one global order, and the loader."""
+
+from hpcad.data.batch import Batch, local_part
+from hpcad.data.builtin import builtin_names
+from hpcad.data.dataset import Dataset, open_dataset
+from hpcad.data.inspect import summary
+from hpcad.data.loader import Loader
+from hpcad.data.manifest import FieldSpec, Manifest
+from hpcad.data.order import GlobalOrder
+from hpcad.data.pack import Provenance, pack, pack_all
+from hpcad.data.verify import VerifyReport, verify_dataset
+from hpcad.data.windows import TokenWindows
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "FieldSpec",
+    "GlobalOrder",
+    "Loader",
+    "Manifest",
+    "Provenance",
+    "TokenWindows",
+    "VerifyReport",
+    "builtin_names",
+    "local_part",
+    "open_dataset",
+    "pack",
+    "pack_all",
+    "summary",
+    "verify_dataset",
+]

@@ -1,0 +1,57 @@
+"""Errors that a user can act on.
+
+Every one of them says what was wrong, what was expected and what to do. The command line prints
+the sentence without a traceback and ends with :attr:`HpcadError.exit_code`; in a program of one's
+own they are ordinary exceptions. Anything else that escapes is a defect of hpcad or of the user's
+code, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class HpcadError(Exception):
+    """Base of all errors that hpcad raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(HpcadError):
+    """A job file or command-line setting is wrong."""
+
+    exit_code = 2
+
+
+class DataError(HpcadError):
+    """A dataset is missing, damaged, or does not fit the request."""
+
+    exit_code = 3
+
+
+class CheckpointError(HpcadError):
+    """A checkpoint cannot be written, or does not fit the model."""
+
+    exit_code = 4
+
+
+class LaunchError(HpcadError):
+    """The launcher, the MPI library and the program disagree, or one of them is absent."""
+
+    exit_code = 5
+
+
+class DeviceError(HpcadError):
+    """A device was asked for that this machine does not have."""
+
+    exit_code = 6
+
+
+class ShapeError(HpcadError, ValueError):
+    """Array shapes or dtypes do not fit an operation."""
+
+    exit_code = 7
+
+
+class DifferentiationError(HpcadError):
+    """A derivative was asked for that does not exist or whose record is gone."""
+
+    exit_code = 8

@@ -1,0 +1,1 @@
+"""What surrounds a job: information about the machine, batch systems."""

@@ -1,0 +1,20 @@
+"""Networks of the field, written with nn, and the registry that job files choose from."""
+
+from hpcad.models.char_gpt import CharGPT, CharGPTConfig
+from hpcad.models.cnn import CNN, CNNConfig
+from hpcad.models.mlp import MLP, MLPConfig
+from hpcad.models.recurrent import RecurrentClassifier, RecurrentConfig
+from hpcad.models.registry import REGISTRY, ModelEntry
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "REGISTRY",
+    "CNNConfig",
+    "CharGPT",
+    "CharGPTConfig",
+    "MLPConfig",
+    "ModelEntry",
+    "RecurrentClassifier",
+    "RecurrentConfig",
+]

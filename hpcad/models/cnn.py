@@ -1,0 +1,64 @@
+"""Convolutional network for small images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpcad.errors import ConfigError
+from hpcad.models.classifier import Classifier
+from hpcad.nn import Conv2d, Dropout, Linear, max_pool2d, relu
+from hpcad.primitives.layout import reshape
+
+
+@dataclass
+class CNNConfig:
+    """Settings of a CNN.
+
+    Attributes
+    ----------
+    filters : list of int
+        Of each stage: 3 x 3 convolution, ReLU, 2 x 2 max pooling.
+    hidden : int
+        Width of the linear layer before the classes.
+    dropout : float
+        Before the last layer.
+    """
+
+    filters: list[int] = field(default_factory=lambda: [32, 64])
+    hidden: int = 128
+    dropout: float = 0.0
+
+
+class CNN(Classifier):
+    """Stages of convolution, ReLU and pooling, then two linear layers.
+
+    Parameters
+    ----------
+    image : tuple (H, W) or (H, W, C)
+    classes : int
+    """
+
+    def __init__(self, config: CNNConfig, image: tuple[int, ...], classes: int) -> None:
+        height, width = image[:2]
+        channels = image[2] if len(image) == 3 else 1
+        self.stages = []
+        for filters in config.filters:
+            self.stages.append(Conv2d(channels, filters, 3, padding=1))
+            channels, height, width = filters, height // 2, width // 2
+        if height < 1 or width < 1:
+            raise ConfigError(
+                f"[model] filters has {len(config.filters)} stages, each of which halves the "
+                f"image; images of {image[0]} x {image[1]} are too small for that"
+            )
+        self.hidden = Linear(channels * height * width, config.hidden)
+        self.head = Linear(config.hidden, classes)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Any) -> Any:
+        if len(x.shape) == 3:
+            x = reshape(x, (*x.shape, 1))
+        for stage in self.stages:
+            x = max_pool2d(relu(stage(x)))
+        x = relu(self.hidden(reshape(x, (x.shape[0], -1))))
+        return self.head(self.dropout(x))

@@ -1,0 +1,52 @@
+"""Recurrent classifier: reads a sample row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hpcad.errors import ConfigError
+from hpcad.models.classifier import Classifier
+from hpcad.nn import GRU, LSTM, RNN, Linear
+from hpcad.primitives.layout import getitem, reshape
+
+CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+
+
+@dataclass
+class RecurrentConfig:
+    """Settings of a recurrent classifier.
+
+    Attributes
+    ----------
+    cell : {"rnn", "lstm", "gru"}
+    hidden : int
+    """
+
+    cell: str = "lstm"
+    hidden: int = 64
+
+
+class RecurrentClassifier(Classifier):
+    """A recurrent layer over the rows of a sample; its last output gives the classes.
+
+    Parameters
+    ----------
+    features : int
+        Length of a row.
+    classes : int
+    """
+
+    def __init__(self, config: RecurrentConfig, features: int, classes: int) -> None:
+        if config.cell not in CELLS:
+            raise ConfigError(
+                f"[model] cell = {config.cell!r} is unknown; choose from {sorted(CELLS)}"
+            )
+        self.recurrent = CELLS[config.cell](features, config.hidden)
+        self.head = Linear(config.hidden, classes)
+
+    def forward(self, x: Any) -> Any:
+        if len(x.shape) > 3:
+            x = reshape(x, (*x.shape[:2], -1))
+        outputs, _ = self.recurrent(x)
+        return self.head(getitem(outputs, (slice(None), -1)))

@@ -1,0 +1,101 @@
+"""Parameters and gradients of a model, moved into flat arenas.
+
+A parameter's value and gradient become views of two long arrays, so that a bucket of gradients
+is a slice, the optimizer is one pass, and the backward GEMM writes where the reduction reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpcad.autodiff import Parameter
+from hpcad.backend import Arena, Array, backend_of
+from hpcad.errors import ConfigError
+from hpcad.nn.module import Module
+
+Allocator = Callable[[int], Array]
+
+
+@dataclass
+class ParameterArena:
+    """The parameters of one dtype.
+
+    Attributes
+    ----------
+    parameters : list of Parameter
+        In the order of the arena: that of the model's attributes, roughly that of the forward
+        pass. Gradients become ready roughly from the end.
+    values, grads : Arena
+        Of the same layout.
+    """
+
+    parameters: list[Parameter]
+    values: Arena
+    grads: Arena
+
+    def span(self, parameter: Parameter) -> slice:
+        """Where a parameter lies, in elements."""
+        return self.values.spans[parameter.name]
+
+    def zero_unused(self) -> None:
+        """Set the gradients that no backward pass has written to zero."""
+        for parameter in self.parameters:
+            if not parameter.fresh:
+                self.grads.views[parameter.name][...] = 0
+
+
+def flatten(model: Module, allocate_grads: Allocator | None = None) -> list[ParameterArena]:
+    """Move a model's parameters and gradients into arenas, one per dtype.
+
+    Calling it again returns the same arenas, unless ``allocate_grads`` asks for other memory.
+
+    Parameters
+    ----------
+    model : Module
+    allocate_grads : callable, optional
+        Memory for the gradients, from a communicator.
+
+    Raises
+    ------
+    ConfigError
+        The model has no parameters.
+    """
+    known: list[ParameterArena] | None = vars(model).get("_arenas")
+    if known is not None:
+        if allocate_grads is not None:
+            for arena in known:
+                _move_grads(arena, allocate_grads)
+        return known
+    named = list(model.named_parameters())
+    if not named:
+        raise ConfigError(f"{type(model).__name__} has no parameters to train")
+    for name, parameter in named:
+        parameter.name = name
+    arenas = []
+    for dtype in dict.fromkeys(p.dtype for _, p in named):
+        members = [p for _, p in named if p.dtype == dtype]
+        arenas.append(_pack(members, allocate_grads))
+    model._arenas = arenas  # type: ignore[attr-defined]  # private cache, not a submodule
+    return arenas
+
+
+def _pack(members: list[Parameter], allocate_grads: Allocator | None) -> ParameterArena:
+    allocate = backend_of(members[0].value).allocate
+    shapes = {p.name: tuple(p.shape) for p in members}
+    values = Arena(shapes, members[0].dtype, allocate)
+    grads = Arena(shapes, members[0].dtype, allocate_grads or allocate)
+    for p in members:
+        values.views[p.name][...] = p.value
+        p.value = values.views[p.name]
+        p.grad = grads.views[p.name]
+        p.fresh = False
+    return ParameterArena(members, values, grads)
+
+
+def _move_grads(arena: ParameterArena, allocate: Allocator) -> None:
+    grads = arena.grads.like(allocate)
+    grads.flat[...] = arena.grads.flat
+    arena.grads = grads
+    for p in arena.parameters:
+        p.grad = grads.views[p.name]

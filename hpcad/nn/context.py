@@ -1,0 +1,69 @@
+"""The training step that layers with randomness run in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcad.backend import Stream
+from hpcad.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """What random layers are keyed by.
+
+    Attributes
+    ----------
+    seed : int
+    step : int
+        Number of the optimizer step.
+    ids : array of int, optional
+        Global sample ids of the local batch.
+    """
+
+    seed: int
+    step: int
+    ids: np.ndarray | None = None
+
+    def stream(self, name: str) -> Stream:
+        """Return the random stream of a layer."""
+        return Stream(self.seed, name)
+
+    def samples(self, count: int) -> np.ndarray:
+        """Return the global ids of the ``count`` samples at hand."""
+        if self.ids is None:
+            return np.arange(count)
+        if len(self.ids) != count:
+            raise ShapeError(
+                f"the training step holds {len(self.ids)} sample ids, but a random layer got "
+                f"{count} rows; its first axis must be the samples"
+            )
+        return self.ids
+
+
+class _Current(threading.local):
+    step: TrainingStep | None = None
+
+
+_current = _Current()
+
+
+def current_step() -> TrainingStep | None:
+    """Return the training step this thread is in, or None in evaluation."""
+    return _current.step
+
+
+@contextmanager
+def training_step(seed: int, step: int, ids: np.ndarray | None = None) -> Iterator[None]:
+    """Run a forward pass in training mode; see :class:`TrainingStep`."""
+    before = _current.step
+    _current.step = TrainingStep(seed, step, ids)
+    try:
+        yield
+    finally:
+        _current.step = before

@@ -1,0 +1,140 @@
+"""Module: a tree of parameters with a forward function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff import Parameter
+from hpcad.backend import Backend, Stream, get_backend
+from hpcad.errors import ConfigError
+from hpcad.nn.initializers import Initializer
+
+
+class Module:
+    """Base of layers and models.
+
+    Assign parameters, modules, and lists or dicts of modules to attributes; they are found by
+    walking the attributes in the order of assignment. A parameter that is reachable twice is
+    shared and appears once, under its first name.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; every module defines it."""
+        raise TypeError(f"{type(self).__name__} defines no forward(self, ...) method")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield (dotted name, parameter), each parameter once."""
+        seen: set[int] = set()
+        for name, parameter in _walk(self, ""):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters in the order of :meth:`named_parameters`."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def parameter_count(self) -> int:
+        """Return the number of trainable numbers."""
+        return sum(int(p.size) for p in self.parameters() if not p.frozen)
+
+    def initialize(
+        self, seed: int = 0, dtype: Any = np.float32, backend: Backend | None = None
+    ) -> Module:
+        """Draw all parameters anew, as a pure function of seed and parameter name.
+
+        Parameters
+        ----------
+        seed : int
+        dtype : dtype
+            Of parameters and gradients.
+        backend : Backend, optional
+            Where the parameters live; the CPU when left out.
+
+        Returns
+        -------
+        Module
+            This module.
+        """
+        where = backend or get_backend("cpu")
+        for name, parameter in self.named_parameters():
+            initializer = getattr(parameter, "initializer", None)
+            parameter.name = name
+            shape = tuple(parameter.shape)
+            if initializer is None:
+                values = parameter.numpy()
+            else:
+                values = initializer(Stream(seed, name), shape)
+            parameter.value = where.asarray(values.astype(dtype))
+            parameter.grad = None
+            parameter.fresh = False
+        self.__dict__.pop("_arenas", None)
+        return self
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the parameters' values by name (views, not copies)."""
+        return {name: parameter.value for name, parameter in self.named_parameters()}
+
+    def load(self, arrays: dict[str, Any]) -> None:
+        """Overwrite the parameters in place.
+
+        Raises
+        ------
+        ConfigError
+            A name is missing or unknown.
+        ShapeError
+            A shape differs.
+        """
+        own = dict(self.named_parameters())
+        if own.keys() != arrays.keys():
+            missing, unknown = sorted(own.keys() - arrays), sorted(arrays.keys() - own)
+            raise ConfigError(
+                f"the arrays do not fit this model: missing {missing}, unknown {unknown}"
+            )
+        for name, parameter in own.items():
+            parameter.assign(arrays[name])
+
+
+class InitializedParameter(Parameter):
+    """A parameter that knows how it is drawn."""
+
+    __slots__ = ("initializer",)
+
+    def __init__(self, shape: tuple[int, ...], initializer: Initializer) -> None:
+        # Usable at once; a model of many layers should still be drawn by initialize(seed),
+        # where every parameter has its own stream.
+        super().__init__(initializer(Stream(0, f"unnamed{shape}"), shape).astype(np.float32))
+        self.initializer = initializer
+
+
+class Sequential(Module):
+    """Modules and functions applied one after the other."""
+
+    def __init__(self, *stages: Any) -> None:
+        self.stages = list(stages)
+
+    def forward(self, x: Any) -> Any:
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Parameter]]:
+    if isinstance(node, Parameter):
+        yield prefix, node
+    elif isinstance(node, Module):
+        for key, child in vars(node).items():
+            if not key.startswith("_"):
+                yield from _walk(child, f"{prefix}.{key}" if prefix else key)
+    elif isinstance(node, (list, tuple)):
+        for i, child in enumerate(node):
+            yield from _walk(child, f"{prefix}.{i}")
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            yield from _walk(child, f"{prefix}.{key}")

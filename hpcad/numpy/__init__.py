@@ -1,0 +1,91 @@
+"""The namespace users write in: ``import hpcad.numpy as hnp``.
+
+Functions take arrays or tensors and differentiate through tensors. What is here so far covers
+the models that ship with hpcad; names and call forms are NumPy's.
+"""
+
+from hpcad.primitives.elementwise import (
+    absolute,
+    add,
+    cos,
+    divide,
+    equal,
+    exp,
+    expm1,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    sign,
+    sin,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    where,
+)
+from hpcad.primitives.layout import (
+    concatenate,
+    expand_dims,
+    matrix_transpose,
+    reshape,
+    stack,
+    transpose,
+    unstack,
+)
+from hpcad.primitives.product import matmul
+from hpcad.primitives.reduction import argmax, broadcast_to, max, mean, min, sum
+
+abs = absolute
+
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "argmax",
+    "broadcast_to",
+    "concatenate",
+    "cos",
+    "divide",
+    "equal",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "multiply",
+    "negative",
+    "not_equal",
+    "power",
+    "reshape",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+    "stack",
+    "subtract",
+    "sum",
+    "tanh",
+    "transpose",
+    "unstack",
+    "where",
+]

@@ -1,0 +1,150 @@
+"""What all optimizers share: one pass over flat arenas, in chunks that stay in cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from hpcad.backend import Arena, Array
+from hpcad.errors import ConfigError
+from hpcad.nn.arena import ParameterArena, flatten
+from hpcad.nn.module import Module
+from hpcad.optim.schedules import Constant, Schedule
+
+# Elements per chunk of an update. An update makes several passes over its operands; at this
+# size they stay in the second-level cache, so main memory is read and written once.
+CHUNK = 32768
+
+
+class Optimizer:
+    """Base of the optimizers.
+
+    Parameters
+    ----------
+    model : Module
+        Its parameters are moved into arenas.
+    learning_rate : float or callable
+        A number, or a schedule ``learning_rate(step)``.
+    weight_decay : float
+        Applied to parameters of two or more dimensions (weights, not biases or scales).
+    clip_norm : float, optional
+        Scale the gradient down to this global L2 norm when it is larger.
+
+    Attributes
+    ----------
+    step_count : int
+        Steps taken.
+    gradient_norm : float or None
+        Global L2 norm of the last gradient before clipping; known only with ``clip_norm``.
+    """
+
+    slots: tuple[str, ...] = ()  # names of the state arrays
+
+    def __init__(
+        self,
+        model: Module,
+        learning_rate: float | Schedule,
+        *,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        if clip_norm is not None and clip_norm <= 0:
+            raise ConfigError(f"clip_norm must be positive, not {clip_norm}")
+        self.model = model
+        self.schedule = learning_rate if callable(learning_rate) else Constant(learning_rate)
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.step_count = 0
+        self.gradient_norm: float | None = None
+        self.arenas: list[ParameterArena] = flatten(model)
+        self.state: list[dict[str, Arena]] = [
+            {slot: arena.values.like() for slot in self.slots} for arena in self.arenas
+        ]
+
+    def step(self) -> None:
+        """Update the parameters from their gradients, which are used up by it."""
+        rate = self.schedule(self.step_count)
+        self.step_count += 1
+        for arena in self.arenas:
+            arena.zero_unused()
+        scale = self._clip_scale()
+        for arena, state in zip(self.arenas, self.state, strict=True):
+            for span, decay in _runs(arena, self.weight_decay):
+                for piece in _pieces(span):
+                    p, g = arena.values.flat[piece], arena.grads.flat[piece]
+                    if scale != 1.0:
+                        g *= scale
+                    slots = [state[name].flat[piece] for name in self.slots]
+                    self.update(p, g, slots, rate, decay)
+            for parameter in arena.parameters:
+                parameter.fresh = False
+
+    def update(self, p: Array, g: Array, slots: list[Array], rate: float, decay: float) -> None:
+        """Update one chunk in place; may use ``g`` as scratch.
+
+        Parameters
+        ----------
+        p, g : arrays, shape (n,)
+            Parameters and gradient.
+        slots : list of arrays, shape (n,)
+            State, in the order of ``self.slots``.
+        rate : float
+            Learning rate of this step.
+        decay : float
+            Weight decay of this chunk.
+        """
+        raise TypeError(f"{type(self).__name__} defines no update()")
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.schedule(self.step_count)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the state by ``slot/parameter`` name (views)."""
+        return {
+            f"{slot}/{p.name}": state[slot].views[p.name]
+            for arena, state in zip(self.arenas, self.state, strict=True)
+            for slot in self.slots
+            for p in arena.parameters
+        }
+
+    def load(self, arrays: dict[str, Any], step_count: int) -> None:
+        """Restore the state that :meth:`arrays` returned."""
+        for name, view in self.arrays().items():
+            view[...] = arrays[name]
+        self.step_count = step_count
+
+    def _clip_scale(self) -> float:
+        if self.clip_norm is None:
+            return 1.0
+        squares = math.fsum(
+            float(g @ g)
+            for arena in self.arenas
+            for piece in _pieces(slice(0, arena.grads.size))
+            for g in (arena.grads.flat[piece],)
+        )
+        self.gradient_norm = math.sqrt(squares)
+        # A NaN norm compares False: the gradient stays as it is and the loss shows it.
+        return self.clip_norm / self.gradient_norm if self.gradient_norm > self.clip_norm else 1.0
+
+
+def _pieces(span: slice) -> Iterator[slice]:
+    for start in range(span.start, span.stop, CHUNK):
+        yield slice(start, min(start + CHUNK, span.stop))
+
+
+def _runs(arena: ParameterArena, weight_decay: float) -> list[tuple[slice, float]]:
+    """Longest stretches of the arena that are updated alike."""
+    runs: list[tuple[slice, float]] = []
+    for p in arena.parameters:
+        if p.frozen:
+            continue
+        span, decay = arena.span(p), weight_decay if p.ndim >= 2 else 0.0
+        gap = span.start - runs[-1][0].stop if runs else 0
+        if runs and runs[-1][1] == decay and gap * arena.values.dtype.itemsize < 64:
+            runs[-1] = (slice(runs[-1][0].start, span.stop), decay)
+        else:
+            runs.append((span, decay))
+    return runs

@@ -1,0 +1,21 @@
+"""Ranks and the messages between them: the world, its communicators, and data parallelism.
+
+Importing this room loads no MPI library; :func:`init` does, and only when the process was started
+by a launcher (``mpirun``, ``srun``, ...) or ``HPCAD_MPI=1`` asks for it.
+"""
+
+from hpcad.parallel.communicator import Communicator, Request
+from hpcad.parallel.data_parallel import DataParallel
+from hpcad.parallel.mean import mean
+from hpcad.parallel.serial import SerialCommunicator
+from hpcad.parallel.world import World, init
+
+__all__ = [
+    "Communicator",
+    "DataParallel",
+    "Request",
+    "SerialCommunicator",
+    "World",
+    "init",
+    "mean",
+]

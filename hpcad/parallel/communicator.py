@@ -1,0 +1,103 @@
+"""What every communicator can do.
+
+========================  ====================================================================
+communicator              when to use it
+========================  ====================================================================
+``SerialCommunicator``    one process; no MPI library is loaded (laptop, notebook, most tests)
+``MpiCommunicator``       more than one rank: the MPI library's own collectives
+``NaiveCommunicator``     never for speed: point-to-point to rank 0, reduced in rank order; the
+                          definition that tests hold the others to
+========================  ====================================================================
+
+All of them work on host NumPy arrays that are C-contiguous, in place. Every rank must make the
+same calls in the same order with the same dtype and count; each call passes the door
+(:mod:`hpcad.parallel.door`), which records it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+
+class Request(Protocol):
+    """A reduction that was started and may not have ended.
+
+    The array belongs to the communicator until :meth:`wait` returned or :meth:`test` was true.
+    """
+
+    def test(self) -> bool:
+        """Give the library a chance to progress; return whether the reduction has ended."""
+
+    def wait(self) -> None:
+        """Return when the reduction has ended."""
+
+
+class Communicator(Protocol):
+    """A group of ranks that exchange host arrays.
+
+    Attributes
+    ----------
+    rank, size : int
+        This process's number in the group, and how many there are.
+
+    Notes
+    -----
+    ``name`` is free text that appears in the door's records and in error messages.
+    """
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def barrier(self, name: str = "") -> None:
+        """Return when every rank has come."""
+
+    def broadcast(self, array: np.ndarray, root: int = 0, name: str = "") -> None:
+        """Overwrite ``array`` with the root's, on every rank.
+
+        Any dtype without Python objects; the same shape and dtype on every rank.
+        """
+
+    def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
+        """Overwrite ``array`` with the elementwise reduction over all ranks.
+
+        Parameters
+        ----------
+        array : ndarray
+            Integers, float16 (accumulated in float32), float32, float64; complex64 and complex128
+            for ``sum`` and ``prod``.
+        op : {"sum", "max", "min", "prod"}
+            The reduction. Its order is the implementation's.
+
+        Raises
+        ------
+        ShapeError
+            The array is not C-contiguous, is read-only, or has a dtype without this reduction.
+        """
+
+    def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> Request:
+        """Start :meth:`allreduce` and return at once."""
+
+    def broadcast_json(self, value: Any, root: int = 0, name: str = "") -> Any:
+        """Return the root's ``value`` on every rank, as JSON gives it back (tuples are lists)."""
+
+    def gather_json(self, value: Any, name: str = "") -> list[Any]:
+        """Return every rank's JSON-able ``value``, in rank order, on every rank."""
+
+    def allocate(self, nbytes: int) -> np.ndarray:
+        """Return ``nbytes`` zeroed bytes (uint8) on a 64-byte boundary, good for reductions."""
+
+    def abort(self, code: int = 1) -> NoReturn:
+        """End the whole job now with exit code ``code``."""
+
+    def agree(self, error: BaseException | None, name: str = "") -> None:
+        """Raise on every rank when any rank passes an error.
+
+        The rank that failed raises its own error again; the others raise one of the same
+        :class:`~hpcad.errors.HpcadError` class that names the rank and its host. Use it after
+        work that may fail on one rank only, before the next collective.
+        """

@@ -1,0 +1,191 @@
+"""Data-parallel gradients: reduced bucket by bucket while backward still runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from hpcad.autodiff import Parameter
+from hpcad.errors import ConfigError
+from hpcad.nn.arena import flatten
+from hpcad.nn.module import Module
+from hpcad.parallel.buckets import Bucket, make_buckets
+from hpcad.parallel.world import World, init
+
+POLL_SECONDS = 0.005  # MPI moves a message only inside MPI calls; oftener costs more than it gains
+
+
+class DataParallel:
+    """Averages the gradients of a model over all ranks.
+
+    The objective is the mean over ranks of each rank's loss, so after ``loss.backward()`` every
+    ``parameter.grad`` holds the gradient of that mean, on every rank. When the ranks' losses are
+    means over equally many samples, that is the mean over the global batch; for uneven batches
+    use :func:`hpcad.parallel.mean`, which is exact. Parameters are broadcast from rank 0 when
+    the engine is made.
+
+    Parameters
+    ----------
+    model : Module
+        Its gradients are moved into memory of the communicator.
+    world : World, optional
+        :func:`hpcad.parallel.init` when left out.
+    bucket_mb, first_bucket_mb : float
+        Sizes of the messages, in 10^6 bytes.
+    overlap : bool
+        Start reductions during backward. Otherwise all of them start at its end.
+
+    Attributes
+    ----------
+    exposed_seconds : float
+        Time that backward passes have spent at their end waiting for reductions. It is read and
+        reset by whoever keeps the books.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        world: World | None = None,
+        *,
+        bucket_mb: float = 4.0,
+        first_bucket_mb: float = 0.5,
+        overlap: bool = True,
+    ) -> None:
+        if bucket_mb <= 0 or first_bucket_mb <= 0:
+            raise ConfigError(
+                f"bucket sizes must be positive, not {bucket_mb} and {first_bucket_mb} MB"
+            )
+        self.world = world or init()
+        self.model = model
+        self.overlap = overlap
+        self.exposed_seconds = 0.0
+        self._communicator = self.world.communicator
+        # Communicators reduce host memory; device gradients are staged in _reduce.
+        on_host = isinstance(model.parameters()[0].value, np.ndarray)
+        shared = self.world.size > 1 and on_host
+        self.arenas = flatten(model, self._communicator.allocate if shared else None)
+        self.buckets = make_buckets(self.arenas, int(bucket_mb * 1e6), int(first_bucket_mb * 1e6))
+        self._bucket_of = {id(p): b for b in self.buckets for p in b.parameters}
+        self._syncing = True
+        self._reduced = False
+        self._reset()
+        for parameter in model.parameters():
+            parameter.sink = self
+        self.broadcast_parameters()
+
+    def broadcast_parameters(self) -> None:
+        """Give every rank the parameters of rank 0."""
+        if self.world.size > 1:
+            for arena in self.arenas:
+                _on_host(arena.values.flat, self._broadcast)
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Accumulate gradients locally; the first backward pass outside reduces their sum."""
+        self._syncing = False
+        try:
+            yield
+        finally:
+            self._syncing = True
+
+    def skip(self) -> None:
+        """Take part in a step without samples: contribute a zero gradient.
+
+        Every rank must either run backward or call this, once a step.
+        """
+        self._prepare()
+        self.finish()
+
+    # -- what the tape calls -----------------------------------------------------------------
+
+    def seed_scale(self) -> float:
+        """``1 / world size``: the average is a sum of scaled gradients."""
+        self._prepare()
+        return 1.0 / self.world.size
+
+    def ready(self, parameter: Parameter) -> None:
+        """Count down the parameter's bucket; start what is complete, in bucket order."""
+        if not self._syncing:
+            return
+        self._bucket_of[id(parameter)].pending -= 1
+        if self.overlap:
+            # Always in the same order on every rank: the messages could not meet otherwise.
+            while self._next < len(self.buckets) and self.buckets[self._next].pending == 0:
+                self._launch(self.buckets[self._next])
+            self._poll()
+
+    def finish(self) -> None:
+        """Reduce what is left and wait until every gradient is the average."""
+        if not self._syncing:
+            return
+        started = time.perf_counter()
+        while self._next < len(self.buckets):
+            self._launch(self.buckets[self._next])
+        for bucket in self.buckets:
+            if bucket.request is not None:
+                bucket.request.wait()
+                bucket.request = None
+            for parameter in bucket.parameters:
+                parameter.fresh = True
+        if self.world.size > 1:
+            self.exposed_seconds += time.perf_counter() - started
+        self._reduced = True
+        self._reset()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Before a backward pass adds to gradients that are averages already, undo the average.
+
+        A later sum over ranks then restores them: W times (average / W).
+        """
+        used = not any(p.fresh for arena in self.arenas for p in arena.parameters)
+        if self._reduced and not used:
+            for arena in self.arenas:
+                arena.zero_unused()
+                arena.grads.flat[...] *= 1.0 / self.world.size
+        self._reduced = False
+
+    def _reset(self) -> None:
+        self._next = 0
+        self._last_poll = 0.0
+        for bucket in self.buckets:
+            bucket.pending = sum(not p.frozen for p in bucket.parameters)
+
+    def _launch(self, bucket: Bucket) -> None:
+        self._next += 1
+        bucket.zero_unused()
+        if self.world.size == 1:
+            return
+        gradients = bucket.gradients
+        name = f"gradients of {bucket.parameters[-1].name}"
+        if isinstance(gradients, np.ndarray):
+            bucket.request = self._communicator.iallreduce(gradients, "sum", name)
+        else:
+            _on_host(gradients, lambda host: self._communicator.allreduce(host, "sum", name))
+
+    def _poll(self) -> None:
+        now = time.perf_counter()
+        if now - self._last_poll > POLL_SECONDS:
+            self._last_poll = now
+            for bucket in self.buckets[: self._next]:
+                if bucket.request is not None and bucket.request.test():
+                    bucket.request = None
+
+    def _broadcast(self, host: np.ndarray) -> None:
+        self._communicator.broadcast(host, 0, "parameters")
+
+
+def _on_host(array: object, action: object) -> None:
+    """Run a collective on the array, or on a host copy of it that is copied back."""
+    if isinstance(array, np.ndarray):
+        action(array)  # type: ignore[operator]  # a function of one array
+        return
+    from hpcad.backend import to_host
+
+    host = to_host(array)
+    action(host)  # type: ignore[operator]  # as above
+    array.set(host)  # type: ignore[attr-defined]  # a CuPy array

@@ -1,0 +1,209 @@
+"""The communicator that calls the MPI library's own collectives.
+
+Importing this module initialises MPI; :func:`hpcad.parallel.init` does so when it must, through
+:mod:`hpcad.parallel.library`. Only buffer methods are used, nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcad.backend import get_backend
+from hpcad.errors import ShapeError
+from hpcad.parallel.agreement import agree
+from hpcad.parallel.buffer import flat_view, narrow, reducible, widen
+from hpcad.parallel.door import Door, Record
+from hpcad.parallel.payload import encode
+
+_OPERATIONS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN, "prod": MPI.PROD}
+_ABORT_SECONDS = 5.0
+
+
+class MpiRequest:
+    """A reduction under way: one MPI request per chunk."""
+
+    def __init__(
+        self, requests: list[MPI.Request], record: Record, work: np.ndarray, target: np.ndarray
+    ) -> None:
+        self._requests = requests
+        self._record = record
+        self._work = work
+        self._target = target
+
+    def test(self) -> bool:
+        """Let MPI progress; return whether the reduction has ended."""
+        if self._requests and MPI.Request.Testall(self._requests):
+            self._complete()
+        return not self._requests
+
+    def wait(self) -> None:
+        """Return when the reduction has ended."""
+        if self._requests:
+            MPI.Request.Waitall(self._requests)
+            self._complete()
+
+    def _complete(self) -> None:
+        self._requests = []
+        narrow(self._work, self._target)
+        self._record.finish()
+
+
+class MpiCommunicator:
+    """Collectives over an MPI communicator, which this object owns.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+        A communicator nobody else sends on (a duplicate).
+    label : str
+        Names it in the door's records.
+
+    Attributes
+    ----------
+    chunk : int
+        Elements per MPI call; longer arrays go in pieces, because counts of 2**31 and more
+        overflow in some libraries.
+    """
+
+    chunk = 1 << 30
+
+    def __init__(self, comm: MPI.Comm, label: str = "mpi") -> None:
+        self.comm = comm
+        self.rank: int = comm.Get_rank()
+        self.size: int = comm.Get_size()
+        self._door = Door(label)
+
+    def barrier(self, name: str = "") -> None:
+        """Return when every rank has come."""
+        with self._door.enter("barrier", "", 0, name):
+            self.comm.Barrier()
+
+    def broadcast(self, array: np.ndarray, root: int = 0, name: str = "") -> None:
+        """Overwrite ``array`` with the root's; see :class:`Communicator`."""
+        flat = flat_view(array, "broadcast")
+        with self._door.enter("broadcast", flat.dtype.str, flat.size, name):
+            self._broadcast_bytes(flat.view(np.uint8), root)
+
+    def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
+        """Overwrite ``array`` with its reduction; see :class:`Communicator`."""
+        flat = reducible(array, op, "allreduce")
+        with self._door.enter("allreduce", flat.dtype.str, flat.size, name):
+            work = widen(flat)
+            self._reduce_in_place(work, op)
+            narrow(work, flat)
+
+    def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> MpiRequest:
+        """Start :meth:`allreduce`; see :class:`Communicator`."""
+        flat = reducible(array, op, "iallreduce")
+        record = self._door.enter("iallreduce", flat.dtype.str, flat.size, name)
+        work = widen(flat)
+        requests = [
+            self.comm.Iallreduce(MPI.IN_PLACE, part, _OPERATIONS[op]) for part in self._parts(work)
+        ]
+        return MpiRequest(requests, record, work, flat)
+
+    def broadcast_json(self, value: Any, root: int = 0, name: str = "") -> Any:
+        """Return the root's ``value``; see :class:`Communicator`.
+
+        Raises
+        ------
+        ShapeError
+            On every rank, when the root's value is not JSON-able.
+        """
+        text, problem = _try_encode(value) if self.rank == root else (b"", None)
+        with self._door.enter("broadcast_json", "json", len(text), name):
+            length = np.array([-1 if problem else len(text)], np.int64)
+            self._broadcast_bytes(length.view(np.uint8), root)
+            if length[0] < 0:
+                raise problem or ShapeError(f"rank {root} could not send its value as JSON")
+            buffer = np.frombuffer(text, np.uint8).copy() if self.rank == root else None
+            if buffer is None:
+                buffer = np.empty(length[0], np.uint8)
+            self._broadcast_bytes(buffer, root)
+            return json.loads(buffer.tobytes())
+
+    def gather_json(self, value: Any, name: str = "") -> list[Any]:
+        """Return every rank's ``value``; see :class:`Communicator`.
+
+        Raises
+        ------
+        ShapeError
+            On every rank, when a value is not JSON-able or all of them exceed 2 GiB.
+        """
+        text, problem = _try_encode(value)
+        with self._door.enter("gather_json", "json", len(text), name):
+            lengths = self._gather_lengths(-1 if problem else len(text))
+            if problem:
+                raise problem
+            if lengths.min() < 0:
+                raise ShapeError(f"rank {int(lengths.argmin())} could not send its value as JSON")
+            return [json.loads(part) for part in self._gather_bytes(text, lengths)]
+
+    def allocate(self, nbytes: int) -> np.ndarray:
+        """Return ``nbytes`` zeroed, 64-byte aligned bytes."""
+        return get_backend("cpu").allocate(nbytes)
+
+    def abort(self, code: int = 1) -> NoReturn:
+        """End the whole job now with exit code ``code``; never returns.
+
+        A library whose Abort itself gets stuck (a lock held by a thread inside MPI) is given five
+        seconds; the launcher then ends the others because this process is gone.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        escape = threading.Timer(_ABORT_SECONDS, os._exit, (code,))
+        escape.daemon = True
+        escape.start()
+        if not MPI.Is_finalized():
+            MPI.COMM_WORLD.Abort(code)
+        os._exit(code)
+
+    def agree(self, error: BaseException | None, name: str = "") -> None:
+        """Raise on every rank when any rank passes an error; see :class:`Communicator`."""
+        agree(self, error, name)
+
+    def _parts(self, flat: np.ndarray) -> Iterator[np.ndarray]:
+        for start in range(0, flat.size, self.chunk):
+            yield flat[start : start + self.chunk]
+
+    def _broadcast_bytes(self, data: np.ndarray, root: int) -> None:
+        for part in self._parts(data):
+            self.comm.Bcast(part, root)
+
+    def _reduce_in_place(self, work: np.ndarray, op: str) -> None:
+        for part in self._parts(work):
+            self.comm.Allreduce(MPI.IN_PLACE, part, _OPERATIONS[op])
+
+    def _gather_lengths(self, length: int) -> np.ndarray:
+        lengths = np.empty(self.size, np.int64)
+        self.comm.Allgather(np.array([length], np.int64), lengths)
+        return lengths
+
+    def _gather_bytes(self, text: bytes, lengths: np.ndarray) -> list[bytes]:
+        if lengths.sum() >= 1 << 31:
+            raise ShapeError(
+                f"gather_json was given {int(lengths.sum())} bytes of text in all, "
+                "2 GiB at most; send arrays with broadcast or allreduce instead"
+            )
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        received = np.empty(starts[-1], np.uint8)
+        send = np.frombuffer(text, np.uint8)
+        self.comm.Allgatherv(send, [received, (lengths, starts[:-1]), MPI.BYTE])
+        return [received[a:b].tobytes() for a, b in pairwise(starts)]
+
+
+def _try_encode(value: Any) -> tuple[bytes, ShapeError | None]:
+    """Encode, keeping the error: the other ranks must hear of it before it is raised."""
+    try:
+        return encode(value), None
+    except ShapeError as error:
+        return b"", error

@@ -1,0 +1,86 @@
+"""Scaled dot-product attention (Vaswani et al., arXiv:1706.03762): two batched GEMMs a pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import backend_of
+from hpcad.primitives import reduction
+from hpcad.primitives.elementwise import multiply, subtract, where
+from hpcad.primitives.layout import matrix_transpose
+from hpcad.primitives.product import matmul
+from hpcad.primitives.softmax import softmax
+
+MASKED = -1e30  # exp() of it is 0 in every floating type, and it is no infinity
+
+
+def _mask(queries: int, keys: int, xp: Any) -> Any:
+    """True where key j lies after query i."""
+    return xp.arange(keys)[None, :] > xp.arange(queries)[:, None] + (keys - queries)
+
+
+def _attention(q: Any, k: Any, v: Any, *, causal: bool) -> tuple[Any, Any]:
+    """Answer, and the probabilities as residual."""
+    backend = backend_of(q)
+    scale = 1.0 / math.sqrt(q.shape[-1])
+    p = backend.gemm(q, np.swapaxes(k, -1, -2), alpha=scale)
+    if causal:
+        np.copyto(p, p.dtype.type(MASKED), where=_mask(p.shape[-2], p.shape[-1], backend.xp))
+    p -= p.max(axis=-1, keepdims=True)
+    np.exp(p, out=p)
+    p /= p.sum(axis=-1, keepdims=True)
+    return backend.gemm(p, v), p
+
+
+def _probabilities(q: Any, k: Any, causal: bool) -> Any:
+    """The residual by primitives, for nested transforms."""
+    scores = multiply(matmul(q, matrix_transpose(k)), 1.0 / math.sqrt(np.shape(q)[-1]))
+    if causal:
+        scores = where(_mask(np.shape(q)[-2], np.shape(k)[-2], np), MASKED, scores)
+    return softmax(scores)
+
+
+def _attention_vjp(
+    _needs: Any, g: Any, _z: Any, saved: Any, q: Any, k: Any, v: Any, causal: bool
+) -> list[Any]:
+    """``dS = P (dP - <dP, P>) / sqrt(d)``, ``dQ = dS K``, ``dK = dS^T Q``, ``dV = P^T g``."""
+    p = _probabilities(q, k, causal) if saved is None else saved
+    dp = matmul(g, matrix_transpose(v))
+    ds = multiply(p, subtract(dp, reduction.sum(multiply(dp, p), -1, True)))
+    ds = multiply(ds, 1.0 / math.sqrt(np.shape(q)[-1]))
+    return [
+        matmul(ds, k),
+        matmul(matrix_transpose(ds), q),
+        matmul(matrix_transpose(p), g),
+    ]
+
+
+_attention_primitive = Primitive(
+    "attention",
+    _attention,
+    lambda q, _k, v, *, causal: (*q[:-1], v[-1]),
+    joint=_attention_vjp,
+    saves=True,
+)
+
+
+def attention(q: Any, k: Any, v: Any, causal: bool = False) -> Any:
+    """``softmax(Q K^T / sqrt(d)) V``.
+
+    Parameters
+    ----------
+    q : array, shape (..., queries, d)
+    k : array, shape (..., keys, d)
+    v : array, shape (..., keys, e)
+    causal : bool
+        A query sees only keys up to its own place.
+
+    Returns
+    -------
+    array, shape (..., queries, e)
+    """
+    return _attention_primitive(q, k, v, causal=causal)

@@ -1,0 +1,161 @@
+"""Convolution as GEMM, on images in N,H,W,C order.
+
+Three bilinear primitives, closed under differentiation:
+
+    y = conv(x, w),    dx = conv_input(g, w),    dw = conv_weight(x, g).
+
+Each is the adjoint of another in one of its arguments, so derivatives of any order stay here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import backend_of
+from hpcad.errors import ShapeError
+
+Pair = tuple[int, int]
+
+
+def _padded(x: Any, padding: Pair) -> Any:
+    (n, h, w, c), (ph, pw) = x.shape, padding
+    if ph == pw == 0:
+        return x
+    out = backend_of(x).zeros((n, h + 2 * ph, w + 2 * pw, c), x.dtype)
+    out[:, ph : ph + h, pw : pw + w] = x
+    return out
+
+
+def _columns(x: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+    """im2col: (N OH OW, KH KW C), the one copy of a convolution."""
+    patches = backend_of(x).windows(_padded(x, padding), kernel, stride)
+    return patches.reshape(-1, kernel[0] * kernel[1] * x.shape[-1])
+
+
+def _conv_shape(x: Any, w: Any, *, stride: Pair, padding: Pair, **_: Any) -> tuple[int, ...]:
+    rows = (x[1] + 2 * padding[0] - w[0]) // stride[0] + 1
+    columns = (x[2] + 2 * padding[1] - w[1]) // stride[1] + 1
+    return (x[0], rows, columns, w[3])
+
+
+def _conv(x: Any, w: Any, *, stride: Pair, padding: Pair) -> Any:
+    if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
+        raise ShapeError(
+            f"conv2d: an image batch (N, H, W, C) and a weight (KH, KW, C, K) are needed; "
+            f"got shapes {tuple(x.shape)} and {tuple(w.shape)}"
+        )
+    shape = _conv_shape(x.shape, w.shape, stride=stride, padding=padding)
+    if shape[1] < 1 or shape[2] < 1:
+        raise ShapeError(
+            f"conv2d: images of {x.shape[1]} x {x.shape[2]} with padding {padding} are smaller "
+            f"than the kernel of {w.shape[0]} x {w.shape[1]}"
+        )
+    columns = _columns(x, w.shape[:2], stride, padding)
+    return backend_of(x).gemm(columns, w.reshape(-1, w.shape[3])).reshape(shape)
+
+
+def _conv_weight(x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+    columns = _columns(x, kernel, stride, padding)
+    dw = backend_of(x).gemm(columns.T, g.reshape(-1, g.shape[3]))
+    return dw.reshape(*kernel, x.shape[3], g.shape[3])
+
+
+def _conv_weight_into(
+    out: Any, beta: float, g: Any, _y: Any, x: Any, _w: Any, stride: Pair, padding: Pair
+) -> None:
+    columns = _columns(x, out.shape[:2], stride, padding)
+    flat = out.reshape(-1, out.shape[3])
+    backend_of(x).gemm(columns.T, g.reshape(-1, g.shape[3]), flat, beta=beta)
+
+
+def _conv_input(g: Any, w: Any, *, size: Pair, stride: Pair, padding: Pair) -> Any:
+    if stride == (1, 1):
+        return _conv_input_gather(g, w, padding)
+    return _conv_input_scatter(g, w, size, stride, padding)
+
+
+def _conv_input_gather(g: Any, w: Any, padding: Pair) -> Any:
+    """At stride 1 the adjoint is itself a convolution, with the kernel turned by 180 degrees."""
+    kh, kw = w.shape[:2]
+    turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
+    pad = (kh - 1 - padding[0], kw - 1 - padding[1])
+    if min(pad) < 0:  # more padding than the kernel reaches: those rows meet no input
+        cut_h, cut_w = max(0, -pad[0]), max(0, -pad[1])
+        g = g[:, cut_h : g.shape[1] - cut_h, cut_w : g.shape[2] - cut_w]
+        pad = (max(0, pad[0]), max(0, pad[1]))
+    return _conv(g, np.ascontiguousarray(turned), stride=(1, 1), padding=pad)
+
+
+def _conv_input_scatter(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
+    """col2im: one strided addition per kernel element."""
+    (kh, kw, c, k), (n, oh, ow, _) = w.shape, g.shape
+    (ph, pw), (sh, sw), (h, wd) = padding, stride, size
+    backend = backend_of(g)
+    columns = backend.gemm(g.reshape(-1, k), w.reshape(-1, k).T)
+    columns = columns.reshape(n, oh, ow, kh, kw, c)
+    out = backend.zeros((n, h + 2 * ph, wd + 2 * pw, c), g.dtype)
+    for i in range(kh):
+        for j in range(kw):
+            out[:, i : i + sh * oh : sh, j : j + sw * ow : sw] += columns[:, :, :, i, j]
+    return out[:, ph : ph + h, pw : pw + wd]
+
+
+def _image_size(x: Any) -> Pair:
+    shape = np.shape(x)
+    return (shape[1], shape[2])
+
+
+def _kernel_size(w: Any) -> Pair:
+    return (np.shape(w)[0], np.shape(w)[1])
+
+
+# fmt: off
+conv = Primitive("conv", _conv, _conv_shape, [
+    lambda g, _y, x, w, stride, padding:
+        conv_input(g, w, size=_image_size(x), stride=stride, padding=padding),
+    lambda g, _y, x, w, stride, padding:
+        conv_weight(x, g, kernel=_kernel_size(w), stride=stride, padding=padding),
+], into={1: _conv_weight_into})
+
+conv_input = Primitive(
+    "conv_input", _conv_input, lambda g, w, *, size, stride, padding: (g[0], *size, w[2]), [
+    lambda u, _x, _g, w, size, stride, padding: conv(u, w, stride=stride, padding=padding),
+    lambda u, _x, g, w, size, stride, padding:
+        conv_weight(u, g, kernel=_kernel_size(w), stride=stride, padding=padding),
+])
+
+conv_weight = Primitive(
+    "conv_weight", _conv_weight, lambda x, g, *, kernel, stride, padding: (*kernel, x[3], g[3]), [
+    lambda u, _w, x, g, kernel, stride, padding:
+        conv_input(g, u, size=_image_size(x), stride=stride, padding=padding),
+    lambda u, _w, x, _g, kernel, stride, padding: conv(x, u, stride=stride, padding=padding),
+])
+# fmt: on
+
+
+def conv2d(x: Any, w: Any, stride: int | Pair = 1, padding: int | Pair = 0) -> Any:
+    """Two-dimensional cross-correlation, the "convolution" of neural networks.
+
+    Parameters
+    ----------
+    x : array, shape (N, H, W, C)
+    w : array, shape (KH, KW, C, K)
+    stride, padding : int or pair of int
+        Padding is with zeros, on both sides.
+
+    Returns
+    -------
+    array, shape (N, (H + 2 PH - KH) // SH + 1, (W + 2 PW - KW) // SW + 1, K)
+
+    Notes
+    -----
+    GEMM m = N OH OW, n = K, k = KH KW C.
+    """
+    return conv(x, w, stride=_pair(stride), padding=_pair(padding))
+
+
+def _pair(x: int | Pair) -> Pair:
+    return (x, x) if isinstance(x, int) else (int(x[0]), int(x[1]))

@@ -1,0 +1,68 @@
+"""Layer normalisation (Ba, Kiros, Hinton, arXiv:1607.06450)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.primitive import Primitive
+from hpcad.primitives import reduction
+from hpcad.primitives.elementwise import add, divide, multiply, sqrt, square, subtract
+from hpcad.primitives.shapes import same
+
+
+def _layer_norm(x: Any, scale: Any, shift: Any, *, eps: float) -> tuple[Any, Any]:
+    """Answer, and residuals: the normalised values and ``1 / sigma``."""
+    n = x.dtype.type(1.0 / x.shape[-1])
+    hat = x - x.sum(axis=-1, keepdims=True) * n
+    variance = np.einsum("...i,...i->...", hat, hat)[..., None] * n
+    inverse = 1.0 / np.sqrt(variance + x.dtype.type(eps))
+    hat *= inverse
+    y = hat * scale
+    if shift is not None:
+        y += shift
+    return y, (hat, inverse)
+
+
+def _normalised(x: Any, eps: float) -> tuple[Any, Any]:
+    """The residuals by primitives, for nested transforms."""
+    centred = subtract(x, reduction.mean(x, -1, True))
+    variance = reduction.mean(square(centred), -1, True)
+    inverse = divide(1.0, sqrt(add(variance, eps)))
+    return multiply(centred, inverse), inverse
+
+
+def _layer_norm_vjp(
+    needs: tuple[bool, ...], g: Any, _y: Any, saved: Any, x: Any, scale: Any, _shift: Any,
+    eps: float,
+) -> list[Any]:  # fmt: skip
+    """``dx = (h - mean(h) - hat mean(h hat)) / sigma`` with ``h = g scale``."""
+    hat, inverse = _normalised(x, eps) if saved is None else saved
+    lead = tuple(range(len(np.shape(x)) - 1))
+    dx = dscale = None
+    if needs[0]:
+        h = multiply(g, scale)
+        along = reduction.mean(multiply(h, hat), -1, True)
+        inner = subtract(subtract(h, reduction.mean(h, -1, True)), multiply(hat, along))
+        dx = multiply(inner, inverse)
+    if needs[1]:
+        dscale = reduction.sum(multiply(g, hat), lead)
+    return [dx, dscale, reduction.sum(g, lead) if needs[2] else None]
+
+
+_layer_norm_primitive = Primitive(
+    "layer_norm", _layer_norm, same, joint=_layer_norm_vjp, saves=True
+)
+
+
+def layer_norm(x: Any, scale: Any, shift: Any = None, eps: float = 1e-5) -> Any:
+    """``(x - mean) / sqrt(var + eps) * scale + shift`` over the last axis.
+
+    Parameters
+    ----------
+    x : array, shape (..., n)
+    scale : array, shape (n,)
+    shift : array, shape (n,), optional
+    """
+    return _layer_norm_primitive(x, scale, shift, eps=eps)

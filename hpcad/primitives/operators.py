@@ -1,0 +1,78 @@
+"""NumPy's operators and methods on :class:`~hpcad.autodiff.Tensor`, and the tape's algebra.
+
+The tape's room stands below the primitives, so they are put into it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.algebra import ALGEBRA
+from hpcad.autodiff.tensor import Tensor
+from hpcad.primitives import elementwise as e
+from hpcad.primitives import layout, product, reduction
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": e.add,
+    "sub": e.subtract,
+    "mul": e.multiply,
+    "truediv": e.divide,
+    "pow": e.power,
+    "matmul": product.matmul,
+}
+COMPARISON: dict[str, Callable[[Any, Any], Any]] = {
+    "lt": e.less,
+    "le": e.less_equal,
+    "gt": e.greater,
+    "ge": e.greater_equal,
+}
+
+
+def _flipped(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: operation(other, self)
+
+
+def _plain(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: operation(self, other)
+
+
+def _reshape(self: Tensor, *shape: Any) -> Any:
+    return layout.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+
+def _transpose(self: Tensor, *axes: Any) -> Any:
+    given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+    return layout.transpose(self, given or None)
+
+
+METHODS: dict[str, Any] = {
+    "__neg__": lambda self: e.negative(self),
+    "__abs__": lambda self: e.absolute(self),
+    "__getitem__": layout.getitem,
+    "sum": reduction.sum,
+    "mean": reduction.mean,
+    "max": reduction.max,
+    "min": reduction.min,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "astype": lambda self, dtype: e.cast(self, dtype=np.dtype(dtype)),
+    "T": property(lambda self: layout.transpose(self)),
+    "mT": property(lambda self: layout.matrix_transpose(self)),
+}
+
+
+def install() -> None:
+    """Give tensors their operators, and the tape its algebra."""
+    for name, operation in BINARY.items():
+        setattr(Tensor, f"__{name}__", _plain(operation))
+        setattr(Tensor, f"__r{name}__", _flipped(operation))
+    for name, operation in COMPARISON.items():
+        setattr(Tensor, f"__{name}__", _plain(operation))
+    for name, method in METHODS.items():
+        setattr(Tensor, name, method)
+    ALGEBRA.add = e.add
+    ALGEBRA.sum_to = reduction.sum_to
+    ALGEBRA.cast = lambda g, dtype: e.cast(g, dtype=dtype)

@@ -1,0 +1,85 @@
+"""Max pooling over square windows that do not overlap, on images in N,H,W,C order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import backend_of
+from hpcad.errors import ShapeError
+
+
+def _parts(x: Any, size: int) -> list[Any]:
+    """The ``size * size`` strided views whose elementwise maximum is the pooled image."""
+    h, w = (x.shape[1] // size) * size, (x.shape[2] // size) * size
+    return [x[:, i:h:size, j:w:size] for i in range(size) for j in range(size)]
+
+
+def _pooled_shape(x: Any, *, size: int) -> tuple[int, ...]:
+    return (x[0], x[1] // size, x[2] // size, x[3])
+
+
+def _max_pool(x: Any, *, size: int) -> tuple[Any, Any]:
+    """Answer, and as residual which part won (the first at ties)."""
+    if x.ndim != 4 or min(x.shape[1:3]) < size:
+        raise ShapeError(
+            f"max_pool2d: images (N, H, W, C) of at least {size} x {size} are needed; "
+            f"got shape {tuple(x.shape)}"
+        )
+    parts = _parts(x, size)
+    best = parts[0].copy()
+    winner = backend_of(x).zeros(best.shape, np.int8)
+    for i, part in enumerate(parts[1:], start=1):
+        better = part > best
+        np.copyto(best, part, where=better)
+        np.copyto(winner, np.int8(i), where=better)
+    return best, winner
+
+
+def _max_pool_vjp(_needs: Any, g: Any, _y: Any, saved: Any, x: Any, size: int) -> list[Any]:
+    from hpcad.autodiff.tensor import value_of
+
+    winner = _max_pool(value_of(x), size=size)[1] if saved is None else saved
+    return [unpool(g, winner=winner, shape=tuple(np.shape(x)), size=size)]
+
+
+def _unpool(g: Any, *, winner: Any, shape: tuple[int, ...], size: int) -> Any:
+    out = backend_of(g).zeros(shape, g.dtype)
+    for i, part in enumerate(_parts(out, size)):
+        np.multiply(g, winner == i, out=part)
+    return out
+
+
+def _pool_by_index(x: Any, *, winner: Any, size: int) -> Any:
+    """Pick the elements that won; the adjoint of unpool."""
+    out = backend_of(x).zeros(winner.shape, x.dtype)
+    for i, part in enumerate(_parts(x, size)):
+        np.copyto(out, part, where=winner == i)
+    return out
+
+
+# fmt: off
+_max_pool_primitive = Primitive("max_pool", _max_pool, _pooled_shape,
+                                joint=_max_pool_vjp, saves=True)
+unpool = Primitive("unpool", _unpool, lambda _g, *, winner, shape, size: shape, [
+    lambda u, _x, _g, winner, shape, size: pick(u, winner=winner, size=size)])
+pick = Primitive("pick", _pool_by_index, lambda _x, *, winner, size: winner.shape, [
+    lambda g, _y, x, winner, size: unpool(g, winner=winner, shape=tuple(np.shape(x)), size=size)])
+# fmt: on
+
+
+def max_pool2d(x: Any, size: int = 2) -> Any:
+    """Maximum over windows of ``size`` x ``size``; rows and columns left over are dropped.
+
+    Parameters
+    ----------
+    x : array, shape (N, H, W, C)
+
+    Returns
+    -------
+    array, shape (N, H // size, W // size, C)
+        At ties the first element of a window (row-major) gets the cotangent.
+    """
+    return _max_pool_primitive(x, size=size)

@@ -1,0 +1,119 @@
+"""Matrix products. All of them end in :meth:`Backend.gemm`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import backend_of
+from hpcad.errors import ShapeError
+from hpcad.primitives import shapes
+from hpcad.primitives.layout import matrix_transpose, reshape
+from hpcad.primitives.reduction import sum
+
+_matmul = Primitive(
+    "matmul",
+    lambda a, b: backend_of(a).gemm(a, b),
+    shapes.matmul,
+    [
+        lambda g, _z, _a, b: _matmul(g, matrix_transpose(b)),
+        lambda g, _z, a, _b: _matmul(matrix_transpose(a), g),
+    ],
+)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Matrix product with NumPy's rules for 1-D operands and broadcast batches.
+
+    VJP: ``dA = G B^T``, ``dB = A^T G``.
+    """
+    na, nb = len(np.shape(a)), len(np.shape(b))
+    if na == 0 or nb == 0:
+        raise ShapeError("matmul needs arrays of at least one dimension; use * for scalars")
+    left = reshape(a, (1, *np.shape(a))) if na == 1 else a
+    right = reshape(b, (*np.shape(b), 1)) if nb == 1 else b
+    product = _matmul(left, right)
+    shape = np.shape(product)
+    if na == 1:
+        shape = (*shape[:-2], shape[-1])
+    if nb == 1:
+        shape = shape[:-1]
+    return product if shape == np.shape(product) else reshape(product, shape)
+
+
+# -- linear: y = x W + b ------------------------------------------------------------------
+
+
+def _rows(x: Any) -> Any:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _linear(x: Any, w: Any, b: Any) -> Any:
+    if x.shape[-1] != w.shape[0]:
+        raise ShapeError(
+            f"linear: x has {x.shape[-1]} features, but the weight of shape "
+            f"{tuple(w.shape)} takes {w.shape[0]}"
+        )
+    y = backend_of(x).gemm(_rows(x), w, bias=b)
+    return y.reshape(*x.shape[:-1], w.shape[1])
+
+
+def _flat(x: Any) -> Any:
+    shape = np.shape(x)
+    return x if len(shape) == 2 else reshape(x, (-1, shape[-1]))
+
+
+def _linear_x(g: Any, _y: Any, _x: Any, w: Any, _b: Any) -> Any:
+    dx = _matmul(_flat(g), matrix_transpose(w))
+    return reshape(dx, (*np.shape(g)[:-1], np.shape(w)[0]))
+
+
+def _linear_w(g: Any, _y: Any, x: Any, _w: Any, _b: Any) -> Any:
+    return _matmul(matrix_transpose(_flat(x)), _flat(g))
+
+
+def _linear_w_into(out: Any, beta: float, g: Any, _y: Any, x: Any, _w: Any, _b: Any) -> None:
+    backend_of(g).gemm(_rows(x).T, _rows(g), out, beta=beta)
+
+
+def _linear_b(g: Any, _y: Any, _x: Any, _w: Any, _b: Any) -> Any:
+    return sum(_flat(g), axis=0)
+
+
+def _linear_b_into(out: Any, beta: float, g: Any, _y: Any, _x: Any, _w: Any, _b: Any) -> None:
+    if beta == 0.0:
+        np.sum(_rows(g), axis=0, out=out)
+    else:
+        out += np.sum(_rows(g), axis=0)
+
+
+linear_primitive = Primitive(
+    "linear",
+    _linear,
+    lambda x, w, _b: (*x[:-1], w[1]),
+    [_linear_x, _linear_w, _linear_b],
+    into={1: _linear_w_into, 2: _linear_b_into},
+)
+
+
+def linear(x: Any, w: Any, b: Any = None) -> Any:
+    """``y = x W + b``.
+
+    Parameters
+    ----------
+    x : array, shape (..., k)
+    w : array, shape (k, n)
+    b : array, shape (n,), optional
+
+    Returns
+    -------
+    array, shape (..., n)
+
+    Notes
+    -----
+    GEMM m = product of leading axes, n, k. VJP: ``dx = g W^T``, ``dW = x^T g``, ``db = sum g``;
+    ``dW`` is written straight into the gradient of a parameter.
+    """
+    return linear_primitive(x, w, b)

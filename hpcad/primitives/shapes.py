@@ -1,0 +1,45 @@
+"""Shape rules that several families share.
+
+A shape rule maps the shapes of the arguments to the shape of the answer, without any values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+def broadcast(*shapes: Shape, **_: Any) -> Shape:
+    """Elementwise operations."""
+    return np.broadcast_shapes(*shapes)
+
+
+def same(shape: Shape, *_: Shape, **__: Any) -> Shape:
+    """The shape of the first argument."""
+    return shape
+
+
+def axes_of(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
+    """Normalise an ``axis`` argument to a sorted tuple of non-negative axes."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int) else axis
+    return tuple(sorted(a % ndim for a in axes))
+
+
+def reduced(
+    shape: Shape, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+) -> Shape:
+    """Reductions over ``axis``."""
+    axes = axes_of(axis, len(shape))
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def matmul(a: Shape, b: Shape) -> Shape:
+    """(..., m, k) by (..., k, n)."""
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])

@@ -1,0 +1,120 @@
+"""Softmax, log-sum-exp and cross-entropy, computed without overflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import backend_of
+from hpcad.errors import ShapeError
+from hpcad.primitives import reduction
+from hpcad.primitives.elementwise import multiply, subtract
+from hpcad.primitives.layout import expand_dims
+from hpcad.primitives.shapes import same
+
+
+def _softmax(x: Any) -> Any:
+    e = x - x.max(axis=-1, keepdims=True)
+    np.exp(e, out=e)
+    e /= e.sum(axis=-1, keepdims=True)
+    return e
+
+
+def _softmax_vjp(g: Any, y: Any, _x: Any) -> Any:
+    """``y (g - <g, y>)``."""
+    return multiply(y, subtract(g, reduction.sum(multiply(g, y), -1, True)))
+
+
+_softmax_primitive = Primitive("softmax", _softmax, same, [_softmax_vjp])
+
+
+def softmax(x: Any) -> Any:
+    """``exp(x) / sum exp(x)`` over the last axis."""
+    return _softmax_primitive(x)
+
+
+def _logsumexp(x: Any) -> Any:
+    top = x.max(axis=-1)
+    e = x - top[..., None]
+    np.exp(e, out=e)
+    return np.log(e.sum(axis=-1)) + top
+
+
+logsumexp = Primitive(
+    "logsumexp",  # over the last axis
+    _logsumexp,
+    lambda x: x[:-1],
+    [lambda g, _z, x: multiply(expand_dims(g, -1), softmax(x))],
+)
+
+
+def log_softmax(x: Any) -> Any:
+    """``x - log sum exp(x)`` over the last axis."""
+    return subtract(x, expand_dims(logsumexp(x), -1))
+
+
+# -- cross-entropy with integer labels ------------------------------------------------------
+
+
+def _check_labels(logits: Any, labels: Any) -> None:
+    if labels.shape != logits.shape[:-1]:
+        raise ShapeError(
+            f"cross_entropy: logits of shape {tuple(logits.shape)} need labels of shape "
+            f"{tuple(logits.shape[:-1])}, not {tuple(labels.shape)}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise ShapeError(f"cross_entropy: labels must be integers, not {labels.dtype}")
+
+
+def _cross_entropy(logits: Any, labels: Any) -> tuple[Any, Any]:
+    """Losses, and the softmax as residual."""
+    _check_labels(logits, labels)
+    index = labels[..., None].astype(np.intp)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    picked = np.take_along_axis(shifted, index, axis=-1)[..., 0]
+    np.exp(shifted, out=shifted)
+    total = shifted.sum(axis=-1, keepdims=True)
+    shifted /= total
+    return np.log(total)[..., 0] - picked, shifted
+
+
+def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
+    xp = backend_of(labels).xp
+    return (xp.arange(classes) == labels[..., None]).astype(dtype)
+
+
+def _cross_entropy_vjp(
+    needs: tuple[bool, ...], g: Any, _z: Any, saved: Any, logits: Any, labels: Any
+) -> list[Any]:
+    """``(softmax(logits) - one_hot(labels)) g``."""
+    p = softmax(logits) if saved is None else saved
+    hot = _one_hot(labels, np.shape(logits)[-1], logits.dtype)
+    return [multiply(subtract(p, hot), expand_dims(g, -1)), None]
+
+
+_cross_entropy_primitive = Primitive(
+    "cross_entropy",
+    _cross_entropy,
+    lambda logits, labels: labels,
+    joint=_cross_entropy_vjp,
+    saves=True,
+)
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """Negative log-likelihood of integer labels, one per sample (not averaged).
+
+    Parameters
+    ----------
+    logits : array, shape (..., classes)
+        Differentiable.
+    labels : integer array, shape (...)
+
+    Returns
+    -------
+    array, shape (...)
+        ``log sum exp(logits) - logits[label]``, in nats.
+    """
+    return _cross_entropy_primitive(logits, labels)

@@ -1,0 +1,117 @@
+"""The sections of a job file. Field names are its keys, annotations its types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hpcad.training.job_fields import bounded
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """What is read, in which batches, and how inputs are scaled.
+
+    `batch` is the global batch: it is divided over the ranks. Inputs become
+    ``(x * scale - mean) / std``; integer inputs are converted to the training dtype first.
+    `window` and `stride` cut token data into samples. Relative paths of `train` and `test` start
+    from the current directory.
+    """
+
+    train: str
+    test: str | None = None
+    batch: int = bounded(64, at_least=1)
+    shuffle: bool = True
+    prefetch: int = bounded(2, at_least=0)
+    window: int | None = bounded(None, at_least=1)
+    stride: int = bounded(1, at_least=1)
+    scale: float = bounded(1.0, above=0)
+    mean: float = 0.0
+    std: float = bounded(1.0, above=0)
+
+    def __post_init__(self) -> None:
+        if self.window is None and self.stride != 1:
+            raise ValueError("stride belongs to window (token data), which is not set")
+
+
+@dataclass(frozen=True)
+class OptimizerSection:
+    """The update rule.
+
+    `momentum` and `nesterov` belong to sgd, `betas` to adam and adamw, `alpha` to rmsprop.
+    """
+
+    kind: Literal["sgd", "rmsprop", "adam", "adamw"]
+    learning_rate: float = bounded(above=0)
+    momentum: float = bounded(0.0, at_least=0, below=1)
+    nesterov: bool = False
+    betas: tuple[float, float] = bounded((0.9, 0.999), at_least=0, below=1)
+    eps: float = bounded(1e-8, above=0)
+    alpha: float = bounded(0.99, at_least=0, below=1)
+    weight_decay: float = bounded(0.0, at_least=0)
+    clip_norm: float | None = bounded(None, above=0)
+
+    def __post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+
+
+@dataclass(frozen=True)
+class ScheduleSection:
+    """The learning rate over steps: `warmup` linear ones, then `kind` down to `final` at `steps`.
+
+    `steps` is that of the training when it is not given.
+    """
+
+    kind: Literal["constant", "cosine", "linear"] = "constant"
+    warmup: int = bounded(0, at_least=0)
+    steps: int | None = bounded(None, at_least=1)
+    final: float = bounded(0.0, at_least=0)
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.warmup >= self.steps:
+            raise ValueError(f"warmup ({self.warmup}) must be less than steps ({self.steps})")
+
+
+@dataclass(frozen=True)
+class TrainingSection:
+    """How long, in which precision, on what. With both `epochs` and `steps` the first reached ends.
+
+    `evaluate_every` counts steps; without it the end of every epoch evaluates.
+    """
+
+    epochs: int | None = bounded(None, at_least=1)
+    steps: int | None = bounded(None, at_least=1)
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["auto", "cpu", "gpu"] = "cpu"
+    log_every: int = bounded(50, at_least=1)
+    evaluate_every: int | None = bounded(None, at_least=1)
+
+    def __post_init__(self) -> None:
+        if self.epochs is None and self.steps is None:
+            raise ValueError("give the length of the training: epochs, or steps, or both")
+
+
+@dataclass(frozen=True)
+class CheckpointSection:
+    """When to save and how many to keep. `every` counts steps; without it each epoch end saves."""
+
+    every: int | None = bounded(None, at_least=1)
+    keep: int = bounded(2, at_least=2)
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class ParallelSection:
+    """Gradient buckets: their size in MB, a smaller first one, and overlap with backward."""
+
+    bucket_mb: float = bounded(4.0, above=0)
+    first_bucket_mb: float = bounded(0.5, above=0)
+    overlap: bool = True
+
+
+@dataclass(frozen=True)
+class OutputSection:
+    """Where metrics and checkpoints go; ``<name>`` stands for the name of the job."""
+
+    directory: str = "runs/<name>"

@@ -1,0 +1,158 @@
+"""From a job file to a finished training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpcad.backend import get_backend
+from hpcad.data import Dataset, open_dataset
+from hpcad.nn import Module
+from hpcad.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Optimizer,
+    RMSProp,
+    Schedule,
+    WarmupCosine,
+    WarmupLinear,
+)
+from hpcad.parallel import DataParallel, World
+from hpcad.training.job import Job
+from hpcad.training.prepare import Prepare
+from hpcad.training.trainer import Result, Trainer
+
+
+def run(job: Job, entry: Any, world: World, resume: bool | str | Path = True) -> Result:
+    """Run a job; collective.
+
+    Parameters
+    ----------
+    job : Job
+    entry : ModelEntry
+        How the job's model is built.
+    world : World
+    resume : bool or path
+        See :meth:`Trainer.run`.
+    """
+    train, test = open_data(job, world)
+    model = entry.build(job.model.config, train)
+    backend = get_backend(world.device.partition(":")[0])
+    model.initialize(job.seed, np.dtype(job.training.dtype), backend)
+    engine = DataParallel(
+        model,
+        world,
+        bucket_mb=job.parallel.bucket_mb,
+        first_bucket_mb=job.parallel.first_bucket_mb,
+        overlap=job.parallel.overlap,
+    )
+    prepare = Prepare(
+        np.dtype(job.training.dtype),
+        job.data.scale,
+        job.data.mean,
+        job.data.std,
+        entry.real_input,
+        backend,
+    )
+    trainer = Trainer(
+        model,
+        make_optimizer(job, model, len(train)),
+        train,
+        test=test,
+        batch=job.data.batch,
+        epochs=job.training.epochs,
+        steps=job.training.steps,
+        seed=job.seed,
+        shuffle=job.data.shuffle,
+        prefetch=job.data.prefetch,
+        prepare=prepare,
+        directory=job.output.directory,
+        checkpoint_every=job.checkpoint.every,
+        keep=job.checkpoint.keep,
+        log_every=job.training.log_every,
+        evaluate_every=job.training.evaluate_every,
+        world=world,
+        engine=engine,
+        description=job.to_dict(),
+    )
+    if not job.checkpoint.enabled:
+        trainer.store = None
+    if world.is_root:
+        print(_opening(job, model, train, world), flush=True)
+    result = trainer.run(resume)
+    if world.is_root:
+        print(_closing(result), flush=True)
+    return result
+
+
+def open_data(job: Job, world: World) -> tuple[Dataset, Dataset | None]:
+    """Open the datasets of a job; windows of test data do not overlap."""
+    data = job.data
+    train = open_dataset(data.train, world.communicator, data.window, stride=data.stride)
+    if data.test is None:
+        return train, None
+    stride = data.window or 1
+    return train, open_dataset(data.test, world.communicator, data.window, stride=stride)
+
+
+def make_optimizer(job: Job, model: Module, samples: int) -> Optimizer:
+    """Return the optimizer of a job with its schedule."""
+    section = job.optimizer
+    schedule = make_schedule(job, samples)
+    common: dict[str, Any] = {
+        "weight_decay": section.weight_decay,
+        "clip_norm": section.clip_norm,
+    }
+    if section.kind == "sgd":
+        return SGD(
+            model, schedule, momentum=section.momentum, nesterov=section.nesterov, **common
+        )
+    if section.kind == "rmsprop":
+        return RMSProp(model, schedule, alpha=section.alpha, eps=section.eps, **common)
+    kind = Adam if section.kind == "adam" else AdamW
+    return kind(model, schedule, betas=section.betas, eps=section.eps, **common)
+
+
+def make_schedule(job: Job, samples: int) -> Schedule:
+    """Return the schedule of a job; it ends with the training unless it says otherwise."""
+    section, rate = job.schedule, job.optimizer.learning_rate
+    if section.kind == "constant":
+        return Constant(rate, section.warmup)
+    steps = section.steps or _training_steps(job, samples)
+    kind = WarmupCosine if section.kind == "cosine" else WarmupLinear
+    return kind(rate, steps, section.warmup, section.final)
+
+
+def _training_steps(job: Job, samples: int) -> int:
+    by_epochs = None
+    if job.training.epochs is not None:
+        by_epochs = job.training.epochs * -(-samples // job.data.batch)
+    candidates = [n for n in (by_epochs, job.training.steps) if n is not None]
+    return min(candidates)
+
+
+def _opening(job: Job, model: Module, train: Dataset, world: World) -> str:
+    ranks = f"{world.size} rank{'s' if world.size > 1 else ''}"
+    nodes = f"{world.nodes} node{'s' if world.nodes > 1 else ''}"
+    threads = f", {world.blas_threads} BLAS threads a rank" if world.blas_threads else ""
+    return (
+        f"{job.name}: {type(model).__name__} with {model.parameter_count():,} parameters, "
+        f"{len(train):,} training samples, global batch {job.data.batch}\n"
+        f"{ranks} on {nodes}, device {world.device}{threads}, MPI {world.mpi_library}"
+    )
+
+
+def _closing(result: Result) -> str:
+    lines = ["", result.phases, ""]
+    if result.resumed_step == result.step:
+        lines.append("nothing was left to do: raise [training] epochs or steps, or use --fresh")
+    shown = [f"{k} {v:.4f}" for k, v in result.metrics.items() if k != "evaluated_step"]
+    if shown:
+        lines.append(f"test {', '.join(shown)}")
+    if result.checkpoint is not None:
+        lines.append(f"checkpoint {result.checkpoint}")
+    return "\n".join(lines)

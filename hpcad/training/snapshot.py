@@ -1,0 +1,87 @@
+"""What a checkpoint of a training run holds, and how it is put back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpcad.backend import to_host
+from hpcad.checkpoint import Checkpoint, require_match
+from hpcad.errors import CheckpointError
+from hpcad.nn import Module
+from hpcad.optim import Optimizer
+
+
+def snapshot(model: Module, optimizer: Optimizer) -> dict[str, np.ndarray]:
+    """Return parameters and optimizer state by name, on the host."""
+    return {name: to_host(array) for name, array in _arrays(model, optimizer).items()}
+
+
+def describe(
+    optimizer: Optimizer, *, step: int, cursor: int, seed: int, dataset: str, job: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the JSON state of a run: everything that is not an array.
+
+    Nothing in it depends on the number of ranks: the cursor counts samples of all ranks, the
+    schedule and all random numbers are functions of the step and the seed.
+    """
+    return {
+        "step": step,
+        "cursor": cursor,
+        "seed": seed,
+        "dataset": dataset,
+        "optimizer": {"kind": type(optimizer).__name__, "step_count": optimizer.step_count},
+        "schedule": repr(optimizer.schedule),
+        "job": job,
+    }
+
+
+def restore(
+    checkpoint: Checkpoint, model: Module, optimizer: Optimizer, *, seed: int, dataset: str
+) -> tuple[int, int]:
+    """Put a checkpoint back.
+
+    Returns
+    -------
+    step, cursor : int
+
+    Raises
+    ------
+    CheckpointError
+        It belongs to another model, optimizer, dataset or seed.
+    """
+    arrays, state = _arrays(model, optimizer), checkpoint.state
+    kind = state["optimizer"]["kind"]
+    if kind != type(optimizer).__name__:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.path} was made with the optimizer {kind}, but this run uses "
+            f"{type(optimizer).__name__}; use the job file it was made with, or start afresh"
+        )
+    require_match(
+        checkpoint.arrays,
+        {name: (tuple(a.shape), a.dtype) for name, a in arrays.items()},
+        checkpoint.path,
+    )
+    for what, own in (("dataset", dataset), ("seed", seed)):
+        if state[what] != own:
+            raise CheckpointError(
+                f"checkpoint {checkpoint.path} was made with another {what} "
+                f"({state[what]}, now {own}), so its place in the data means nothing here; "
+                "restore that, or start afresh with another output directory"
+            )
+    for name, array in arrays.items():
+        array[...] = _like(array, checkpoint.arrays[name])
+    optimizer.step_count = state["optimizer"]["step_count"]
+    return int(state["step"]), int(state["cursor"])
+
+
+def _arrays(model: Module, optimizer: Optimizer) -> dict[str, Any]:
+    own = {f"parameters/{name}": array for name, array in model.arrays().items()}
+    return own | {f"optimizer/{name}": array for name, array in optimizer.arrays().items()}
+
+
+def _like(array: Any, host: np.ndarray) -> Any:
+    from hpcad.backend import backend_of
+
+    return backend_of(array).asarray(host)

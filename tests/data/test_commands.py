@@ -1,0 +1,122 @@
+"""The commands as a user types them, without the program around them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpcad.data import open_dataset
+from hpcad.data.commands import add_parsers
+from hpcad.errors import ConfigError, DataError
+
+
+def run(*words: str | Path) -> int:
+    parser = argparse.ArgumentParser(prog="hpcad")
+    add_parsers(parser.add_subparsers(required=True))
+    options = parser.parse_args(["data", *map(str, words)])
+    return options.func(options)
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> tuple[Path, Path]:
+    np.save(tmp_path / "x.npy", np.arange(20.0).reshape(10, 2))
+    np.save(tmp_path / "y.npy", np.arange(10))
+    return tmp_path / "x.npy", tmp_path / "y.npy"
+
+
+def test_pack_inspect_verify(
+    tmp_path: Path, arrays: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "d"
+    words = ("--shard-samples", "4", "--licence", "CC0", "--fields", "pos, id")
+    assert run("pack", out, "--npy", *arrays, *words) == 0
+    assert f"packed 10 samples into 3 shards (240 B): {out}" in capsys.readouterr().out
+    assert [*open_dataset(out).fields] == ["pos", "id"]
+    assert run("inspect", out) == 0
+    assert "CC0" in capsys.readouterr().out
+    assert run("verify", out) == 0
+    assert "3 of 3 shards are good" in capsys.readouterr().out
+
+    with open(out / "shard-00001.h5", "r+b") as file:
+        file.seek(open_dataset(out).manifest.shards[1].arrays["id"].offset)
+        file.write(b"\xff")
+    assert run("verify", out) == DataError.exit_code
+    said = capsys.readouterr().out
+    assert "[2/3] shard-00001.h5: damaged" in said
+    assert "checksum of field 'id' does not match" in said
+    assert "2 of 3 shards are good" in said
+
+
+def test_an_existing_dataset_needs_force(tmp_path: Path, arrays: tuple[Path, Path]) -> None:
+    assert run("pack", tmp_path / "d", "--npy", arrays[0]) == 0
+    with pytest.raises(DataError, match="--force"):
+        run("pack", tmp_path / "d", "--npy", arrays[1])
+    assert open_dataset(tmp_path / "d").fields["x"].shape == (2,)
+    assert run("pack", tmp_path / "d", "--npy", arrays[1], "--force") == 0
+    assert open_dataset(tmp_path / "d").fields["x"].shape == ()
+
+
+def test_text_in_two_parts(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("to be or not to be")
+    assert run("pack", tmp_path / "d", "--text", tmp_path / "t", "--split", "0.5") == 0
+    assert len(open_dataset(tmp_path / "d" / "train")) == 9
+    assert len(open_dataset(tmp_path / "d" / "val", window=4)) == 5
+    assert run("pack", tmp_path / "one", "--text", tmp_path / "t") == 0
+    assert len(open_dataset(tmp_path / "one")) == 18
+
+
+@pytest.mark.parametrize("label", ["kind", "1", "-2"])
+def test_csv(tmp_path: Path, label: str) -> None:
+    (tmp_path / "t.csv").write_text("a\tkind\tb\n1\tu\t2\n3\tv\t4\n")
+    words = ("--csv", tmp_path / "t.csv", f"--label={label}", "--delimiter", r"\t")
+    assert run("pack", tmp_path / "d", *words) == 0
+    dataset = open_dataset(tmp_path / "d")
+    assert dataset.metadata["class_names"] == ["u", "v"]
+    np.testing.assert_array_equal(dataset.read(np.arange(2))["x"], [[1, 2], [3, 4]])
+
+
+def test_npz_images_and_idx(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", z=np.arange(3))
+    assert run("pack", tmp_path / "npz", "--npz", tmp_path / "a.npz") == 0
+    header = bytes([0, 0, 8, 1, 0, 0, 0, 3])
+    (tmp_path / "idx").write_bytes(header + b"\1\0\1")
+    idx = ("--idx", tmp_path / "idx", tmp_path / "idx", "--class-names", "no,yes")
+    assert run("pack", tmp_path / "d", *idx) == 0
+    assert open_dataset(tmp_path / "d").metadata["class_names"] == ["no", "yes"]
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    (tmp_path / "in" / "cat").mkdir(parents=True)
+    image.fromarray(np.zeros((2, 3), np.uint8)).save(tmp_path / "in" / "cat" / "a.png")
+    assert run("pack", tmp_path / "images", "--images", tmp_path / "in") == 0
+    assert open_dataset(tmp_path / "images").fields["x"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--text", "t", "--label", "a"), "--label goes with --csv, not with --text"),
+        (("--csv", "t", "--split", "0.9"), "--split goes with --text, not with --csv"),
+        (("--npz", "t", "--fields", "a,b"), "--fields goes with --idx and --npy"),
+        (("--idx", "a", "b", "c"), "takes inputs and labels, not 3 files"),
+    ],
+)
+def test_options_that_do_not_belong_together(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run("pack", tmp_path / "d", *words)
+
+
+def test_one_kind_of_input_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("pack", tmp_path / "d")
+    assert "one of the arguments" in capsys.readouterr().err
+
+
+def test_a_damaged_input_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "idx").write_bytes(bytes([0, 0, 8, 2, 0, 0, 0, 3, 0, 0, 0, 2]) + b"12345")
+    with pytest.raises(DataError, match="announces 3 samples and holds 2"):
+        run("pack", tmp_path / "new" / "d", "--idx", tmp_path / "idx")
+    assert [path.name for path in tmp_path.iterdir()] == ["idx"]

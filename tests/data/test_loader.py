@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpcad.data import Dataset, Loader, open_dataset
+from hpcad.errors import DataError
+
+
+@pytest.fixture
+def dataset(make: Callable[..., Path]) -> Dataset:
+    return open_dataset(make(20, 6))
+
+
+def loader_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "hpcad-loader"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "waited 10 s in vain"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 2, 50])
+def test_prefetching_changes_nothing(dataset: Dataset, prefetch: int) -> None:
+    with Loader(dataset, 6, prefetch=prefetch, epochs=2) as loader:
+        batches = [(batch.ids.tolist(), batch.cursor, batch["x"].sum()) for batch in loader]
+    with Loader(dataset, 6, prefetch=0, epochs=2) as loader:
+        assert batches == [(b.ids.tolist(), b.cursor, b["x"].sum()) for b in loader]
+    assert not loader_threads()
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_the_cursor_is_that_of_the_last_batch_handed_out(dataset: Dataset, prefetch: int) -> None:
+    with Loader(dataset, 6, prefetch=prefetch, cursor=6, epochs=1) as loader:
+        assert loader.cursor == 6
+        next(loader)
+        time.sleep(0.05)  # the thread reads on, the cursor does not
+        assert loader.cursor == 12
+        assert [batch.cursor for batch in loader] == [18, 20]
+        assert loader.cursor == 20
+        assert list(loader) == []
+
+
+def test_epochs_count_from_the_very_start(dataset: Dataset) -> None:
+    with Loader(dataset, 6, cursor=34, epochs=2) as loader:
+        assert [(b.epoch, b.cursor) for b in loader] == [(1, 40)]
+    with Loader(dataset, 6, cursor=40, epochs=2) as loader:
+        assert list(loader) == []
+    with Loader(dataset, 6) as loader:
+        assert [next(loader).epoch for _ in range(9)] == [0] * 4 + [1] * 4 + [2]
+
+
+def test_without_shuffling_samples_come_as_packed(dataset: Dataset) -> None:
+    with Loader(dataset, 6, shuffle=False, epochs=1) as loader:
+        assert np.concatenate([batch.ids for batch in loader]).tolist() == list(range(20))
+
+
+def test_seeds_give_different_orders(dataset: Dataset) -> None:
+    with Loader(dataset, 20, seed=1) as one, Loader(dataset, 20, seed=2) as two:
+        assert next(one).ids.tolist() != next(two).ids.tolist()
+
+
+def test_at_most_the_asked_number_of_batches_is_read_ahead(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = dataset.read
+    reads = []
+    monkeypatch.setattr(dataset, "read", lambda ids: reads.append(1) or read(ids))
+    with Loader(dataset, 2, prefetch=3) as loader:
+        next(loader)
+        wait_until(lambda: len(reads) == 5)  # one handed out, three waiting, one in the hand
+        time.sleep(0.25)
+        assert len(reads) == 5
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_an_error_in_the_thread_comes_with_its_traceback(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, prefetch: int
+) -> None:
+    read = dataset.read
+    calls = []
+
+    def breaks_at_third(ids: np.ndarray) -> dict[str, np.ndarray]:
+        calls.append(1)
+        if len(calls) == 3:
+            raise DataError("the disk went away")
+        return read(ids)
+
+    monkeypatch.setattr(dataset, "read", breaks_at_third)
+    with Loader(dataset, 6, prefetch=prefetch) as loader:
+        next(loader)
+        next(loader)
+        for _ in range(2):  # it stays broken, and does not look like the end of the data
+            with pytest.raises(DataError, match="the disk went away") as caught:
+                next(loader)
+        frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+        assert "breaks_at_third" in frames
+        assert loader.cursor == 12
+    assert not loader_threads()
+
+
+def test_a_damaged_shard_stops_the_iteration(make: Callable[..., Path]) -> None:
+    directory = make(20, 6)
+    dataset = open_dataset(directory)
+    os.truncate(directory / "shard-00002.h5", 100)
+    with (
+        Loader(dataset, 4) as loader,
+        pytest.raises(DataError, match=r"shard-00002\.h5: this shard was cut short"),
+    ):
+        list(loader)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_closing_ends_the_thread_at_once(dataset: Dataset, taken: int) -> None:
+    loader = Loader(dataset, 2, prefetch=2)
+    for _ in range(taken):
+        next(loader)
+    started = time.perf_counter()
+    loader.close()
+    loader.close()
+    assert time.perf_counter() - started < 1
+    assert not loader_threads()
+    with pytest.raises(DataError, match="this loader is closed"):
+        next(loader)
+
+
+def test_a_forgotten_loader_ends_its_thread(dataset: Dataset) -> None:
+    loader = Loader(dataset, 2)
+    next(loader)
+    assert len(loader_threads()) == 1
+    del loader
+    gc.collect()
+    wait_until(lambda: not loader_threads())
+
+
+def test_waiting_is_measured(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = dataset.read
+
+    def slow(ids: np.ndarray) -> dict[str, np.ndarray]:
+        time.sleep(0.1)
+        return read(ids)
+
+    monkeypatch.setattr(dataset, "read", slow)
+    with Loader(dataset, 10, prefetch=0, epochs=1) as loader:
+        list(loader)
+        assert loader.wait_seconds >= 2 * 0.1
+    with Loader(dataset, 4, prefetch=2, epochs=1) as loader:
+        next(loader)
+        first = loader.wait_seconds
+        assert first >= 0.09
+        time.sleep(0.5)  # two batches are ready after 0.2 s
+        next(loader)
+        next(loader)
+        assert loader.wait_seconds - first < 0.1
+
+
+def test_a_loader_is_not_used_after_a_fork(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = Loader(dataset, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(DataError, match="make the loader after the fork"):
+            next(loader)
+    loader.close()
+
+
+def test_a_batch_smaller_than_the_world_says_what_to_do(dataset: Dataset) -> None:
+    message = "global batch of 3 cannot be split over 4 ranks.*at least 4, or start fewer ranks"
+    with pytest.raises(DataError, match=message):
+        Loader(dataset, 3, rank=0, size=4)
+    Loader(dataset, 4, rank=3, size=4).close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rank": 2, "size": 2}, {"rank": -1}, {"cursor": -1}, {"prefetch": -1}, {"epochs": -1}],
+)
+def test_other_misuse(dataset: Dataset, options: dict[str, int]) -> None:
+    with pytest.raises(DataError, match=r"does not exist among|must not be negative"):
+        Loader(dataset, 4, **options)

@@ -1,0 +1,78 @@
+"""Modules: finding parameters, sharing, drawing, loading; arenas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpcad import nn
+from hpcad.errors import ConfigError, ShapeError
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        self.first = nn.Linear(3, 4)
+        self.blocks = [nn.Linear(4, 4), {"x": nn.LayerNorm(4)}]
+        self.again = self.first
+
+    def forward(self, x):
+        return self.blocks[1]["x"](self.blocks[0](self.first(x)))
+
+
+def test_names_follow_attributes_and_shared_parameters_appear_once():
+    assert [name for name, _ in Tied().named_parameters()] == [
+        "first.weight",
+        "first.bias",
+        "blocks.0.weight",
+        "blocks.0.bias",
+        "blocks.1.x.scale",
+        "blocks.1.x.shift",
+    ]
+    assert Tied().parameter_count() == 12 + 4 + 16 + 4 + 4 + 4
+
+
+def test_drawing_is_a_function_of_seed_and_name():
+    a, b = Tied().initialize(3), Tied().initialize(3)
+    for x, y in zip(a.parameters(), b.parameters(), strict=True):
+        np.testing.assert_array_equal(x.value, y.value)
+    c = Tied().initialize(4)
+    assert not np.array_equal(a.first.weight.value, c.first.weight.value)
+    assert Tied().initialize(3, np.float64).first.weight.dtype == np.float64
+
+
+def test_flatten_makes_views_and_keeps_values():
+    model = Tied().initialize(1)
+    before = {name: p.numpy().copy() for name, p in model.named_parameters()}
+    (arena,) = nn.flatten(model)
+    assert nn.flatten(model)[0] is arena
+    for name, p in model.named_parameters():
+        np.testing.assert_array_equal(p.value, before[name])
+        assert np.shares_memory(p.value, arena.values.flat)
+        assert np.shares_memory(p.grad, arena.grads.flat)
+    model(np.ones((2, 3), np.float32)).sum().backward()
+    assert np.shares_memory(model.first.weight.grad, arena.grads.flat)
+    assert arena.grads.flat.any()
+
+
+def test_two_dtypes_make_two_arenas():
+    model = Tied().initialize(1)
+    model.first.initialize(1, np.float64)
+    assert [a.values.dtype.name for a in nn.flatten(model)] == ["float64", "float32"]
+
+
+def test_load_checks_names_and_shapes():
+    model, other = Tied().initialize(1), Tied().initialize(2)
+    model.load(other.arrays())
+    np.testing.assert_array_equal(model.first.weight.value, other.first.weight.value)
+    arrays = other.arrays()
+    arrays["first.bias"] = np.ones(5)
+    with pytest.raises(ShapeError, match=r"'first\.bias' has shape \(4,\).*\(5,\)"):
+        model.load(arrays)
+    del arrays["first.bias"]
+    with pytest.raises(ConfigError, match=r"missing \['first\.bias'\]"):
+        model.load(arrays)
+
+
+def test_a_model_without_parameters_cannot_be_trained():
+    with pytest.raises(ConfigError, match="no parameters"):
+        nn.flatten(nn.Flatten())
