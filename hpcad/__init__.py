@@ -22,6 +22,7 @@ _HOMES = {
     "init": "hpcad.parallel",
     "World": "hpcad.parallel",
     "DataParallel": "hpcad.parallel",
+    "ArrayDataset": "hpcad.data",
     "Loader": "hpcad.data",
     "open_dataset": "hpcad.data",
     "CheckpointStore": "hpcad.checkpoint",

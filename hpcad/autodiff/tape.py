@@ -80,9 +80,9 @@ class Tape:
                         below = arg.level
             values.append(arg)
             ins.append(slot)
-        if self.level == AMBIENT and len(self.records) >= self._prune_at:
-            if all(slot < 0 for slot in ins):
-                self._prune()
+        long = self.level == AMBIENT and len(self.records) >= self._prune_at
+        if long and all(slot < 0 for slot in ins):
+            self._prune()
         saved = None
         if below == CONSTANT:
             answer = primitive.compute(values, params)

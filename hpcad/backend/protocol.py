@@ -23,8 +23,11 @@ class Backend(Protocol):
         The array namespace.
     """
 
-    name: str
-    xp: ModuleType
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def xp(self) -> ModuleType: ...
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         """Put ``value`` into this backend's memory (no copy when it is there already)."""

@@ -1,5 +1,6 @@
 """Training data: HDF5 shards with a manifest, one global order, and the loader."""
 
+from hpcad.data.arrays import ArrayDataset
 from hpcad.data.batch import Batch, local_part
 from hpcad.data.builtin import builtin_names
 from hpcad.data.dataset import Dataset, open_dataset
@@ -12,6 +13,7 @@ from hpcad.data.verify import VerifyReport, verify_dataset
 from hpcad.data.windows import TokenWindows
 
 __all__ = [
+    "ArrayDataset",
     "Batch",
     "Dataset",
     "FieldSpec",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from io import RawIOBase
 from pathlib import Path
 from typing import NoReturn
 
@@ -54,8 +55,12 @@ def open_shard(directory: Path, entry: ShardEntry, *, verify: bool) -> dict[str,
     """
     path = directory / entry.file
     check_file(path, entry)
-    check_header(path, entry)
-    arrays = _map(path, entry)
+    try:
+        with open(path, "rb", buffering=0) as file:  # one descriptor: what is checked is mapped
+            _check_header(path, file, entry)
+            arrays = _map(path, file, entry)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if verify:
         for name, array in arrays.items():
             check_bytes(path, name, array, entry.arrays[name])
@@ -83,11 +88,12 @@ def check_file(path: Path, entry: ShardEntry) -> None:
         )
 
 
-def check_header(path: Path, entry: ShardEntry) -> None:
+def _check_header(path: Path, opened: RawIOBase, entry: ShardEntry) -> None:
     """Check what HDF5 says of the shard against the manifest."""
     try:
-        # locking=False: nobody writes a finished shard, and locks hang on some file systems.
-        with h5py.File(path, "r", locking=False) as file:
+        # Through a Python file HDF5 takes no lock (they hang on some file systems), and does not
+        # mind if the user's own program has the same shard open in another way.
+        with h5py.File(opened, "r") as file:
             _check_names(path, file, entry)
             for name, array in entry.arrays.items():
                 _check_dataset(path, name, file[name], array)
@@ -144,17 +150,10 @@ def _check_dataset(path: Path, name: str, dataset: h5py.Dataset, entry: ArrayEnt
         )
 
 
-def _map(path: Path, entry: ShardEntry) -> dict[str, np.ndarray]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if os.fstat(descriptor).st_size < entry.nbytes:
-                raise DataError(f"{path}: this shard was cut short while it was being opened")
-            whole = mmap.mmap(descriptor, entry.nbytes, access=mmap.ACCESS_READ)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be mapped ({error.strerror})") from error
+def _map(path: Path, file: RawIOBase, entry: ShardEntry) -> dict[str, np.ndarray]:
+    if os.fstat(file.fileno()).st_size != entry.nbytes:
+        raise DataError(f"{path}: this shard changed its size while it was being opened")
+    whole = mmap.mmap(file.fileno(), entry.nbytes, access=mmap.ACCESS_READ)
     return {
         name: np.frombuffer(
             whole, array.dtype, count=array.nbytes // array.dtype.itemsize, offset=array.offset

@@ -105,5 +105,3 @@ class CharGPT(Classifier):
                 p = np.exp(logits - logits.max(), dtype=np.float64)
                 out.append(int(np.searchsorted(np.cumsum(p) / p.sum(), u, side="right")))
         return np.asarray(out)
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ class MLP(Classifier):
 
     def __init__(self, config: MLPConfig, inputs: int, classes: int) -> None:
         widths = [inputs, *config.hidden, classes]
-        self.layers = [Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        self.layers = [Linear(a, b) for a, b in itertools.pairwise(widths)]
         self.dropouts = [Dropout(config.dropout, f"dropout{i}") for i in range(len(config.hidden))]
 
     def forward(self, x: Any) -> Any:

@@ -69,9 +69,7 @@ def _text(config: CharGPTConfig, dataset: Any) -> CharGPT:
 
 
 REGISTRY: Mapping[str, ModelEntry] = {
-    "mlp": ModelEntry(
-        MLPConfig, lambda c, d: MLP(c, math.prod(d.fields["x"].shape), _classes(d))
-    ),
+    "mlp": ModelEntry(MLPConfig, lambda c, d: MLP(c, math.prod(d.fields["x"].shape), _classes(d))),
     "cnn": ModelEntry(CNNConfig, lambda c, d: CNN(c, _image(d), _classes(d))),
     "recurrent": ModelEntry(
         RecurrentConfig, lambda c, d: RecurrentClassifier(c, _rows(d), _classes(d))

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -26,6 +27,9 @@ from hpcad.parallel.payload import encode
 
 _OPERATIONS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN, "prod": MPI.PROD}
 _ABORT_SECONDS = 5.0
+# Hydra drops what it has not yet forwarded when a rank aborts: without a pause 2 % of the
+# tracebacks were lost.
+_FORWARD_SECONDS = 0.25
 
 
 class MpiRequest:
@@ -163,6 +167,7 @@ class MpiCommunicator:
         escape = threading.Timer(_ABORT_SECONDS, os._exit, (code,))
         escape.daemon = True
         escape.start()
+        time.sleep(_FORWARD_SECONDS)
         if not MPI.Is_finalized():
             MPI.COMM_WORLD.Abort(code)
         os._exit(code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Prepare:
     mean: float = 0.0
     std: float = 1.0
     real_input: bool = True
-    backend: Backend = get_backend("cpu")
+    backend: Backend = field(default_factory=get_backend)
 
     def __call__(self, fields: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return the prepared fields: ``x`` scaled, integers as int64 (labels, tokens)."""

@@ -108,9 +108,7 @@ def make_optimizer(job: Job, model: Module, samples: int) -> Optimizer:
         "clip_norm": section.clip_norm,
     }
     if section.kind == "sgd":
-        return SGD(
-            model, schedule, momentum=section.momentum, nesterov=section.nesterov, **common
-        )
+        return SGD(model, schedule, momentum=section.momentum, nesterov=section.nesterov, **common)
     if section.kind == "rmsprop":
         return RMSProp(model, schedule, alpha=section.alpha, eps=section.eps, **common)
     kind = Adam if section.kind == "adam" else AdamW

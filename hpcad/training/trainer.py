@@ -142,6 +142,7 @@ class Trainer:
         self.description = description or {}
         self.store = self._store(keep)
         self.result = Result()
+        self._saved_step: int | None = None
         self._losses: list[float] = []  # this rank's shares of the losses since the last report
 
     def run(self, resume: bool | str | Path = True) -> Result:
@@ -298,9 +299,7 @@ class Trainer:
             self.result.checkpoint = self.store.save(self.result.step, arrays, state)
             self._saved_step = self.result.step
 
-    def _finish(
-        self, phases: PhaseTimer, progress: Progress, writer: MetricsWriter | None
-    ) -> None:
+    def _finish(self, phases: PhaseTimer, progress: Progress, writer: MetricsWriter | None) -> None:
         if self.result.metrics.get("evaluated_step") != self.result.step:
             self._evaluate(phases, progress, writer)
         if self._saved_step != self.result.step:
@@ -309,7 +308,7 @@ class Trainer:
         self.result.phases = phases.table()
 
     def _resume(self, resume: bool | str | Path) -> None:
-        self._saved_step: int | None = None
+        self._saved_step = None
         if self.store is None or resume is False:
             return
         checkpoint = self.store.latest() if resume is True else self.store.load(resume)

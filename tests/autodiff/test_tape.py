@@ -212,9 +212,7 @@ def test_threads_do_not_meet():
     wrong = []
 
     def work():
-        for _ in range(20):
-            if grad(grad(f))(0.3) != expected:
-                wrong.append(1)
+        wrong.extend(1 for _ in range(20) if grad(grad(f))(0.3) != expected)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for t in threads:

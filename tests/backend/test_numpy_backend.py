@@ -18,8 +18,10 @@ rng = np.random.default_rng(0)
 @pytest.mark.parametrize("transposed", [False, True])
 def test_gemm(shape, alpha, beta, transposed):
     a = rng.standard_normal((*shape, 4, 5))
-    b = rng.standard_normal((*shape, 6, 5)).swapaxes(-1, -2) if transposed else (
-        rng.standard_normal((*shape, 5, 6))
+    b = (
+        rng.standard_normal((*shape, 6, 5)).swapaxes(-1, -2)
+        if transposed
+        else (rng.standard_normal((*shape, 5, 6)))
     )
     bias = rng.standard_normal(6)
     out = rng.standard_normal((*shape, 4, 6))

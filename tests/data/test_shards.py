@@ -246,3 +246,8 @@ def test_flipped_bits_anywhere_are_harmless_or_refused(tmp_path: Path, entry: Sh
             np.testing.assert_array_equal(arrays["y"], Y)
         path.write_bytes(good)
     assert refused > 100
+
+
+def test_a_shard_that_the_program_has_open_itself(tmp_path: Path, entry: ShardEntry) -> None:
+    with h5py.File(tmp_path / "shard.h5", "r"):
+        np.testing.assert_array_equal(open_shard(tmp_path, entry, verify=True)["x"], X)

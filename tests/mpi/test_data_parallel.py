@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -177,4 +179,4 @@ def test_gradients_are_contiguous_in_the_communicators_memory():
     covered = sorted((b.span.start, b.span.stop) for b in engine.buckets)
     assert covered[0][0] == 0
     assert covered[-1][1] == arena.grads.size
-    assert all(a[1] == b[0] for a, b in zip(covered, covered[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(covered))

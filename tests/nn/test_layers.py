@@ -159,7 +159,7 @@ def test_wrong_use_is_explained():
         nn.Dropout(1.0)
     with pytest.raises(ConfigError, match="multiple of the number of heads"):
         nn.CausalSelfAttention(10, 3)
-    with pytest.raises(ShapeError, match="x has 5 features.*takes 3"):
+    with pytest.raises(ShapeError, match=r"x has 5 features.*takes 3"):
         nn.Linear(3, 4)(np.ones((2, 5), np.float32))
     with pytest.raises(ShapeError, match="smaller than the kernel"):
         nn.Conv2d(1, 2, kernel=5)(np.ones((1, 3, 3, 1), np.float32))

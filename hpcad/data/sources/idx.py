@@ -145,8 +145,11 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         with open(path, "rb") as raw:
             zipped = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
-            # gzip.open's overloads hide that a GzipFile is a binary file.
-            yield cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if zipped else raw
+            if not zipped:
+                yield raw
+                return
+            with gzip.GzipFile(fileobj=raw) as unzipped:
+                yield cast("IO[bytes]", unzipped)  # it is one, though its class does not say so
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -74,11 +74,12 @@ def npz_source(path: str | Path) -> Source:
     """
     path = Path(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: is not an .npz archive; give single arrays with --npy")
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
+        with open(path, "rb") as file:  # ours to close: np.load leaves a damaged archive open
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: is not an .npz archive; give single arrays with --npy")
+            with loaded:
+                arrays = {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except _NUMPY_ERRORS as error:
