@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpcad import __version__
-from hpcad.errors import ConfigError, HpcadError
+from hpcad.errors import ConfigError, HpcadError, LaunchError
 
 if TYPE_CHECKING:
     from hpcad.parallel import World
@@ -36,8 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv
         The arguments without the program's name; those of the process by default.
     """
-    arguments = _parse(sys.argv[1:] if argv is None else list(argv))
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parse(words)
     try:
+        if getattr(arguments, "ranks", None) is not None:
+            return _train_on_ranks(arguments.ranks, words)
         return int(arguments.func(arguments))
     except HpcadError as error:
         # What arrives here was raised on all ranks alike: one of them says it.
@@ -99,6 +102,12 @@ def _add_train(commands: argparse._SubParsersAction[Any]) -> None:
         default=[],
         help="replace values of the job file, e.g. --set training.epochs=3 data.batch=128",
     )
+    train.add_argument(
+        "--ranks",
+        type=int,
+        metavar="N",
+        help="start N ranks on this machine under mpirun (on a cluster, use srun or mpirun itself)",
+    )
     start = train.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
@@ -120,6 +129,19 @@ def _info(arguments: argparse.Namespace) -> int:
     from hpcad.launch.info import print_info
 
     return print_info()
+
+
+def _train_on_ranks(ranks: int, words: list[str]) -> NoReturn:
+    """Become ``mpirun -n ranks hpcad train ...`` without the option."""
+    from hpcad.launch.mpirun import run_again
+
+    if _launched_rank() is not None:
+        raise LaunchError(
+            "--ranks was given, but this process was already started by a launcher; "
+            "leave --ranks out, or start hpcad without mpirun or srun"
+        )
+    at = next(i for i, word in enumerate(words) if word.partition("=")[0] == "--ranks")
+    run_again(ranks, words[:at] + words[at + (1 if "=" in words[at] else 2) :])
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -235,7 +257,3 @@ def _launched_rank() -> int | None:
 
 def _print_error(message: str) -> None:
     print(f"hpcad: error: {message}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -238,7 +238,7 @@ def test_info_when_the_library_hangs(plain_environment, monkeypatch):
 
 
 def test_info_under_mpirun_prints_once():
-    done = mpirun(2, ["-m", "hpcad.cli", "info"])
+    done = mpirun(2, ["-m", "hpcad", "info"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("launcher") == 1
     assert "2 ranks" in done.stdout
@@ -266,7 +266,7 @@ def under_mpirun(tmp_path: Path, ranks: int, body: str) -> subprocess.CompletedP
 
 def test_a_wrong_job_file_is_said_once(tmp_path):
     (tmp_path / "bad.toml").write_text(JOB.replace("epochs", "epoch"))
-    done = mpirun(3, ["-m", "hpcad.cli", "train", "bad.toml"], timeout=20, cwd=tmp_path)
+    done = mpirun(3, ["-m", "hpcad", "train", "bad.toml"], timeout=20, cwd=tmp_path)
     assert done.returncode == ConfigError.exit_code
     assert done.stderr.count("hpcad: error:") == 1
     assert "bad.toml:15: [training] has no key 'epoch'; did you mean 'epochs'?" in done.stderr

@@ -67,5 +67,5 @@ class ArrayDataset(Dataset):
         state = xxhash.xxh3_128()
         for name, array in self._arrays.items():
             state.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            state.update(np.ascontiguousarray(array).view(np.uint8))
+            state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return state.hexdigest()

@@ -28,6 +28,9 @@ class CharGPTConfig:
     dropout : float
     bias : bool
         Biases in linear layers and layer norms.
+    std : float
+        Standard deviation of the initial weights of linear layers; 0.02 is GPT-2's, whose width
+        is 768, and ``1 / sqrt(width)`` keeps variances at any width.
     """
 
     layers: int = 4
@@ -35,6 +38,7 @@ class CharGPTConfig:
     width: int = 128
     dropout: float = 0.0
     bias: bool = False
+    std: float = 0.02
 
 
 class CharGPT(Classifier):
@@ -52,11 +56,18 @@ class CharGPT(Classifier):
         self.tokens = Embedding(vocabulary, config.width)
         self.positions = Embedding(block, config.width)
         self.dropout = Dropout(config.dropout, "embedding.dropout")
-        # Each block adds to the residual stream twice; this keeps its variance (GPT-2).
-        std = 0.02 / math.sqrt(2 * config.layers)
+        # Each block adds to the residual stream twice; the division keeps its variance (GPT-2).
+        std = config.std
+        projection = std / math.sqrt(2 * config.layers)
         self.blocks = [
             TransformerBlock(
-                config.width, config.heads, config.dropout, config.bias, std, f"block{i}"
+                config.width,
+                config.heads,
+                config.dropout,
+                config.bias,
+                std,
+                projection,
+                f"block{i}",
             )
             for i in range(config.layers)
         ]

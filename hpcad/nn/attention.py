@@ -22,16 +22,21 @@ class CausalSelfAttention(Module):
         Features in and out; a multiple of ``heads``.
     heads : int
     bias : bool
-    projection_std : float
-        Standard deviation of the output projection's weights.
+    std, projection_std : float
+        Standard deviation of the weights, and of those of the output projection.
     """
 
     def __init__(
-        self, width: int, heads: int, bias: bool = False, projection_std: float = 0.02
+        self,
+        width: int,
+        heads: int,
+        bias: bool = False,
+        std: float = 0.02,
+        projection_std: float = 0.02,
     ) -> None:
         if width % heads:
             raise ConfigError(f"width {width} is not a multiple of the number of heads {heads}")
-        self.qkv = Linear(width, 3 * width, bias, init.normal(0.02))
+        self.qkv = Linear(width, 3 * width, bias, init.normal(std))
         self.projection = Linear(width, width, bias, init.normal(projection_std))
         self.heads = heads
 
@@ -52,13 +57,14 @@ class TransformerBlock(Module):
         heads: int,
         dropout: float = 0.0,
         bias: bool = False,
+        std: float = 0.02,
         projection_std: float = 0.02,
         name: str = "block",
     ) -> None:
         self.norm1 = LayerNorm(width, bias)
-        self.attention = CausalSelfAttention(width, heads, bias, projection_std)
+        self.attention = CausalSelfAttention(width, heads, bias, std, projection_std)
         self.norm2 = LayerNorm(width, bias)
-        self.expand = Linear(width, 4 * width, bias, init.normal(0.02))
+        self.expand = Linear(width, 4 * width, bias, init.normal(std))
         self.contract = Linear(4 * width, width, bias, init.normal(projection_std))
         self.dropout1 = Dropout(dropout, f"{name}.dropout1")
         self.dropout2 = Dropout(dropout, f"{name}.dropout2")

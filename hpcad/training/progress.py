@@ -25,7 +25,8 @@ class Progress:
     enabled
         False on ranks other than 0, which then print nothing.
     stream
-        Where to write; `sys.stderr` by default. A terminal gets a bar, anything else lines.
+        Where to write. By default a bar goes to `sys.stderr` if that is a terminal, and lines go to
+        `sys.stdout`, in order with what else the run prints.
     clock
         Returns seconds; monotonic.
     """
@@ -42,7 +43,7 @@ class Progress:
     ) -> None:
         self._total = total
         self._every = every
-        self._stream = stream if stream is not None else sys.stderr
+        self._stream = stream or (sys.stderr if sys.stderr.isatty() else sys.stdout)
         self._clock = clock
         self._enabled = enabled
         self._bar = self._make_bar(step) if enabled and self._stream.isatty() else None

@@ -178,6 +178,12 @@ class Trainer:
             with loader, progress:
                 self._loop(loader, phases, progress, writer)
                 self._finish(phases, progress, writer)
+        except SystemExit as leaving:
+            # It would pass the hook that ends the other ranks, and leave them waiting.
+            raise HpcadError(
+                f"rank {self.world.rank} on {self.world.host} left the program with exit code "
+                f"{leaving.code} in step {self.result.step}; raise an error there instead"
+            ) from leaving
         finally:
             if writer is not None:
                 writer.close()
@@ -279,7 +285,7 @@ class Trainer:
         self.result.metrics = {"evaluated_step": self.result.step, **found}
         words = "  ".join(f"test {name} {value:.4f}" for name, value in found.items())
         progress.message(f"step {self.result.step}: {words}")
-        if writer is not None:
+        if writer is not None and self.result.step != self.result.resumed_step:
             row = {f"test_{name}": value for name, value in found.items()}
             writer.write({"step": self.result.step, **row})
 
