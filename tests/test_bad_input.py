@@ -1,4 +1,4 @@
-"""What a user can get wrong, through the command line: one sentence, a code, nothing half-written."""
+"""What a user can get wrong: one sentence, an exit code, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -208,7 +208,9 @@ FAILURES = {
 
 
 def test_a_program_without_a_launcher_needs_no_mpi(tmp_path):
-    program = "import sys, hpcad; w = hpcad.init(); print(w.size, w.launcher, 'mpi4py.MPI' in sys.modules)"
+    program = (
+        "import sys, hpcad; w = hpcad.init();print(w.size, w.launcher, 'mpi4py.MPI' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
