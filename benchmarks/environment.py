@@ -38,18 +38,20 @@ def describe() -> dict[str, Any]:
         "hpcad": hpcad.__version__,
         "commit": _commit(),
         "blas": blas(),
+        "blas_hint": blas_hint(),
         "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_VARIABLES)},
     }
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
     """Return what a reader of a table needs to know, as comment lines."""
-    return [
+    head = [
         f"# {facts['date']}  {facts['cpu']}, {facts['cores']} cores, "
         f"load {facts['load_average'][0]:.1f} at the start",
         f"# hpcad {facts['hpcad']} ({facts['commit']}), Python {facts['python']}, "
         f"NumPy {facts['numpy']}; {facts['blas']}",
     ]
+    return [*head, f"# {facts['blas_hint']}"] if facts["blas_hint"] else head
 
 
 def blas() -> str:
@@ -62,15 +64,22 @@ def blas() -> str:
     ) or "BLAS unknown to threadpoolctl"  # fmt: skip
 
 
+def blas_hint() -> str | None:
+    """Say so where OpenBLAS does not know the processor and leaves its widest registers unused."""
+    narrow = {"Haswell", "Zen", "Sandybridge", "Nehalem", "Prescott"}
+    kernels = {entry.get("architecture") for entry in threadpool_info()}
+    if "avx512f" not in _processor().get("flags", "").split() or not narrow & kernels:
+        return None
+    return (
+        "note: this processor has AVX-512, which these BLAS kernels do not use; "
+        "OPENBLAS_CORETYPE=SkylakeX chooses others"
+    )
+
+
 def cpu_model() -> str:
     """Name of the processor, with family and model number where the name says little."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    pairs = (line.partition(":")[::2] for line in text.split("\n\n")[0].splitlines())
-    facts = {key.strip(): value.strip() for key, value in pairs}
-    name = facts.get("model name", platform.machine())
+    facts = _processor()
+    name = facts.get("model name", platform.processor() or platform.machine())
     return f"{name} (family {facts.get('cpu family', '?')}, model {facts.get('model', '?')})"
 
 
@@ -92,3 +101,13 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "no git checkout"
     return found.stdout.strip()
+
+
+def _processor() -> dict[str, str]:
+    """What Linux says about the first processor."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return {}
+    pairs = (line.partition(":")[::2] for line in text.split("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, value in pairs}

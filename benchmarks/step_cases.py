@@ -49,7 +49,7 @@ class Case:
     sample: tuple[int, ...]
     classes: int
     batch: int
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     clip_norm: float | None = None

@@ -127,8 +127,16 @@ def summarise(names: list[str], samples: np.ndarray) -> list[dict[str, Any]]:
     for name, mine in zip(names, samples, strict=True):
         low, high = np.percentile(mine, [10, 90])
         ratio, least, most = ratio_interval(samples[0], mine)
-        rows.append({"name": name, "median": float(np.median(mine)), "p10": float(low),
-                     "p90": float(high), "ratio": ratio, "ratio_interval": [least, most]})  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "median": float(np.median(mine)),
+                "p10": float(low),
+                "p90": float(high),
+                "ratio": ratio,
+                "ratio_interval": [least, most],
+            }
+        )
     return rows
 
 

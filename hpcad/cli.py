@@ -61,6 +61,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"hpcad {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
+    plot = commands.add_parser("plot", help="draw the curves of a run (needs matplotlib)")
+    plot.add_argument("run", metavar="DIRECTORY", type=Path, help="a run, such as runs/digits")
+    plot.add_argument("-o", "--output", metavar="FILE", type=Path, help="png, svg or pdf")
+    plot.set_defaults(func=_plot)
     info = commands.add_parser("info", help="versions, MPI library, devices, BLAS, launcher")
     info.set_defaults(func=_info)
     _add_room(commands, "data", "pack, inspect and verify datasets", asked="data" in argv[:1])
@@ -129,6 +133,13 @@ def _info(arguments: argparse.Namespace) -> int:
     from hpcad.launch.info import print_info
 
     return print_info()
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from hpcad.training.plot import plot_run
+
+    print(plot_run(arguments.run, arguments.output))
+    return 0
 
 
 def _train_on_ranks(ranks: int, words: list[str]) -> NoReturn:
