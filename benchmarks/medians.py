@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+Samples = Sequence[float] | np.ndarray
 LEVEL = 0.95  # of all intervals here
 
 
-def median_interval(samples: Sequence[float]) -> tuple[float, float, float]:
+def median_interval(samples: Samples) -> tuple[float, float, float]:
     """Median, and the 95 % confidence interval of it that order statistics give.
 
     The interval from the k-th smallest to the k-th largest of n independent samples covers the
@@ -43,7 +44,7 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def ratio_interval(
-    above: Sequence[Sequence[float]], below: Sequence[Sequence[float]], resamples: int = 2000
+    above: Sequence[Samples], below: Sequence[Samples], resamples: int = 2000
 ) -> tuple[float, float, float]:
     """Ratio of two medians, and its 95 % bootstrap interval over rounds.
 

@@ -66,7 +66,8 @@ def run_study(kind: Kind, arguments: Sequence[str] | None = None) -> int:
         _check_batches(kind, options)
         facts = environment.describe() | {"kind": kind.name, "threads_per_rank": options.threads}
         runs = _run_all(kind, options)
-        tables, refused = [], []
+        tables: list[dict[str, Any]] = []
+        refused: list[str] = []
         for model in options.models:
             worst = _check(kind, runs, model, options, refused)
             if 1 in worst:
@@ -243,7 +244,7 @@ def _part(results: list[dict[str, Any]], name: str) -> float:
 
 
 def _print_report(
-    kind: Kind, facts: dict[str, Any], tables: list[Any], options: argparse.Namespace
+    kind: Kind, facts: dict[str, Any], tables: list[dict[str, Any]], options: argparse.Namespace
 ) -> None:
     print("\n".join(environment.lines(facts)))
     print(f"# {facts['mpi']}; {options.threads} BLAS thread(s) per rank; float32, Adam")
@@ -252,7 +253,8 @@ def _print_report(
     print(
         "# step = max over ranks; [95 % interval of the median]; base: the same program on 1 rank"
     )
-    for model, rows in tables:
+    for table in tables:
+        model = table["model"]
         print(f"\n{model}: {CASES[model].title}")
         print(f"{'ranks':>5} {'batch':>6}  {'step ms':<25}{'speed-up':>9}  {'efficiency':<22}"
               f"{'exposed ms':>11}{'samples/s':>11}{'loss vs 1':>11}")  # fmt: skip

@@ -101,9 +101,8 @@ def batches(case: Case) -> list[dict[str, np.ndarray]]:
     labels = shape if case.tokens else (case.batch,)
 
     def one() -> dict[str, np.ndarray]:
-        if case.tokens:
-            x = rng.integers(case.classes, size=shape)
-        else:
+        x: np.ndarray = rng.integers(case.classes, size=shape)
+        if not case.tokens:
             x = rng.standard_normal(shape, np.float32)
         return {"x": x, "y": rng.integers(case.classes, size=labels)}
 

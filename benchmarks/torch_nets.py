@@ -101,7 +101,8 @@ class TorchStep:
         self.name = " ".join(word for word in words if word)
         self.clip_norm, self.tokens = case.clip_norm, case.tokens
         self.format = getattr(torch, f"{layout}_format" if layout == "contiguous" else layout)
-        self.model = _build(case).train().to(memory_format=self.format)
+        model: Any = _build(case).train()  # Module.to(memory_format=) is missing in torch's types
+        self.model = model.to(memory_format=self.format)
         kind = torch.optim.AdamW if case.weight_decay else torch.optim.Adam
         options: dict[str, Any] = {"lr": case.learning_rate, "betas": case.betas}
         if fused:
@@ -150,7 +151,7 @@ def describe() -> str:
 
 
 def _build(case: Case) -> nn.Module:
-    model = initial_model(case)
+    model: Any = initial_model(case)
     arrays = model.arrays()
     kind = type(model).__name__
     if kind == "CharGPT":

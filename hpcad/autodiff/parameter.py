@@ -38,17 +38,20 @@ class Parameter(Tensor):
         overwrites a gradient that is not fresh and adds to one that is.
     frozen : bool
         A frozen parameter is a constant: it gets no gradient and no update.
+    in_arena : bool
+        Whether ``value`` and ``grad`` are views of arenas, which others hold on to.
     name : str
         Dotted path in its model.
     """
 
-    __slots__ = ("fresh", "frozen", "grad", "name", "sink")
+    __slots__ = ("fresh", "frozen", "grad", "in_arena", "name", "sink")
 
     def __init__(self, value: Any, name: str = "") -> None:
         super().__init__(value, None, -1, AMBIENT)
         self.grad: Array | None = None
         self.fresh = False
         self.frozen = False
+        self.in_arena = False
         self.name = name
         self.sink: GradientSink | None = None
 

@@ -59,10 +59,11 @@ def flatten(model: Module, allocate_grads: Allocator | None = None) -> list[Para
     Raises
     ------
     ConfigError
-        The model has no parameters.
+        The model has no parameters, or other ones than when its arenas were made.
     """
     known: list[ParameterArena] | None = vars(model).get("_arenas")
     if known is not None:
+        _require_same_parameters(model, known)
         if allocate_grads is not None:
             for arena in known:
                 _move_grads(arena, allocate_grads)
@@ -80,6 +81,16 @@ def flatten(model: Module, allocate_grads: Allocator | None = None) -> list[Para
     return arenas
 
 
+def _require_same_parameters(model: Module, arenas: list[ParameterArena]) -> None:
+    packed = {id(p) for arena in arenas for p in arena.parameters}
+    changed = [name for name, p in model.named_parameters() if id(p) not in packed]
+    if changed:
+        raise ConfigError(
+            f"parameter {changed[0]!r} was added to {type(model).__name__} after an optimizer or "
+            "engine was made for it; complete the model first"
+        )
+
+
 def _pack(members: list[Parameter], allocate_grads: Allocator | None) -> ParameterArena:
     allocate = backend_of(members[0].value).allocate
     shapes = {p.name: tuple(p.shape) for p in members}
@@ -90,6 +101,7 @@ def _pack(members: list[Parameter], allocate_grads: Allocator | None) -> Paramet
         p.value = values.views[p.name]
         p.grad = grads.views[p.name]
         p.fresh = False
+        p.in_arena = True
     return ParameterArena(members, values, grads)
 
 

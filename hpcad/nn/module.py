@@ -49,6 +49,9 @@ class Module:
     ) -> Module:
         """Draw all parameters anew, as a pure function of seed and parameter name.
 
+        Do it before an optimizer or a data-parallel engine takes the parameters; afterwards it
+        is done in place, and dtype and backend can no longer change.
+
         Parameters
         ----------
         seed : int
@@ -64,17 +67,15 @@ class Module:
         """
         where = backend or get_backend("cpu")
         for name, parameter in self.named_parameters():
-            initializer = getattr(parameter, "initializer", None)
-            parameter.name = name
-            shape = tuple(parameter.shape)
-            if initializer is None:
-                values = parameter.numpy()
+            values = where.asarray(_draw(parameter, seed, name).astype(dtype))
+            if parameter.in_arena:
+                _require_same_memory(parameter, values)
+                parameter.assign(values)
             else:
-                values = initializer(Stream(seed, name), shape)
-            parameter.value = where.asarray(values.astype(dtype))
-            parameter.grad = None
+                parameter.name = name
+                parameter.value = values
+                parameter.grad = None
             parameter.fresh = False
-        self.__dict__.pop("_arenas", None)
         return self
 
     def arrays(self) -> dict[str, Any]:
@@ -123,6 +124,21 @@ class Sequential(Module):
         for stage in self.stages:
             x = stage(x)
         return x
+
+
+def _draw(parameter: Parameter, seed: int, name: str) -> Any:
+    initializer = getattr(parameter, "initializer", None)
+    if initializer is None:
+        return parameter.numpy()
+    return initializer(Stream(seed, name), tuple(parameter.shape))
+
+
+def _require_same_memory(parameter: Parameter, values: Any) -> None:
+    if values.dtype != parameter.dtype or type(values) is not type(parameter.value):
+        raise ConfigError(
+            f"parameter {parameter.name!r} already belongs to an optimizer or engine as "
+            f"{parameter.dtype}; call initialize(dtype={values.dtype}) before making those"
+        )
 
 
 def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Parameter]]:

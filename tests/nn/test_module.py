@@ -54,6 +54,26 @@ def test_flatten_makes_views_and_keeps_values():
     assert arena.grads.flat.any()
 
 
+def test_drawing_again_keeps_the_arenas():
+    """An optimizer made before initialize() must not be left with memory nobody uses."""
+    model = Tied().initialize(1)
+    (arena,) = nn.flatten(model)
+    model.initialize(2)
+    assert nn.flatten(model)[0] is arena
+    expected = Tied().initialize(2).first.weight.value
+    np.testing.assert_array_equal(arena.values.views["first.weight"], expected)
+    with pytest.raises(ConfigError, match="before making those"):
+        model.initialize(2, np.float64)
+
+
+def test_a_parameter_added_too_late_is_refused():
+    model = Tied()
+    nn.flatten(model)
+    model.late = nn.Linear(2, 2)
+    with pytest.raises(ConfigError, match=r"'late\.weight' was added"):
+        nn.flatten(model)
+
+
 def test_two_dtypes_make_two_arenas():
     model = Tied().initialize(1)
     model.first.initialize(1, np.float64)
