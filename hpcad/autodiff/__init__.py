@@ -1,5 +1,6 @@
 """Primitive, tensor, tape, and what is done to the tape."""
 
+from hpcad.autodiff.backward import backward
 from hpcad.autodiff.check import check_vjp
 from hpcad.autodiff.grad import grad, value_and_grad, vjp
 from hpcad.autodiff.parameter import GradientSink, Parameter
@@ -15,6 +16,7 @@ __all__ = [
     "Primitive",
     "Tape",
     "Tensor",
+    "backward",
     "check_vjp",
     "grad",
     "no_grad",

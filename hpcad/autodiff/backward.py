@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import GradientSink
 from hpcad.autodiff.state import no_grad
 from hpcad.autodiff.tensor import Tensor
@@ -21,6 +22,9 @@ def backward(loss: Tensor, seed: Array | None = None) -> None:
         tape.pull({loss.slot: _seed(loss, seed, sinks)})
         for sink in sinks:
             sink.finish()
+
+
+LINKS.backward = backward
 
 
 def _sinks(leaves: list[Any]) -> list[GradientSink]:

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.errors import ShapeError
@@ -106,9 +107,7 @@ class Primitive:
             return tuple(map(Tensor, answer)) if self.outputs else Tensor(answer)
         trace = top.trace
         if level == 0 and (trace is None or trace.spent):
-            from hpcad.autodiff.tape import ambient_tape
-
-            trace = ambient_tape()
+            trace = LINKS.ambient_tape()
         return trace.process(self, args, params)  # type: ignore[union-attr]  # tracked => traced
 
     def evaluate(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:

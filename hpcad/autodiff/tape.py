@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.algebra import ALGEBRA
+from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.state import STATE
@@ -236,7 +236,7 @@ class Tape:
         elif slot in owned and type(part) is np.ndarray:
             before += part
         else:
-            total = cotangents[slot] = ALGEBRA.add(before, part)
+            total = cotangents[slot] = LINKS.add(before, part)
             if type(total) is np.ndarray:
                 owned.add(slot)
 
@@ -275,6 +275,9 @@ def ambient_tape() -> Tape:
     return tape
 
 
+LINKS.ambient_tape = ambient_tape
+
+
 def _take(cotangents: dict[int, Any], out: Any) -> Any:
     if type(out) is int:
         return cotangents.pop(out, None)
@@ -289,7 +292,7 @@ def _as_tuple(x: Any) -> tuple[Any, ...]:
 def _fit(part: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Undo what broadcasting and type promotion did in the forward pass."""
     if part.shape != shape:
-        part = ALGEBRA.sum_to(part, shape)
+        part = LINKS.sum_to(part, shape)
     if part.dtype != dtype:
-        part = ALGEBRA.cast(part, dtype)
+        part = LINKS.cast(part, dtype)
     return part

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcad.autodiff.links import LINKS
 from hpcad.backend import Array, to_host
 from hpcad.errors import DifferentiationError
 
@@ -132,14 +133,12 @@ class Tensor:
         DifferentiationError
             This tensor depends on no parameter, is not a scalar, or was already used.
         """
-        from hpcad.autodiff.backward import backward
-
         if self.level != AMBIENT or self.trace is None:
             raise DifferentiationError(
                 "backward() was called on a tensor that depends on no parameter; "
                 "compute it from parameters outside no_grad(), or use hpcad.grad(function)"
             )
-        backward(self, seed)
+        LINKS.backward(self, seed)
 
 
 def tensor(value: Any, dtype: Any = None) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.algebra import ALGEBRA
+from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.tensor import Tensor
 from hpcad.primitives import elementwise as e
 from hpcad.primitives import layout, product, reduction
@@ -73,6 +73,6 @@ def install() -> None:
         setattr(Tensor, f"__{name}__", _plain(operation))
     for name, method in METHODS.items():
         setattr(Tensor, name, method)
-    ALGEBRA.add = e.add
-    ALGEBRA.sum_to = reduction.sum_to
-    ALGEBRA.cast = lambda g, dtype: e.cast(g, dtype=dtype)
+    LINKS.add = e.add
+    LINKS.sum_to = reduction.sum_to
+    LINKS.cast = lambda g, dtype: e.cast(g, dtype=dtype)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BENCHMARKS
+import scaling_common
 from launched import mpirun_prefix, run_bounded
 from scaling_cases import CASES, make_batches, part
 from scaling_common import STRONG, WEAK, WrongResultError, check, run_study, summarise
@@ -70,7 +70,7 @@ def test_speedup_and_efficiency(kind: Any, speedup: float) -> None:
 @pytest.mark.parametrize("kind", ["strong", "weak"])
 def test_a_study_runs_and_agrees_with_one_rank(kind: str, tmp_path: Path) -> None:
     mpirun_prefix(1)  # skips where there is none
-    program = BENCHMARKS / f"{kind}_scaling.py"
+    program = Path(scaling_common.__file__).with_name(f"{kind}_scaling.py")
     out = tmp_path / "study.json"
     sizes = ["--models", "tiny", "--ranks", "2", "--steps", "6", "--warmup", "2", "--repeats", "1"]
     done = run_bounded([sys.executable, program, *sizes, "--json", out], timeout=60)

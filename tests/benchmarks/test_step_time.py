@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BENCHMARKS
+import step_time
 from step_cases import CASES
 from step_time import interleave, largest_difference, measure, summarise
 
@@ -90,5 +90,5 @@ def test_an_unknown_model_is_named() -> None:
 
 
 def run_step_time(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / "step_time.py"), *arguments]
+    command = [sys.executable, step_time.__file__, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)

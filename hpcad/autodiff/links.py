@@ -1,0 +1,42 @@
+"""What files of this room need from files above them, put in here by those when they load.
+
+The tape adds and reshapes cotangents with primitives (so that nested transforms can follow them),
+and primitives stand above this room; a primitive asks for the ambient tape, and tapes hold
+primitives. The links keep the imports pointing downwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def _missing(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("import hpcad.primitives before using tensors")
+
+
+class Links:
+    """Functions from above.
+
+    Attributes
+    ----------
+    ambient_tape : callable
+        The tape on which parameters record (:mod:`hpcad.autodiff.tape`).
+    backward : callable
+        ``backward(loss, seed)`` (:mod:`hpcad.autodiff.backward`).
+    add : callable
+        ``add(a, b)`` of cotangents (this and the next two: :mod:`hpcad.primitives.operators`).
+    sum_to : callable
+        ``sum_to(g, shape)``: the adjoint of broadcasting from ``shape``.
+    cast : callable
+        ``cast(g, dtype)``.
+    """
+
+    ambient_tape: Callable[[], Any] = staticmethod(_missing)
+    backward: Callable[..., None] = staticmethod(_missing)
+    add: Callable[..., Any] = staticmethod(_missing)
+    sum_to: Callable[..., Any] = staticmethod(_missing)
+    cast: Callable[..., Any] = staticmethod(_missing)
+
+
+LINKS = Links()
