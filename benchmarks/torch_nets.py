@@ -29,7 +29,7 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """Stages of 3 x 3 convolution, ReLU and 2 x 2 max pooling, then two linear layers."""
+    """Stages of 3 x 3 convolution, 2 x 2 max pooling and ReLU, then two linear layers."""
 
     def __init__(self, arrays: Arrays) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class CNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for stage in self.stages:
-            x = F.max_pool2d(F.relu(stage(x)), 2)
+            x = F.relu(F.max_pool2d(stage(x), 2))
         return self.head(F.relu(self.hidden(x.flatten(1))))
 
 

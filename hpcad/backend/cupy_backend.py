@@ -38,6 +38,7 @@ class CupyBackend:
     """Arrays in device memory; GEMM by cuBLAS."""
 
     name = "cupy"
+    block_bytes = 256 << 20  # few fat kernels; bounds the temporary
 
     def __init__(self) -> None:
         self.xp = _import_cupy()
@@ -84,6 +85,9 @@ class CupyBackend:
         if bias is not None:
             out += bias
         return out
+
+    def column_sums(self, g: Array, out: Array, beta: float) -> None:
+        self.gemm(self.xp.ones((1, g.shape[0]), g.dtype), g, out[None, :], beta=beta)
 
     def scatter_add_rows(self, out: Array, index: Array, rows: Array) -> None:
         # A one-hot GEMM, because float atomics would make the sum depend on scheduling.

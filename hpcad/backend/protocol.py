@@ -29,6 +29,11 @@ class Backend(Protocol):
     @property
     def xp(self) -> ModuleType: ...
 
+    @property
+    def block_bytes(self) -> int:
+        """Size of a temporary matrix that is best for one GEMM of a convolution."""
+        ...
+
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         """Put ``value`` into this backend's memory (no copy when it is there already)."""
         ...
@@ -70,6 +75,16 @@ class Backend(Protocol):
             Written in place; required when ``beta`` is not 0.
         bias : array, shape (n,), optional
             Added to every row (the epilogue).
+        """
+        ...
+
+    def column_sums(self, g: Array, out: Array, beta: float) -> None:
+        """``out = beta * out + sum over rows of g``, as a product with a row of ones.
+
+        Parameters
+        ----------
+        g : array, shape (m, n)
+        out : array, shape (n,)
         """
         ...
 

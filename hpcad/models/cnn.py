@@ -18,7 +18,7 @@ class CNNConfig:
     Attributes
     ----------
     filters : list of int
-        Of each stage: 3 x 3 convolution, ReLU, 2 x 2 max pooling.
+        Of each stage: 3 x 3 convolution, 2 x 2 max pooling, ReLU.
     hidden : int
         Width of the linear layer before the classes.
     dropout : float
@@ -31,7 +31,7 @@ class CNNConfig:
 
 
 class CNN(Classifier):
-    """Stages of convolution, ReLU and pooling, then two linear layers.
+    """Stages of convolution, pooling and ReLU, then two linear layers.
 
     Parameters
     ----------
@@ -59,6 +59,6 @@ class CNN(Classifier):
         if len(x.shape) == 3:
             x = reshape(x, (*x.shape, 1))
         for stage in self.stages:
-            x = max_pool2d(relu(stage(x)))
+            x = relu(max_pool2d(stage(x)))  # as the other order, on a quarter of the elements
         x = relu(self.hidden(reshape(x, (x.shape[0], -1))))
         return self.head(self.dropout(x))

@@ -12,7 +12,7 @@ from hpcad.nn import initializers as init
 from hpcad.nn.context import current_step
 from hpcad.nn.module import InitializedParameter, Module
 from hpcad.primitives.convolution import conv2d
-from hpcad.primitives.elementwise import add, multiply
+from hpcad.primitives.elementwise import multiply
 from hpcad.primitives.layout import reshape, take_rows
 from hpcad.primitives.normalization import layer_norm
 from hpcad.primitives.product import linear
@@ -54,7 +54,7 @@ class Conv2d(Module):
         self.stride, self.padding = stride, padding
 
     def forward(self, x: Any) -> Any:
-        return add(conv2d(x, self.weight, self.stride, self.padding), self.bias)
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
 class Embedding(Module):

@@ -55,12 +55,12 @@ class Adam(Optimizer):
         g *= 1.0 - b1
         m *= b1
         m += g
-        # Both bias corrections as factors of the chunk: no pass over m or v for them.
+        # Both bias corrections go into the rate and eps: no pass over m or v for them.
+        correction = math.sqrt(1.0 - b2**self.step_count)
         np.sqrt(v, out=scratch)
-        scratch *= 1.0 / math.sqrt(1.0 - b2**self.step_count)
-        scratch += self.eps
+        scratch += self.eps * correction
         np.divide(m, scratch, out=scratch)
-        scratch *= rate / (1.0 - b1**self.step_count)
+        scratch *= rate * correction / (1.0 - b1**self.step_count)
         p -= scratch
 
 

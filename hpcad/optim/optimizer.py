@@ -14,7 +14,7 @@ from hpcad.optim.schedules import Constant, Schedule
 
 # Elements per chunk of an update. An update makes several passes over its operands; at this
 # size they stay in the second-level cache, so main memory is read and written once.
-CHUNK = 32768
+CHUNK = 65536
 
 
 class Optimizer:

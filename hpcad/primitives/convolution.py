@@ -2,13 +2,14 @@
 
 Three bilinear primitives, closed under differentiation:
 
-    y = conv(x, w),    dx = conv_input(g, w),    dw = conv_weight(x, g).
+    y = conv(x, w, b),    dx = conv_input(g, w),    dw = conv_weight(x, g).
 
 Each is the adjoint of another in one of its arguments, so derivatives of any order stay here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
+from hpcad.primitives import reduction
 
 Pair = tuple[int, int]
 
@@ -29,19 +31,32 @@ def _padded(x: Any, padding: Pair) -> Any:
     return out
 
 
-def _columns(x: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
-    """im2col: (N OH OW, KH KW C), the one copy of a convolution."""
-    patches = backend_of(x).windows(_padded(x, padding), kernel, stride)
-    return patches.reshape(-1, kernel[0] * kernel[1] * x.shape[-1])
+def _blocks(x: Any, kernel: Pair, stride: Pair, padding: Pair) -> Iterator[tuple[slice, Any]]:
+    """im2col, a few images at a time: yields (images, columns (rows, KH KW C)).
+
+    The columns are ``KH KW`` times as large as the images; in blocks that fit into cache they
+    are written and read there, and one buffer serves all.
+    """
+    backend = backend_of(x)
+    patches = backend.windows(_padded(x, padding), kernel, stride)
+    n, oh, ow = patches.shape[:3]
+    width = kernel[0] * kernel[1] * x.shape[3]
+    step = max(1, min(n, backend.block_bytes // max(1, oh * ow * width * x.dtype.itemsize)))
+    buffer = backend.empty((step, *patches.shape[1:]), x.dtype)
+    for start in range(0, n, step):
+        images = slice(start, min(start + step, n))
+        block = buffer[: images.stop - start]
+        block[...] = patches[images]
+        yield images, block.reshape(-1, width)
 
 
-def _conv_shape(x: Any, w: Any, *, stride: Pair, padding: Pair, **_: Any) -> tuple[int, ...]:
+def _conv_shape(x: Any, w: Any, _b: Any = None, *, stride: Pair, padding: Pair) -> tuple[int, ...]:
     rows = (x[1] + 2 * padding[0] - w[0]) // stride[0] + 1
     columns = (x[2] + 2 * padding[1] - w[1]) // stride[1] + 1
     return (x[0], rows, columns, w[3])
 
 
-def _conv(x: Any, w: Any, *, stride: Pair, padding: Pair) -> Any:
+def _conv(x: Any, w: Any, b: Any = None, *, stride: Pair, padding: Pair) -> Any:
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
         raise ShapeError(
             f"conv2d: an image batch (N, H, W, C) and a weight (KH, KW, C, K) are needed; "
@@ -53,26 +68,45 @@ def _conv(x: Any, w: Any, *, stride: Pair, padding: Pair) -> Any:
             f"conv2d: images of {x.shape[1]} x {x.shape[2]} with padding {padding} are smaller "
             f"than the kernel of {w.shape[0]} x {w.shape[1]}"
         )
-    columns = _columns(x, w.shape[:2], stride, padding)
-    return backend_of(x).gemm(columns, w.reshape(-1, w.shape[3])).reshape(shape)
+    backend, kernel = backend_of(x), w.reshape(-1, w.shape[3])
+    out = backend.empty(shape, np.result_type(x, w))
+    for images, columns in _blocks(x, w.shape[:2], stride, padding):
+        backend.gemm(columns, kernel, out[images].reshape(-1, w.shape[3]), bias=b)
+    return out
 
 
 def _conv_weight(x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Any:
-    columns = _columns(x, kernel, stride, padding)
-    dw = backend_of(x).gemm(columns.T, g.reshape(-1, g.shape[3]))
-    return dw.reshape(*kernel, x.shape[3], g.shape[3])
+    shape = (*kernel, x.shape[3], g.shape[3])
+    out = backend_of(x).zeros(shape, np.result_type(x, g))
+    _add_conv_weight(out, 0.0, g, x, stride, padding)
+    return out
+
+
+def _add_conv_weight(out: Any, beta: float, g: Any, x: Any, stride: Pair, padding: Pair) -> None:
+    """``out = beta * out + x * g``; on the batch of no images, ``beta * out``."""
+    flat = out.reshape(-1, out.shape[3])
+    if len(x) == 0 and beta == 0.0:
+        flat[...] = 0
+    for images, columns in _blocks(x, out.shape[:2], stride, padding):
+        backend_of(x).gemm(columns.T, g[images].reshape(-1, g.shape[3]), flat, beta=beta)
+        beta = 1.0
 
 
 def _conv_weight_into(
-    out: Any, beta: float, g: Any, _y: Any, x: Any, _w: Any, stride: Pair, padding: Pair
+    out: Any, beta: float, g: Any, _y: Any, x: Any, _w: Any, _b: Any, stride: Pair, padding: Pair
 ) -> None:
-    columns = _columns(x, out.shape[:2], stride, padding)
-    flat = out.reshape(-1, out.shape[3])
-    backend_of(x).gemm(columns.T, g.reshape(-1, g.shape[3]), flat, beta=beta)
+    _add_conv_weight(out, beta, g, x, stride, padding)
+
+
+def _conv_bias_into(
+    out: Any, beta: float, g: Any, _y: Any, _x: Any, _w: Any, _b: Any, stride: Pair, padding: Pair
+) -> None:
+    backend_of(g).column_sums(g.reshape(-1, g.shape[3]), out, beta)
 
 
 def _conv_input(g: Any, w: Any, *, size: Pair, stride: Pair, padding: Pair) -> Any:
-    if stride == (1, 1):
+    # The gather copies KH KW times the filters, the scatter KH KW times the channels.
+    if stride == (1, 1) and w.shape[3] <= w.shape[2]:
         return _conv_input_gather(g, w, padding)
     return _conv_input_scatter(g, w, size, stride, padding)
 
@@ -90,16 +124,19 @@ def _conv_input_gather(g: Any, w: Any, padding: Pair) -> Any:
 
 
 def _conv_input_scatter(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
-    """col2im: one strided addition per kernel element."""
+    """col2im: one strided addition per kernel element, a few images at a time."""
     (kh, kw, c, k), (n, oh, ow, _) = w.shape, g.shape
     (ph, pw), (sh, sw), (h, wd) = padding, stride, size
-    backend = backend_of(g)
-    columns = backend.gemm(g.reshape(-1, k), w.reshape(-1, k).T)
-    columns = columns.reshape(n, oh, ow, kh, kw, c)
-    out = backend.zeros((n, h + 2 * ph, wd + 2 * pw, c), g.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            out[:, i : i + sh * oh : sh, j : j + sw * ow : sw] += columns[:, :, :, i, j]
+    backend, kernel = backend_of(g), w.reshape(-1, k).T
+    out = backend.zeros((n, h + 2 * ph, wd + 2 * pw, c), np.result_type(g, w))
+    step = max(1, min(n, backend.block_bytes // max(1, oh * ow * kh * kw * c * g.dtype.itemsize)))
+    for start in range(0, n, step):
+        part = g[start : start + step]
+        columns = backend.gemm(part.reshape(-1, k), kernel).reshape(len(part), oh, ow, kh, kw, c)
+        place = out[start : start + step]
+        for i in range(kh):
+            for j in range(kw):
+                place[:, i : i + sh * oh : sh, j : j + sw * ow : sw] += columns[:, :, :, i, j]
     return out[:, ph : ph + h, pw : pw + wd]
 
 
@@ -114,15 +151,16 @@ def _kernel_size(w: Any) -> Pair:
 
 # fmt: off
 conv = Primitive("conv", _conv, _conv_shape, [
-    lambda g, _y, x, w, stride, padding:
+    lambda g, _y, x, w, _b, stride, padding:
         conv_input(g, w, size=_image_size(x), stride=stride, padding=padding),
-    lambda g, _y, x, w, stride, padding:
+    lambda g, _y, x, w, _b, stride, padding:
         conv_weight(x, g, kernel=_kernel_size(w), stride=stride, padding=padding),
-], into={1: _conv_weight_into})
+    lambda g, _y, _x, _w, _b, stride, padding: reduction.sum(g, (0, 1, 2)),
+], into={1: _conv_weight_into, 2: _conv_bias_into})
 
 conv_input = Primitive(
     "conv_input", _conv_input, lambda g, w, *, size, stride, padding: (g[0], *size, w[2]), [
-    lambda u, _x, _g, w, size, stride, padding: conv(u, w, stride=stride, padding=padding),
+    lambda u, _x, _g, w, size, stride, padding: conv(u, w, None, stride=stride, padding=padding),
     lambda u, _x, g, w, size, stride, padding:
         conv_weight(u, g, kernel=_kernel_size(w), stride=stride, padding=padding),
 ])
@@ -131,18 +169,19 @@ conv_weight = Primitive(
     "conv_weight", _conv_weight, lambda x, g, *, kernel, stride, padding: (*kernel, x[3], g[3]), [
     lambda u, _w, x, g, kernel, stride, padding:
         conv_input(g, u, size=_image_size(x), stride=stride, padding=padding),
-    lambda u, _w, x, _g, kernel, stride, padding: conv(x, u, stride=stride, padding=padding),
+    lambda u, _w, x, _g, kernel, stride, padding: conv(x, u, None, stride=stride, padding=padding),
 ])
 # fmt: on
 
 
-def conv2d(x: Any, w: Any, stride: int | Pair = 1, padding: int | Pair = 0) -> Any:
+def conv2d(x: Any, w: Any, b: Any = None, stride: int | Pair = 1, padding: int | Pair = 0) -> Any:
     """Two-dimensional cross-correlation, the "convolution" of neural networks.
 
     Parameters
     ----------
     x : array, shape (N, H, W, C)
     w : array, shape (KH, KW, C, K)
+    b : array, shape (K,), optional
     stride, padding : int or pair of int
         Padding is with zeros, on both sides.
 
@@ -154,7 +193,7 @@ def conv2d(x: Any, w: Any, stride: int | Pair = 1, padding: int | Pair = 0) -> A
     -----
     GEMM m = N OH OW, n = K, k = KH KW C.
     """
-    return conv(x, w, stride=_pair(stride), padding=_pair(padding))
+    return conv(x, w, b, stride=_pair(stride), padding=_pair(padding))
 
 
 def _pair(x: int | Pair) -> Pair:

@@ -137,20 +137,19 @@ def _gelu_tanh(x: Any) -> Any:
     return np.tanh(inner, out=inner) if hasattr(inner, "__setitem__") else np.tanh(inner)
 
 
-def _gelu(x: Any) -> Any:
-    """Tanh form of ``x Phi(x)`` (Hendrycks and Gimpel, arXiv:1606.08415)."""
-    half = x.dtype.type(0.5)
+def _gelu(x: Any) -> tuple[Any, Any]:
+    """Tanh form of ``x Phi(x)`` (Hendrycks and Gimpel, arXiv:1606.08415), and its tanh."""
     t = _gelu_tanh(x)
-    t += 1
-    t *= x
-    t *= half
-    return t
+    y = t + 1
+    y *= x
+    y *= x.dtype.type(0.5)
+    return y, t
 
 
-def _gelu_slope(x: Any) -> Any:
-    """d gelu / dx = (1 + t) / 2 + x (1 - t^2) u' / 2, with u the argument of the tanh."""
+def _gelu_slope(x: Any, t: Any = None) -> Any:
+    """d gelu / dx = (1 + t) / 2 + x (1 - t^2) u' / 2, with t = tanh(u)."""
     kind = x.dtype.type
-    t = _gelu_tanh(x)
+    t = _gelu_tanh(x) if t is None else t
     slope = x * x
     slope *= kind(3 * _GELU_SCALE * _GELU_CUBIC)
     slope += kind(_GELU_SCALE)
@@ -172,7 +171,11 @@ def _gelu_curvature(x: Any) -> Any:
     return multiply(subtract(1, square(t)), add(first, multiply(x, bend)))
 
 
-gelu = Primitive("gelu", _gelu, broadcast, [lambda g, _z, x: multiply(g, gelu_slope(x))])
+def _gelu_vjp(_needs: Any, g: Any, _z: Any, saved: Any, x: Any) -> list[Any]:
+    return [multiply(g, gelu_slope(x) if saved is None else _gelu_slope(x, saved))]
+
+
+gelu = Primitive("gelu", _gelu, broadcast, joint=_gelu_vjp, saves=True)
 gelu_slope = Primitive(
     "gelu_slope", _gelu_slope, broadcast, [lambda g, _z, x: multiply(g, _gelu_curvature(x))]
 )

@@ -38,6 +38,8 @@ def _layer_norm_vjp(
     eps: float,
 ) -> list[Any]:  # fmt: skip
     """``dx = (h - mean(h) - hat mean(h hat)) / sigma`` with ``h = g scale``."""
+    if saved is not None and isinstance(g, np.ndarray):
+        return _layer_norm_vjp_in_place(needs, g, *saved, scale)
     hat, inverse = _normalised(x, eps) if saved is None else saved
     lead = tuple(range(len(np.shape(x)) - 1))
     dx = dscale = None
@@ -49,6 +51,28 @@ def _layer_norm_vjp(
     if needs[1]:
         dscale = reduction.sum(multiply(g, hat), lead)
     return [dx, dscale, reduction.sum(g, lead) if needs[2] else None]
+
+
+def _layer_norm_vjp_in_place(
+    needs: tuple[bool, ...], g: Any, hat: Any, inverse: Any, scale: Any
+) -> list[Any]:
+    """The same on plain arrays, with one temporary; sums are contractions."""
+    width = g.shape[-1]
+    mean = g.dtype.type(1.0 / width)
+    rows, flat = g.reshape(-1, width), hat.reshape(-1, width)
+    dx = dscale = dshift = None
+    if needs[0]:
+        dx = rows * scale
+        along = np.einsum("ij,ij->i", dx, flat) * mean
+        dx -= (dx @ np.full(width, mean, g.dtype))[:, None]
+        dx -= flat * along[:, None]
+        dx *= inverse.reshape(-1, 1)
+        dx = dx.reshape(g.shape)
+    if needs[1]:
+        dscale = np.einsum("ij,ij->j", rows, flat)
+    if needs[2]:
+        dshift = np.ones(len(rows), g.dtype) @ rows
+    return [dx, dscale, dshift]
 
 
 _layer_norm_primitive = Primitive(

@@ -28,13 +28,15 @@ def _max_pool(x: Any, *, size: int) -> tuple[Any, Any]:
             f"max_pool2d: images (N, H, W, C) of at least {size} x {size} are needed; "
             f"got shape {tuple(x.shape)}"
         )
-    parts = _parts(x, size)
-    best = parts[0].copy()
-    winner = backend_of(x).zeros(best.shape, np.int8)
-    for i, part in enumerate(parts[1:], start=1):
-        better = part > best
-        np.copyto(best, part, where=better)
-        np.copyto(winner, np.int8(i), where=better)
+    first, *others = _parts(x, size)
+    best, winner = first, backend_of(x).zeros(first.shape, np.int8)
+    for i, part in enumerate(others, start=1):
+        # The index grows, so its maximum with i is the last part that beat those before it.
+        # Arithmetic on masks: a masked copy would stall on unpredictable branches.
+        better = (part > best).view(np.int8)
+        better *= np.int8(i)
+        np.maximum(winner, better, out=winner)
+        best = np.maximum(best, part)
     return best, winner
 
 

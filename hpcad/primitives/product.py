@@ -83,10 +83,7 @@ def _linear_b(g: Any, _y: Any, _x: Any, _w: Any, _b: Any) -> Any:
 
 
 def _linear_b_into(out: Any, beta: float, g: Any, _y: Any, _x: Any, _w: Any, _b: Any) -> None:
-    if beta == 0.0:
-        np.sum(_rows(g), axis=0, out=out)
-    else:
-        out += np.sum(_rows(g), axis=0)
+    backend_of(g).column_sums(_rows(g), out, beta)
 
 
 linear_primitive = Primitive(

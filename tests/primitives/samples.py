@@ -131,12 +131,14 @@ SAMPLES = {
         ((real(2, 3), real(4, 3), real(4, 5)), {"causal": True}),
     ],
     "conv": [
-        ((real(2, 5, 6, 3), real(3, 3, 3, 2)), PAIR),
-        ((real(2, 5, 6, 3), real(3, 2, 3, 2)), STRIDED),
-        ((real(1, 3, 3, 1), real(1, 1, 1, 2)), PAIR),
+        ((real(2, 5, 6, 3), real(3, 3, 3, 2), real(2)), PAIR),
+        ((real(2, 5, 6, 3), real(3, 2, 3, 2), None), STRIDED),
+        ((real(1, 3, 3, 1), real(1, 1, 1, 2), real(2)), PAIR),
+        ((real(0, 5, 6, 3), real(3, 3, 3, 2), real(2)), PAIR),
     ],
     "conv_input": [
         ((real(2, 5, 6, 2), real(3, 3, 3, 2)), {"size": (5, 6), **PAIR}),
+        ((real(2, 5, 6, 3), real(3, 3, 2, 3)), {"size": (5, 6), **PAIR}),
         ((real(2, 2, 9, 2), real(3, 2, 3, 2)), {"size": (5, 6), **STRIDED}),
         ((real(1, 5, 5, 2), real(1, 1, 1, 2)), {"size": (3, 3), **PAIR}),
     ],
