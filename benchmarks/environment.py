@@ -65,14 +65,15 @@ def blas() -> str:
 
 
 def blas_hint() -> str | None:
-    """Say so where OpenBLAS does not know the processor and leaves its widest registers unused."""
+    """Say so where OpenBLAS leaves the widest registers of the processor unused."""
     narrow = {"Haswell", "Zen", "Sandybridge", "Nehalem", "Prescott"}
     kernels = {entry.get("architecture") for entry in threadpool_info()}
     if "avx512f" not in _processor().get("flags", "").split() or not narrow & kernels:
         return None
-    return (
-        "note: this processor has AVX-512, which these BLAS kernels do not use; "
-        "OPENBLAS_CORETYPE=SkylakeX chooses others"
+    return "note: this processor has AVX-512, which these BLAS kernels do not use; " + (
+        "OPENBLAS_CORETYPE is set; without it OpenBLAS chooses by itself"
+        if "OPENBLAS_CORETYPE" in os.environ
+        else "OPENBLAS_CORETYPE=SkylakeX chooses others"
     )
 
 

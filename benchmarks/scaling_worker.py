@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import blas_kernels  # noqa: F401  (before NumPy)
 from scaling_cases import CASES, make_batches, part
 from threadpoolctl import threadpool_info
 

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import blas_kernels
 import environment
 import numpy as np
 from medians import ratio_interval
@@ -36,13 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import torch
         import torch_nets
     except ImportError as error:
-        print(f"step_time: PyTorch cannot be imported ({error}); install its CPU build", file=sys.stderr)  # fmt: skip
+        message = f"step_time: PyTorch cannot be imported ({error}); install its CPU build"
+        print(message, file=sys.stderr)
         return 2
     torch.set_num_threads(options.threads)
     kept = keep_large_blocks()
     facts = environment.describe() | {"torch": torch_nets.describe(), "threads": options.threads}
     facts |= {
-        "avx512_asked_for": blas_kernels.CHOSEN,
         "large_blocks_kept": kept,
         "rounds": options.rounds,
         "steps": options.steps,

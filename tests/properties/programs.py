@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,7 +174,7 @@ def _unstack(x: Any, _pool: list[Any], picks: Picks) -> Any:
 
 
 def _take_rows(x: Any, _pool: list[Any], picks: Picks) -> Any:
-    if not x.shape or x.shape[0] == 0:
+    if 0 in x.shape or not x.shape:
         return None
     n = x.shape[0]
     choices = [np.array([0, 0, n - 1]), np.array([[n - 1], [0]]), np.zeros((0,), int), np.array(0)]
@@ -199,10 +199,11 @@ def _matmul(x: Any, pool: list[Any], picks: Picks) -> Any:
 
 def _features(x: Any) -> Any:
     """A vector as long as the last axis, made from ``x`` itself."""
-    return hnp.sin(x.sum(axis=tuple(range(len(x.shape) - 1)))) + weights_of_last(x)
+    return hnp.sin(x.sum(axis=tuple(range(len(x.shape) - 1)))) + _ramp(x)
 
 
-def weights_of_last(x: Any) -> np.ndarray:
+def _ramp(x: Any) -> np.ndarray:
+    """Fixed numbers along the last axis."""
     return (1.0 + 0.1 * np.arange(x.shape[-1])).astype(x.dtype)
 
 
@@ -249,7 +250,8 @@ def _conv(x: Any, _pool: list[Any], picks: Picks) -> Any:
     kernel = constant * hnp.cos(x.sum())
     stride = [(1, 1), (2, 1), (1, 2), (2, 2)][picks[1] % 4]
     padding = [(0, 0), (1, 0), (1, 1), (0, 2)][picks[2] % 4]
-    return conv2d(images, kernel, stride=stride, padding=padding)
+    bias = hnp.stack([x.mean(), hnp.tanh(x.sum())]) if picks[0] % 2 and 0 not in x.shape else None
+    return conv2d(images, kernel, bias, stride, padding)
 
 
 def _max_pool(x: Any, _pool: list[Any], _picks: Picks) -> Any:
@@ -350,8 +352,3 @@ def relaid(x: np.ndarray, kind: int) -> np.ndarray:
         view.flags.writeable = False
         return view
     return np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0)
-
-
-def operations_used(programs: Sequence[Program]) -> set[str]:
-    """Names of the operations in some programs."""
-    return {step[0] for program in programs for step in program.steps}

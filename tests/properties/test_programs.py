@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,10 @@ from hpcad.autodiff.state import STATE
 
 
 def _sibling(name):
+    """Import a helper of this folder, which is no package (importlib mode leaves sys.path alone)."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[name] = module
+    sys.modules[name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 
@@ -62,7 +62,7 @@ def close(found, expected, rtol=1e-9):
         np.testing.assert_allclose(g, e, rtol=rtol, atol=rtol * scale)
 
 
-@law(250)
+@law(600)
 @given(programs.PROGRAMS, programs.inputs())
 def test_reverse_mode_equals_numerical_differentiation(program, xs):
     v = numerical.directions(xs)
@@ -72,7 +72,7 @@ def test_reverse_mode_equals_numerical_differentiation(program, xs):
     assert numerical.inner(found, v) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-@law(120)
+@law(300)
 @given(programs.PROGRAMS, programs.inputs(2))
 def test_gradient_of_the_gradient_equals_numerical_differentiation(program, xs):
     v, w = numerical.directions(xs, 5), numerical.directions(xs, 6)
@@ -89,7 +89,7 @@ def test_gradient_of_the_gradient_equals_numerical_differentiation(program, xs):
     assert numerical.inner(found, w) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-@law(80)
+@law(200)
 @given(programs.PROGRAMS, programs.inputs())
 def test_parameters_and_the_transform_agree(program, xs):
     """A second pass adds, on the path that writes into gradients that exist."""
@@ -101,7 +101,7 @@ def test_parameters_and_the_transform_agree(program, xs):
     close([p.grad for p in parameters], [2 * g for g in expected])
 
 
-@law(60)
+@law(150)
 @given(programs.PROGRAMS, programs.inputs(1), st.integers(2, 3))
 def test_a_shared_parameter_gets_the_sum_of_its_places(program, xs, places):
     _, apart = gradients(program, xs * places)
@@ -110,7 +110,7 @@ def test_a_shared_parameter_gets_the_sum_of_its_places(program, xs, places):
     close([shared.grad], [sum(apart)])
 
 
-@law(60)
+@law(150)
 @given(programs.PROGRAMS, programs.inputs())
 def test_freeing_never_changes_a_gradient(program, xs):
     """Bit for bit: with every intermediate kept alive, and with none."""
@@ -121,7 +121,7 @@ def test_freeing_never_changes_a_gradient(program, xs):
         np.testing.assert_array_equal(p.grad, q.grad)
 
 
-@law(60)
+@law(150)
 @given(programs.PROGRAMS, programs.inputs())
 def test_pruning_never_changes_a_gradient(program, xs):
     """The tape is pruned at nearly every step, among records that nobody needs any more."""
@@ -151,7 +151,7 @@ def test_pruning_never_changes_a_gradient(program, xs):
     assert bystander.grad is None
 
 
-@law(80)
+@law(200)
 @given(programs.PROGRAMS, programs.inputs(), st.lists(st.integers(0, 4), min_size=3, max_size=3))
 def test_memory_layout_never_changes_a_gradient(program, xs, kinds):
     """Fortran order, negative strides, read-only views with gaps."""
@@ -162,7 +162,7 @@ def test_memory_layout_never_changes_a_gradient(program, xs, kinds):
     close(found, expected)
 
 
-@law(80)
+@law(200)
 @given(programs.PROGRAMS, programs.inputs())
 def test_float32_stays_float32(program, xs):
     singles = [x.astype(np.float32) for x in xs]
@@ -172,7 +172,7 @@ def test_float32_stays_float32(program, xs):
     assert {*dtypes, value.dtype, *(g.dtype for g in found)} == {np.dtype(np.float32)}
 
 
-@law(60)
+@law(150)
 @given(programs.PROGRAMS, programs.inputs())
 def test_inputs_and_cotangents_are_left_as_they_are(program, xs):
     before = [x.copy() for x in xs]
@@ -186,7 +186,7 @@ def test_inputs_and_cotangents_are_left_as_they_are(program, xs):
     assert w == 1.0
 
 
-@law(40)
+@law(100)
 @given(programs.PROGRAMS, programs.inputs())
 def test_a_pullback_is_linear(program, xs):
     _, pullback = vjp(program, *xs)
@@ -194,7 +194,7 @@ def test_a_pullback_is_linear(program, xs):
     close([3.0 * np.asarray(g) for g in once], thrice)
 
 
-@law(40)
+@law(100)
 @given(programs.PROGRAMS, programs.inputs())
 def test_without_recording_the_value_is_the_same(program, xs):
     parameters = [Parameter(x) for x in xs]
@@ -205,7 +205,7 @@ def test_without_recording_the_value_is_the_same(program, xs):
     assert plain.trace is None
 
 
-@law(40)
+@law(100)
 @given(programs.PROGRAMS, programs.inputs(2))
 def test_a_gradient_penalty_reaches_the_parameters(program, xs):
     """grad() inside the loss, backward() through it: the same as nested transforms."""
@@ -243,5 +243,6 @@ def test_the_programs_reach_the_table():
                 x = tape.input(np.linspace(-1.0, 1.0, int(np.prod(shape))).reshape(shape))
                 programs.Program(((name, 0, k, k),))(x)
     unused = {name for name, p in PRIMITIVES.items() if p.differentiable} - used
+    # Reached by differentiating the others; global_mean belongs to the runs under mpirun.
     adjoints = {"add_rows", "conv_input", "conv_weight", "gelu_slope", "pick", "scatter", "unpool"}
-    assert unused == adjoints | {"cast", "global_mean"}
+    assert unused - {"global_mean"} == adjoints | {"cast"}
