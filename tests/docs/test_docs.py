@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import re
 import sys
 import tomllib
@@ -25,6 +26,7 @@ import hpcad.numpy
 from hpcad.data.commands import add_parsers
 from hpcad.errors import HpcadError
 from hpcad.models import REGISTRY
+from hpcad.parallel import World
 from hpcad.training.job import Job, load_job
 from hpcad.training.job_fields import plain
 
@@ -34,7 +36,9 @@ PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 QUIET = {"OPENBLAS_NUM_THREADS": "1"}
 
-_FENCE = re.compile(r"^```(?P<kind>\S*)(?P<rest>.*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^```(?P<kind>\w*)(?P<rest>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _ROW = re.compile(r"^\| `(?P<key>\w+)` \|(?P<rest>.*)\|$", re.MULTILINE)
 
@@ -68,7 +72,7 @@ def fences(page: str) -> list[re.Match[str]]:
 def programs() -> Iterator[Program]:
     for page in PAGES:
         found = fences(page)
-        for block, after in zip(found, [*found[1:], None], strict=True):
+        for block, after in itertools.zip_longest(found, found[1:]):
             if block["kind"] != "python" or "title=" in block["rest"]:
                 continue
             text = read(page)
@@ -244,6 +248,19 @@ def test_differentiation_page_lists_the_namespace():
     text = read("guide/differentiation.md")
     listed = text.partition("It has so far:")[2].partition("\n\n")[2].partition("\n\n")[0]
     assert re.findall(r"`(\w+)`", listed) == list(hpcad.numpy.__all__)
+
+
+def test_launching_page_lists_the_attributes_of_the_world():
+    part = read("guide/launching.md").partition("## The world")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", " ".join(cells))
+    assert sorted(listed) == sorted([*(f.name for f in dataclasses.fields(World)), "is_root"])
+
+
+def test_targets_of_make_that_a_page_names_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = {name for page in PAGES for name in re.findall(r"(?:`|\$ )make ([a-z-]+)", read(page))}
+    assert {"train", "test"} <= named <= set(targets)
 
 
 # -- links and navigation ------------------------------------------------------------------

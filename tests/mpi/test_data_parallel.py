@@ -180,3 +180,28 @@ def test_gradients_are_contiguous_in_the_communicators_memory():
     assert covered[0][0] == 0
     assert covered[-1][1] == arena.grads.size
     assert all(a[1] == b[0] for a, b in itertools.pairwise(covered))
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("overlap", [True, False])
+def test_reductions_start_while_backward_still_runs(overlap, monkeypatch):
+    world, model = parallel.init(), make()
+    engine = parallel.DataParallel(
+        model, world, bucket_mb=1e-4, first_bucket_mb=1e-4, overlap=overlap
+    )
+    unfinished = []
+    launch = engine._launch
+
+    def watched(bucket):
+        unfinished.append(sum(b.pending for b in engine.buckets))
+        launch(bucket)
+
+    monkeypatch.setattr(engine, "_launch", watched)
+    mine = part(world)
+    parallel.mean(cross_entropy(model(X[mine]), Y[mine])).backward()
+    assert len(unfinished) == len(engine.buckets)
+    if overlap:
+        assert unfinished[0] > 0
+        assert unfinished == sorted(unfinished, reverse=True)
+    else:
+        assert set(unfinished) == {0}

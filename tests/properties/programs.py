@@ -324,7 +324,7 @@ OPERATIONS: dict[str, Callable[[Any, list[Any], Picks], Any]] = {
 
 _PICK = st.integers(0, 23)
 STEPS = st.tuples(st.sampled_from(sorted(OPERATIONS)), _PICK, _PICK, _PICK)
-PROGRAMS = st.lists(STEPS, min_size=1, max_size=6).map(lambda steps: Program(tuple(steps)))
+PROGRAMS = st.lists(STEPS, min_size=2, max_size=8).map(lambda steps: Program(tuple(steps)))
 # 0-d, empty and broadcasting shapes among them
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 3, 4]), max_size=3).map(tuple)
 
