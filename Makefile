@@ -43,8 +43,10 @@ ifeq ($(MPI),openmpi)
   # Open MPI's mpirun refuses root and more ranks than cores, and binds each rank to one core.
   export OMPI_ALLOW_RUN_AS_ROOT ?= 1
   export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM ?= 1
-  export PRTE_MCA_rmaps_default_mapping_policy ?= :oversubscribe
-  export PRTE_MCA_hwloc_default_binding_policy ?= none
+  ifndef SLURM_JOB_ID # in an allocation they would put all ranks on the first node
+    export PRTE_MCA_rmaps_default_mapping_policy ?= :oversubscribe
+    export PRTE_MCA_hwloc_default_binding_policy ?= none
+  endif
 endif
 
 .PHONY: train test test-slow lint docs bench clean

@@ -96,7 +96,7 @@ def _add_train(commands: argparse._SubParsersAction[Any]) -> None:
         "checkpoint. Start it under mpirun or srun to use several ranks.",
         allow_abbrev=False,
     )
-    train.add_argument("job", metavar="JOB.toml", type=Path)
+    train.add_argument("job", metavar="JOB.toml", type=Path, nargs="?")
     train.add_argument(
         "--set",
         dest="overrides",
@@ -155,6 +155,17 @@ def _train_on_ranks(ranks: int, words: list[str]) -> NoReturn:
     run_again(ranks, words[:at] + words[at + (1 if "=" in words[at] else 2) :])
 
 
+def _job_path(arguments: argparse.Namespace) -> Path:
+    """The job file, also where ``--set`` stands before it and has taken it for a setting."""
+    if arguments.job is None:
+        paths = [word for word in arguments.overrides if "=" not in word]
+        if len(paths) != 1:
+            raise ConfigError("no job file was given; say `hpcad train JOB.toml`")
+        arguments.overrides.remove(paths[0])
+        return Path(paths[0])
+    return arguments.job
+
+
 def _train(arguments: argparse.Namespace) -> int:
     from hpcad.models import REGISTRY
     from hpcad.parallel import init
@@ -163,7 +174,7 @@ def _train(arguments: argparse.Namespace) -> int:
     models = {kind: entry.config for kind, entry in REGISTRY.items()}
     job, problem = None, None
     try:
-        job = load_job(arguments.job, arguments.overrides, models=models)
+        job = load_job(_job_path(arguments), arguments.overrides, models=models)
     except ConfigError as error:
         if _launched_rank() is None:
             raise  # one process: nobody to agree with, and no reason to start MPI

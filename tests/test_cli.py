@@ -176,12 +176,22 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"hpcad {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["train"], ["ckpt"], ["data"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["ckpt"], ["data"]])
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert caught.value.code == 2
     assert "usage: hpcad" in capsys.readouterr().err
+
+
+def test_a_job_file_is_needed(capsys):
+    assert cli.main(["train", "--set", "a=1"]) == ConfigError.exit_code
+    assert "say `hpcad train JOB.toml`" in capsys.readouterr().err
+
+
+def test_the_job_file_may_stand_behind_the_settings(tmp_path, capsys):
+    assert cli.main(["train", "--set", "a=1", str(tmp_path / "absent.toml")]) == 2
+    assert "absent.toml" in capsys.readouterr().err
 
 
 def test_data_commands_are_reached(plain_environment, capsys):

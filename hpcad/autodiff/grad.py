@@ -28,11 +28,20 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     value : array
     pullback : callable
         ``pullback(w)`` returns ``w^T J`` for each primal, as a tuple. May be called repeatedly.
+
+    Raises
+    ------
+    DifferentiationError
+        A primal is not of floating point, or the function does not return one array.
     """
     with nested() as level:
         tape = Tape(level)
         inputs = [tape.input(_as_array(primal)) for primal in primals]
         answer = function(*inputs)
+    if isinstance(answer, (tuple, list, dict)):
+        raise DifferentiationError(
+            f"a function to differentiate must return one array, not a {type(answer).__name__}"
+        )
     if not (isinstance(answer, Tensor) and answer.trace is tape):
         value = answer  # does not depend on the primals at this level
 
@@ -111,9 +120,14 @@ def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Ca
 
 
 def _as_array(x: Any) -> Any:
-    if isinstance(x, Tensor) or hasattr(x, "dtype"):
-        return x
-    return np.asarray(x, dtype=float)
+    array = x if hasattr(x, "dtype") else np.asarray(x, dtype=float)
+    if array.dtype.kind != "f":
+        raise DifferentiationError(
+            f"cannot differentiate with respect to numbers of dtype {array.dtype}; "
+            "convert them to floating point first, for example with .astype(float)"
+            + (" (complex numbers are not supported yet)" if array.dtype.kind == "c" else "")
+        )
+    return array
 
 
 def _zeros(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +37,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "level", "slot", "trace", "value")
-
-    # NumPy must leave `array * tensor` to Tensor.__rmul__ instead of looping over elements.
-    __array_ufunc__ = None
 
     if TYPE_CHECKING:  # installed by hpcad.primitives.operators
 
@@ -100,10 +98,40 @@ class Tensor:
         return bool(value_of(self))
 
     def __float__(self) -> float:
+        self._refuse_inside_transforms("float")
         return float(value_of(self))
 
     def __int__(self) -> int:
+        self._refuse_inside_transforms("int")
         return int(value_of(self))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a tensor without axes cannot be iterated over")
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError(
+            "NumPy cannot take a tensor: its derivative would be lost; use the function of that "
+            "name in hpcad.numpy, or tensor.numpy() for the plain values"
+        )
+
+    def __array_function__(self, func: Any, _types: Any, args: Any, kwargs: Any) -> Any:
+        if func is np.shape:
+            return args[0].shape
+        raise TypeError(
+            f"numpy.{func.__name__} does not know tensors; use hpcad.numpy.{func.__name__} if "
+            "there is one, or tensor.numpy() for the plain values"
+        )
+
+    def _refuse_inside_transforms(self, kind: str) -> None:
+        """``math.sin(x)`` asks for float(x), and would silently lose the derivative."""
+        if self.level > AMBIENT:
+            raise TypeError(
+                f"{kind}() of a tensor inside grad or vjp would lose its derivative (the math "
+                "module asks for it, too); use functions of hpcad.numpy, or x.item() to read "
+                "the value"
+            )
 
     def item(self) -> Any:
         """Return the single value as a Python scalar."""

@@ -21,7 +21,7 @@ _OPTIONS = {
     "delimiter": ("csv",),
     "dtype": ("csv",),
     "split": ("text",),
-    "class_names": ("idx", "csv"),
+    "class_names": ("idx", "npz", "npy", "csv"),
     "fields": ("idx", "npy", "csv", "images"),
 }
 
@@ -121,11 +121,12 @@ def _idx(options: argparse.Namespace) -> list[Source]:
 
 
 def _npz(options: argparse.Namespace) -> list[Source]:
-    return [sources.npz_source(options.npz)]
+    return [sources.npz_source(options.npz, class_names=_names(options.class_names))]
 
 
 def _npy(options: argparse.Namespace) -> list[Source]:
-    return [sources.npy_source(*options.npy, fields=_fields(options))]
+    names = _names(options.class_names)
+    return [sources.npy_source(*options.npy, fields=_fields(options), class_names=names)]
 
 
 def _csv(options: argparse.Namespace) -> list[Source]:

@@ -16,6 +16,9 @@ from hpcad.errors import LaunchError
 OPEN_MPI_DEFAULTS = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+# Not inside a Slurm allocation: there they would put all ranks on the first node.
+ON_ONE_MACHINE = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
 }
@@ -54,4 +57,7 @@ def run_again(ranks: int, arguments: Sequence[str]) -> NoReturn:
         raise LaunchError(f"--ranks must be at least 1, not {ranks}")
     command = [str(find_mpirun()), "-n", str(ranks), sys.executable, "-m", "hpcad", *arguments]
     print("+", " ".join(command), flush=True)
-    os.execve(command[0], command, OPEN_MPI_DEFAULTS | dict(os.environ))
+    defaults = dict(OPEN_MPI_DEFAULTS)
+    if "SLURM_JOB_ID" not in os.environ:
+        defaults |= ON_ONE_MACHINE
+    os.execve(command[0], command, defaults | dict(os.environ))

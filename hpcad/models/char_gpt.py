@@ -16,9 +16,10 @@ from hpcad.nn import Dropout, Embedding, LayerNorm, TransformerBlock
 from hpcad.primitives.elementwise import add
 from hpcad.primitives.layout import matrix_transpose, take_rows
 from hpcad.primitives.product import linear
+from hpcad.training.job_fields import bounded
 
 
-@dataclass
+@dataclass(frozen=True)
 class CharGPTConfig:
     """Settings of a character GPT.
 
@@ -33,12 +34,16 @@ class CharGPTConfig:
         is 768, and ``1 / sqrt(width)`` keeps variances at any width.
     """
 
-    layers: int = 4
-    heads: int = 4
-    width: int = 128
-    dropout: float = 0.0
+    layers: int = bounded(4, at_least=1)
+    heads: int = bounded(4, at_least=1)
+    width: int = bounded(128, at_least=1)
+    dropout: float = bounded(0.0, at_least=0, below=1)
     bias: bool = False
-    std: float = 0.02
+    std: float = bounded(0.02, above=0)
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
 
 
 class CharGPT(Classifier):

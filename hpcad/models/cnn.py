@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hpcad.errors import ConfigError
 from hpcad.models.classifier import Classifier
 from hpcad.nn import Conv2d, Dropout, Linear, max_pool2d, relu
 from hpcad.primitives.layout import reshape
+from hpcad.training.job_fields import bounded
 
 
-@dataclass
+@dataclass(frozen=True)
 class CNNConfig:
     """Settings of a CNN.
 
@@ -25,9 +26,9 @@ class CNNConfig:
         Before the last layer.
     """
 
-    filters: list[int] = field(default_factory=lambda: [32, 64])
-    hidden: int = 128
-    dropout: float = 0.0
+    filters: list[int] = bounded(at_least=1)
+    hidden: int = bounded(128, at_least=1)
+    dropout: float = bounded(0.0, at_least=0, below=1)
 
 
 class CNN(Classifier):

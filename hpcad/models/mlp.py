@@ -10,9 +10,10 @@ from typing import Any
 from hpcad.models.classifier import Classifier
 from hpcad.nn import Dropout, Linear, relu
 from hpcad.primitives.layout import reshape
+from hpcad.training.job_fields import bounded
 
 
-@dataclass
+@dataclass(frozen=True)
 class MLPConfig:
     """Settings of an MLP.
 
@@ -24,8 +25,8 @@ class MLPConfig:
         After each hidden layer.
     """
 
-    hidden: list[int]
-    dropout: float = 0.0
+    hidden: list[int] = bounded(at_least=1)
+    dropout: float = bounded(0.0, at_least=0, below=1)
 
 
 class MLP(Classifier):

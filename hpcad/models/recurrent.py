@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from hpcad.errors import ConfigError
 from hpcad.models.classifier import Classifier
 from hpcad.nn import GRU, LSTM, RNN, Linear
 from hpcad.primitives.layout import getitem, reshape
+from hpcad.training.job_fields import bounded
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
-@dataclass
+@dataclass(frozen=True)
 class RecurrentConfig:
     """Settings of a recurrent classifier.
 
@@ -23,8 +23,8 @@ class RecurrentConfig:
     hidden : int
     """
 
-    cell: str = "lstm"
-    hidden: int = 64
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    hidden: int = bounded(64, at_least=1)
 
 
 class RecurrentClassifier(Classifier):
@@ -38,10 +38,6 @@ class RecurrentClassifier(Classifier):
     """
 
     def __init__(self, config: RecurrentConfig, features: int, classes: int) -> None:
-        if config.cell not in CELLS:
-            raise ConfigError(
-                f"[model] cell = {config.cell!r} is unknown; choose from {sorted(CELLS)}"
-            )
         self.recurrent = CELLS[config.cell](features, config.hidden)
         self.head = Linear(config.hidden, classes)
 

@@ -39,7 +39,7 @@ def _layer_norm_vjp(
 ) -> list[Any]:  # fmt: skip
     """``dx = (h - mean(h) - hat mean(h hat)) / sigma`` with ``h = g scale``."""
     if saved is not None and isinstance(g, np.ndarray):
-        return _layer_norm_vjp_in_place(needs, g, *saved, scale)
+        return _layer_norm_vjp_in_place(needs, g, saved[0], saved[1], scale)
     hat, inverse = _normalised(x, eps) if saved is None else saved
     lead = tuple(range(len(np.shape(x)) - 1))
     dx = dscale = None

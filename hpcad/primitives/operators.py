@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.primitive import PRIMITIVES
 from hpcad.autodiff.tensor import Tensor
 from hpcad.primitives import elementwise as e
 from hpcad.primitives import layout, product, reduction
@@ -24,6 +25,8 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "matmul": product.matmul,
 }
 COMPARISON: dict[str, Callable[[Any, Any], Any]] = {
+    "eq": e.equal,
+    "ne": e.not_equal,
     "lt": e.less,
     "le": e.less_equal,
     "gt": e.greater,
@@ -64,6 +67,26 @@ METHODS: dict[str, Any] = {
 }
 
 
+def _ufuncs() -> dict[np.ufunc, Callable[..., Any]]:
+    table = {p.value: p for p in PRIMITIVES.values() if isinstance(p.value, np.ufunc)}
+    return {**table, np.matmul: product.matmul}
+
+
+def _array_ufunc(_: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    """NumPy's way into the table: ``np.sin(t)``, and ``array * t``, which is np.multiply."""
+    if method != "__call__" or options or ufunc not in UFUNCS:
+        how = "" if method == "__call__" else f".{method}"
+        how += "".join(f" with {name}=" for name in options)
+        raise TypeError(
+            f"numpy.{ufunc.__name__}{how} has no derivative rule here; use a function of "
+            "hpcad.numpy, or tensor.numpy() for the plain values"
+        )
+    return UFUNCS[ufunc](*inputs)
+
+
+UFUNCS = _ufuncs()
+
+
 def install() -> None:
     """Give tensors their operators, and the tape its algebra."""
     for name, operation in BINARY.items():
@@ -71,6 +94,7 @@ def install() -> None:
         setattr(Tensor, f"__r{name}__", _flipped(operation))
     for name, operation in COMPARISON.items():
         setattr(Tensor, f"__{name}__", _plain(operation))
+    setattr(Tensor, "__array_ufunc__", _array_ufunc)  # noqa: B010  (mypy: assigned to a class)
     for name, method in METHODS.items():
         setattr(Tensor, name, method)
     LINKS.add = e.add

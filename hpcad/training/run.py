@@ -73,14 +73,13 @@ def run(job: Job, entry: Any, world: World, resume: bool | str | Path = True) ->
         directory=job.output.directory,
         checkpoint_every=job.checkpoint.every,
         keep=job.checkpoint.keep,
+        saving=job.checkpoint.enabled,
         log_every=job.training.log_every,
         evaluate_every=job.training.evaluate_every,
         world=world,
         engine=engine,
         description=job.to_dict(),
     )
-    if not job.checkpoint.enabled:
-        trainer.store = None
     if world.is_root:
         print(_opening(job, model, train, world), flush=True)
     result = trainer.run(resume)
@@ -136,17 +135,23 @@ def _training_steps(job: Job, samples: int) -> int:
 def _opening(job: Job, model: Module, train: Dataset, world: World) -> str:
     ranks = f"{world.size} rank{'s' if world.size > 1 else ''}"
     nodes = f"{world.nodes} node{'s' if world.nodes > 1 else ''}"
-    threads = f", {world.blas_threads} BLAS threads a rank" if world.blas_threads else ""
+    count = world.blas_threads
+    threads = f", {count} BLAS thread{'s' if count > 1 else ''} a rank" if count else ""
+    steps = _training_steps(job, len(train))
+    note = ""
+    if job.schedule.warmup >= steps:
+        note = f"\nnote: warm-up takes {job.schedule.warmup} steps, but the training has {steps}"
     return (
         f"{job.name}: {type(model).__name__} with {model.parameter_count():,} parameters, "
         f"{len(train):,} training samples, global batch {job.data.batch}\n"
-        f"{ranks} on {nodes}, device {world.device}{threads}, MPI {world.mpi_library}"
+        f"{ranks} on {nodes}, device {world.device}{threads}, MPI {world.mpi_library}{note}"
     )
 
 
 def _closing(result: Result) -> str:
     lines = ["", result.phases, ""]
     if result.resumed_step == result.step:
+        lines = [""]
         lines.append("nothing was left to do: raise [training] epochs or steps, or use --fresh")
     shown = [f"{k} {v:.4f}" for k, v in result.metrics.items() if k != "evaluated_step"]
     if shown:

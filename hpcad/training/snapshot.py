@@ -19,18 +19,27 @@ def snapshot(model: Module, optimizer: Optimizer) -> dict[str, np.ndarray]:
 
 
 def describe(
-    optimizer: Optimizer, *, step: int, cursor: int, seed: int, dataset: str, job: dict[str, Any]
+    optimizer: Optimizer,
+    *,
+    step: int,
+    cursor: int,
+    order: dict[str, Any],
+    job: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the JSON state of a run: everything that is not an array.
 
     Nothing in it depends on the number of ranks: the cursor counts samples of all ranks, the
     schedule and all random numbers are functions of the step and the seed.
+
+    Parameters
+    ----------
+    order : dict
+        What the order of the samples is a function of: dataset, seed, shuffle.
     """
     return {
         "step": step,
         "cursor": cursor,
-        "seed": seed,
-        "dataset": dataset,
+        "order": order,
         "optimizer": {"kind": type(optimizer).__name__, "step_count": optimizer.step_count},
         "schedule": repr(optimizer.schedule),
         "job": job,
@@ -38,7 +47,7 @@ def describe(
 
 
 def restore(
-    checkpoint: Checkpoint, model: Module, optimizer: Optimizer, *, seed: int, dataset: str
+    checkpoint: Checkpoint, model: Module, optimizer: Optimizer, order: dict[str, Any]
 ) -> tuple[int, int]:
     """Put a checkpoint back.
 
@@ -49,7 +58,7 @@ def restore(
     Raises
     ------
     CheckpointError
-        It belongs to another model, optimizer, dataset or seed.
+        It belongs to another model, optimizer or order of samples.
     """
     arrays, state = _arrays(model, optimizer), checkpoint.state
     kind = state["optimizer"]["kind"]
@@ -63,12 +72,13 @@ def restore(
         {name: (tuple(a.shape), a.dtype) for name, a in arrays.items()},
         checkpoint.path,
     )
-    for what, own in (("dataset", dataset), ("seed", seed)):
-        if state[what] != own:
+    for what, own in order.items():
+        before = state["order"].get(what)
+        if before != own:
             raise CheckpointError(
-                f"checkpoint {checkpoint.path} was made with another {what} "
-                f"({state[what]}, now {own}), so its place in the data means nothing here; "
-                "restore that, or start afresh with another output directory"
+                f"checkpoint {checkpoint.path} was made with another {what} ({before}, now {own}), "
+                "so its place in the data means nothing here; restore that, or start afresh with "
+                "another output directory"
             )
     for name, array in arrays.items():
         array[...] = _like(array, checkpoint.arrays[name])

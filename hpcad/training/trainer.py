@@ -12,7 +12,7 @@ import numpy as np
 
 from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
-from hpcad.checkpoint import CheckpointStore
+from hpcad.checkpoint import Checkpoint, CheckpointStore
 from hpcad.data import Batch, Dataset, Loader
 from hpcad.errors import ConfigError, HpcadError
 from hpcad.nn import Module, training_step
@@ -86,6 +86,8 @@ class Trainer:
         Steps between checkpoints; at the end of every epoch when left out.
     keep : int
         Checkpoints to keep.
+    saving : bool
+        Whether checkpoints are written at all.
     log_every, evaluate_every : int
         In steps.
     world : World, optional
@@ -119,6 +121,7 @@ class Trainer:
         directory: str | Path | None = None,
         checkpoint_every: int | None = None,
         keep: int = 2,
+        saving: bool = True,
         log_every: int = 50,
         evaluate_every: int | None = None,
         world: World | None = None,
@@ -140,7 +143,7 @@ class Trainer:
         self.evaluate_every = evaluate_every
         self.engine = engine or DataParallel(model, self.world)
         self.description = description or {}
-        self.store = self._store(keep)
+        self.store, self.saving = self._store(keep), saving
         self.result = Result()
         self._saved_step: int | None = None
         self._losses: list[float] = []  # this rank's shares of the losses since the last report
@@ -260,13 +263,22 @@ class Trainer:
         self._losses.clear()
         self.world.communicator.allreduce(mine[:1], "sum", "loss")
         loss = float(mine[0] / mine[1])
-        if not math.isfinite(loss):
-            raise HpcadError(
-                f"the loss is {loss} at step {self.result.step}; the last checkpoint is from "
-                "before that: lower the learning rate, or clip the gradient ([optimizer] "
-                "clip_norm), and continue from there"
-            )
+        self._require_finite(loss)
         return loss
+
+    def _require_finite(self, loss: float) -> None:
+        """Stop, on all ranks alike, when the loss or a parameter is no longer a number."""
+        arenas = (arena.values.flat for arena in self.engine.arenas)
+        fine = math.isfinite(loss) and all(bool(np.isfinite(flat).all()) for flat in arenas)
+        worst = np.array([fine], np.int64)
+        self.world.communicator.allreduce(worst, "min", "finite")
+        if not worst[0]:
+            last = self.result.checkpoint
+            where = f"continue from {last}" if last else "start again (no checkpoint was saved yet)"
+            raise HpcadError(
+                f"the loss or a parameter is no longer a number at step {self.result.step}; lower "
+                f"the learning rate or clip the gradient ([optimizer] clip_norm), and {where}"
+            )
 
     def _due(self, every: int | None, batch: Batch) -> bool:
         if every is None:
@@ -290,15 +302,15 @@ class Trainer:
             writer.write({"step": self.result.step, **row})
 
     def _save(self, phases: PhaseTimer) -> None:
-        if self.store is None:
+        if self.store is None or not self.saving:
             return
+        self._require_finite(math.fsum(self._losses))
         with phases("checkpoint"):
             state = describe(
                 self.optimizer,
                 step=self.result.step,
                 cursor=self.result.cursor,
-                seed=self.seed,
-                dataset=self.train.hash,
+                order=self._order(),
                 job=self.description,
             )
             arrays = snapshot(self.model, self.optimizer)
@@ -315,19 +327,27 @@ class Trainer:
 
     def _resume(self, resume: bool | str | Path) -> None:
         self._saved_step = None
-        if self.store is None or resume is False:
-            return
-        checkpoint = self.store.latest() if resume is True else self.store.load(resume)
+        checkpoint = self._checkpoint(resume)
         if checkpoint is None:
             return
-        step, cursor = restore(
-            checkpoint, self.model, self.optimizer, seed=self.seed, dataset=self.train.hash
-        )
+        step, cursor = restore(checkpoint, self.model, self.optimizer, self._order())
         self.result = Result(step, cursor, resumed_step=step, checkpoint=checkpoint.path)
         self._saved_step = step
         if self.world.is_root:
             done = f"epoch {cursor / len(self.train):.2f}"
             print(f"resumed from {checkpoint.path} (step {step}, {done})", flush=True)
+
+    def _checkpoint(self, resume: bool | str | Path) -> Checkpoint | None:
+        """The checkpoint to start from, if any."""
+        if resume is False:
+            return None
+        if resume is not True:
+            communicator = self.world.communicator
+            return CheckpointStore(Path(resume).parent, communicator=communicator).load(resume)
+        return self.store.latest() if self.store is not None else None
+
+    def _order(self) -> dict[str, Any]:
+        return {"dataset": self.train.hash, "seed": self.seed, "shuffle": self.shuffle}
 
     # -- making the parts --------------------------------------------------------------------
 

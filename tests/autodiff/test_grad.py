@@ -102,3 +102,64 @@ def test_check_vjp_finds_a_wrong_rule(monkeypatch):
     monkeypatch.setattr(sin, "vjp", (lambda g, _z, x: g * 1.001,))
     with pytest.raises(AssertionError, match="argument 0"):
         check_vjp(hnp.sin, [np.array([0.0, 1.0])])
+
+
+@pytest.mark.parametrize("x", [np.arange(3), np.ones(2, bool), np.ones(2, complex)])
+def test_only_floating_point_is_differentiated(x):
+    with pytest.raises(DifferentiationError, match=r"dtype.*astype\(float\)"):
+        grad(lambda t: (t * 0.5).sum())(x)
+
+
+def test_a_function_must_return_one_array():
+    with pytest.raises(DifferentiationError, match="not a tuple"):
+        vjp(lambda x: (x, x), 1.0)
+
+
+def test_what_would_lose_the_derivative_is_refused():
+    import math
+
+    with pytest.raises(TypeError, match=r"use functions of hpcad\.numpy"):
+        grad(lambda x: x * math.sin(x))(1.0)
+    p = Parameter(np.ones(3))
+    with pytest.raises(TypeError, match=r"hpcad\.numpy"):
+        np.asarray(p)
+    with pytest.raises(TypeError, match=r"numpy\.sum does not know tensors; use hpcad\.numpy\.sum"):
+        np.sum(p)
+    with pytest.raises(TypeError, match=r"numpy\.arctan has no derivative rule"):
+        np.arctan(p)
+    out = np.ones(3)
+    with pytest.raises(TypeError, match=r"numpy\.add with out= has no"):
+        out += p
+
+
+def test_ufuncs_of_numpy_differentiate():
+    np.testing.assert_allclose(grad(lambda x: np.sin(x) * np.exp(x))(0.3),
+                               np.exp(0.3) * (np.sin(0.3) + np.cos(0.3)), rtol=1e-12)  # fmt: skip
+    p = Parameter(np.ones(3))
+    (np.arange(3.0) * p).sum().backward()
+    np.testing.assert_array_equal(p.grad, [0, 1, 2])
+    p.clear_grad()
+    (np.arange(6.0).reshape(2, 3) @ p).sum().backward()
+    np.testing.assert_array_equal(p.grad, [3, 5, 7])
+
+
+def test_equality_compares_values():
+    p = Parameter(np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(p == 1.0, [True, False])
+    np.testing.assert_array_equal(p != np.array([1.0, 3.0]), [False, True])
+    assert len({p, p}) == 1
+
+    def f(x):
+        return x * 2.0 if x == 1.0 else x * 3.0
+
+    assert (grad(f)(1.0), grad(f)(2.0)) == (2.0, 3.0)
+
+
+def test_iterating_gives_rows_and_ends():
+    p = Parameter(np.arange(6.0).reshape(3, 2))
+    rows = list(p)
+    assert len(rows) == 3
+    (rows[1] * 2.0).sum().backward()
+    np.testing.assert_array_equal(p.grad, [[0, 0], [2, 2], [0, 0]])
+    with pytest.raises(TypeError, match="without axes"):
+        list(Parameter(np.ones(())))

@@ -34,6 +34,7 @@ from hpcad.primitives.product import linear
 Picks = tuple[int, int, int]
 Step = tuple[str, int, int, int]
 
+PATTERN = np.cos(1.0 + np.arange(24.0)).reshape(1, 4, 3, 2)  # an image of 4 x 3 with 2 channels
 LARGEST = 200  # elements; an operation that would exceed it is left out
 
 
@@ -207,9 +208,15 @@ def _ramp(x: Any) -> np.ndarray:
     return (1.0 + 0.1 * np.arange(x.shape[-1])).astype(x.dtype)
 
 
-def _linear(x: Any, _pool: list[Any], picks: Picks) -> Any:
+def _linear(x: Any, pool: list[Any], picks: Picks) -> Any:
+    """With a weight from the pool where one fits (it may be ``x`` itself), or one made of ``x``."""
     if not x.shape or x.shape[-1] == 0:
         return None
+    fitting = [w for w in pool if len(w.shape) == 2 and w.shape[0] == x.shape[-1]]
+    if fitting:
+        w = fitting[picks[1] % len(fitting)]
+        biases = [None, *(b for b in pool if b.shape == w.shape[1:])]
+        return linear(x, w, biases[picks[2] % len(biases)])
     v = _features(x)
     w = hnp.transpose(hnp.stack([v, hnp.cos(v)]))
     return linear(x, w, hnp.stack([v.sum(), v.mean()]) if picks[1] % 2 else None)
@@ -254,9 +261,13 @@ def _conv(x: Any, _pool: list[Any], picks: Picks) -> Any:
     return conv2d(images, kernel, bias, stride, padding)
 
 
-def _max_pool(x: Any, _pool: list[Any], _picks: Picks) -> Any:
-    images = _images(x)
-    return None if images is None or min(images.shape[1:3]) < 2 else max_pool2d(images, 2)
+def _max_pool(x: Any, _pool: list[Any], picks: Picks) -> Any:
+    """Of images in which every element of ``x`` occurs several times, scaled."""
+    size = math.prod(x.shape)
+    images = hnp.reshape(x, (size, 1, 1, 1)) * PATTERN.astype(x.dtype)
+    if picks[1] % 2:
+        images = hnp.transpose(images, (3, 1, 2, 0))
+    return max_pool2d(images, 2)
 
 
 def _attention(x: Any, _pool: list[Any], picks: Picks) -> Any:
@@ -325,8 +336,11 @@ OPERATIONS: dict[str, Callable[[Any, list[Any], Picks], Any]] = {
 _PICK = st.integers(0, 23)
 STEPS = st.tuples(st.sampled_from(sorted(OPERATIONS)), _PICK, _PICK, _PICK)
 PROGRAMS = st.lists(STEPS, min_size=2, max_size=8).map(lambda steps: Program(tuple(steps)))
-# 0-d, empty and broadcasting shapes among them
-SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 3, 4]), max_size=3).map(tuple)
+# 0-d, empty and broadcasting shapes among them; the fixed ones fit each other in products
+SHAPES = st.one_of(
+    st.lists(st.sampled_from([0, 1, 2, 3, 3, 4]), max_size=3).map(tuple),
+    st.sampled_from([(2, 3), (3, 3), (3, 4), (3,), (2, 2, 3)]),
+)
 
 
 @st.composite

@@ -107,6 +107,7 @@ def test_another_batch_size_continues_the_same_epoch(digits, tmp_path):
         ({"hidden": (48,)}, "holds another model"),
         ({"kind": "sgd"}, "made with the optimizer Adam"),
         ({"seed": 4}, "made with another seed"),
+        ({"shuffle": False}, "made with another shuffle"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(digits, tmp_path, change, message):
@@ -126,9 +127,35 @@ def test_another_dataset_is_refused(digits, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run(digits, tmp_path):
     run = trainer(digits, tmp_path)
     run.model.layers[0].weight.value[0, 0] = np.nan
-    with pytest.raises(HpcadError, match="loss is nan at step 1"):
+    with pytest.raises(HpcadError, match=r"no longer a number at step 1.*no checkpoint was saved"):
         run.run()
     assert not list((tmp_path / "checkpoints").glob("*.h5"))
+
+
+def test_no_checkpoint_is_written_of_parameters_that_are_no_numbers(digits, tmp_path):
+    """Also when the loss is reported more seldom than checkpoints are saved."""
+    run = trainer(digits, tmp_path, checkpoint_every=2, log_every=1000)
+    step = run._step
+
+    def breaks(batch, phases):
+        step(batch, phases)
+        if run.result.step == 4:
+            run.model.layers[0].weight.value[0, 0] = np.nan
+
+    run._step = breaks
+    with pytest.raises(HpcadError, match=r"at step 6.*continue from .*step-00000004\.h5"):
+        run.run()
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000002.h5", "step-00000004.h5"]
+
+
+def test_without_saving_it_can_still_continue(digits, tmp_path):
+    trainer(digits, tmp_path, steps=4).run()
+    result = trainer(digits, tmp_path, steps=6, saving=False).run()
+    assert (result.resumed_step, result.step) == (4, 6)
+    path = tmp_path / "checkpoints" / "step-00000004.h5"
+    assert trainer(digits, None, steps=6).run(path).resumed_step == 4
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_wrong_settings_are_refused(digits, tmp_path):

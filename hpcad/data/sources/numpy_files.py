@@ -6,18 +6,32 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hpcad.data.manifest import FieldSpec
-from hpcad.data.sources.source import Source, packable_dtype, rows_per_chunk
+from hpcad.data.sources.source import (
+    Source,
+    label_metadata,
+    packable_dtype,
+    rows_per_chunk,
+)
 from hpcad.errors import DataError
 
 _NUMPY_ERRORS = (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, MemoryError)
 
 
-def array_source(arrays: Mapping[str, np.ndarray], *, origin: str = "arrays") -> Source:
+def array_source(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    origin: str = "arrays",
+    class_names: list[str] | None = None,
+) -> Source:
     """Samples from arrays by field name, all of shape ``(n, ...)`` with the same n.
+
+    A field ``y`` of integers from 0, one per sample, is taken as class labels: the manifest then
+    says how many classes there are.
 
     Raises
     ------
@@ -47,10 +61,26 @@ def array_source(arrays: Mapping[str, np.ndarray], *, origin: str = "arrays") ->
                 for name, array in arrays.items()
             }
 
-    return Source(origin, fields, count, chunks)
+    metadata = _classes(arrays.get("y"), origin, class_names)
+    return Source(origin, fields, count, chunks, metadata=metadata)
 
 
-def npy_source(*paths: str | Path, fields: tuple[str, ...] = ("x", "y")) -> Source:
+def _classes(labels: np.ndarray | None, origin: str, names: list[str] | None) -> dict[str, Any]:
+    integers = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
+    if labels is None or not integers:
+        if names is not None:
+            raise DataError(f"{origin}: class names need a field 'y' with one integer per sample")
+        return {}
+    if names is None and int(labels.min()) < 0:
+        return {}  # numbers, not classes
+    return label_metadata(labels, origin, names)
+
+
+def npy_source(
+    *paths: str | Path,
+    fields: tuple[str, ...] = ("x", "y"),
+    class_names: list[str] | None = None,
+) -> Source:
     """One field per ``.npy`` file, named in order; the files are mapped, not read at once.
 
     Raises
@@ -61,10 +91,11 @@ def npy_source(*paths: str | Path, fields: tuple[str, ...] = ("x", "y")) -> Sour
     if len(paths) > len(fields):
         raise DataError(f"{len(paths)} .npy files need as many field names, not {len(fields)}")
     arrays = {name: _load_npy(Path(path)) for name, path in zip(fields, paths, strict=False)}
-    return array_source(arrays, origin=", ".join(str(path) for path in paths))
+    origin = ", ".join(str(path) for path in paths)
+    return array_source(arrays, origin=origin, class_names=class_names)
 
 
-def npz_source(path: str | Path) -> Source:
+def npz_source(path: str | Path, *, class_names: list[str] | None = None) -> Source:
     """One field per array of an ``.npz`` archive, under its name there.
 
     Raises
@@ -84,7 +115,7 @@ def npz_source(path: str | Path) -> Source:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except _NUMPY_ERRORS as error:
         raise DataError(f"{path}: NumPy cannot read this archive ({error})") from error
-    return array_source(arrays, origin=str(path))
+    return array_source(arrays, origin=str(path), class_names=class_names)
 
 
 def _load_npy(path: Path) -> np.ndarray:
