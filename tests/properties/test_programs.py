@@ -18,7 +18,7 @@ from hpcad.autodiff.state import STATE
 
 
 def _sibling(name):
-    """Import a helper of this folder, which is no package (importlib mode leaves sys.path alone)."""
+    """Import a helper of this folder, which is no package."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
