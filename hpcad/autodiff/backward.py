@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
 from hpcad.autodiff.links import LINKS
-from hpcad.autodiff.parameter import GradientSink
+from hpcad.autodiff.parameter import GradientSink, Parameter
 from hpcad.autodiff.state import no_grad
 from hpcad.autodiff.tensor import Tensor
-from hpcad.backend import Array
+from hpcad.backend import Array, backend_of
 from hpcad.errors import DifferentiationError, ShapeError
 
 
@@ -17,38 +17,51 @@ def backward(loss: Tensor, seed: Array | None = None) -> None:
     tape = loss.trace
     if tape is None:
         raise DifferentiationError("backward() needs a tensor that was computed from parameters")
-    sinks = _sinks(tape.leaves)
-    with no_grad():
-        tape.pull({loss.slot: _seed(loss, seed, sinks)})
-        for sink in sinks:
-            sink.finish()
+    seed = _checked_seed(loss, seed)
+    records, uses = tape.cut([loss.slot])
+    leaves = tape.leaves_of(uses)
+    sink = _sink(leaves)
+    try:
+        with no_grad():
+            if sink is not None:
+                seed = seed * seed.dtype.type(sink.seed_scale())
+            tape.walk(records, uses, {loss.slot: seed})
+            if sink is not None:
+                sink.finish()
+    except BaseException:
+        # Half a gradient is none: the next pass overwrites it.
+        for leaf in leaves:
+            leaf.fresh = False
+        raise
 
 
 LINKS.backward = backward
 
 
-def _sinks(leaves: list[Any]) -> list[GradientSink]:
+def _sink(leaves: list[Parameter]) -> GradientSink | None:
+    """The one engine of the leaves. With two, ranks could meet their messages in other orders."""
     unique = {id(leaf.sink): leaf.sink for leaf in leaves if leaf.sink is not None}
-    return list(unique.values())
+    if len(unique) > 1:
+        raise DifferentiationError(
+            "the loss depends on parameters of two data-parallel engines; put both models into "
+            "one module, and make one engine for it"
+        )
+    return next(iter(unique.values()), None)
 
 
-def _seed(loss: Tensor, seed: Array | None, sinks: list[GradientSink]) -> Array:
+def _checked_seed(loss: Tensor, seed: Array | None) -> Array:
     if seed is None:
-        if loss.value.size != 1:
+        if loss.size != 1:
             raise DifferentiationError(
                 f"backward() needs a scalar, but the tensor has shape {tuple(loss.shape)}; "
                 "reduce it with .sum() or .mean(), or pass the cotangent as backward(seed)"
             )
-        seed = loss.value * 0 + 1
-    elif tuple(seed.shape) != tuple(loss.shape):
+        return backend_of(loss.value).xp.ones_like(loss.value)
+    if not hasattr(seed, "shape"):
+        seed = np.asarray(seed, loss.dtype)
+    if tuple(seed.shape) != tuple(loss.shape):
         raise ShapeError(
             f"the seed of backward() has shape {tuple(seed.shape)}, "
             f"but the tensor has shape {tuple(loss.shape)}"
         )
-    scales = {sink.seed_scale() for sink in sinks}
-    if len(scales) > 1:
-        raise DifferentiationError(
-            "the loss depends on parameters of two data-parallel engines with different "
-            "averaging; put both models into one module and one engine"
-        )
-    return seed * seed.dtype.type(scales.pop()) if scales else seed
+    return seed

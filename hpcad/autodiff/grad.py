@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.state import nested
 from hpcad.autodiff.tape import Tape
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.errors import DifferentiationError, ShapeError
 
 
@@ -58,7 +58,8 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
                 f"but the function returned shape {tuple(answer.shape)}"
             )
         found = tape.pull({slot: cotangent}, retain=True)
-        return tuple(found[x.slot] if x.slot in found else _zeros(x.value) for x in inputs)
+        parts = [found[x.slot] if x.slot in found else _zeros(x.value) for x in inputs]
+        return _separate(parts, cotangent)
 
     return answer.value, pullback
 
@@ -95,7 +96,7 @@ def value_and_grad(
                 f"grad needs a function that returns a scalar; it returned shape "
                 f"{np.shape(value)}; reduce it with sum or mean, or use vjp"
             )
-        gradients = pullback(value * 0.0 + 1.0)
+        gradients = pullback(np.ones_like(value_of(value)))
         return value, gradients[0] if isinstance(argnums, int) else gradients
 
     return differentiated
@@ -131,4 +132,17 @@ def _as_array(x: Any) -> Any:
 
 
 def _zeros(x: Any) -> Any:
-    return x * 0
+    return np.zeros_like(value_of(x))
+
+
+def _separate(parts: list[Any], cotangent: Any) -> tuple[Any, ...]:
+    """Copy what is read-only or is handed out twice, so that the caller may change what it gets."""
+    seen = [cotangent]
+    for i, part in enumerate(parts):
+        if type(part) is np.ndarray and (
+            not part.flags.writeable
+            or any(np.may_share_memory(part, x) for x in seen if type(x) is np.ndarray)
+        ):
+            parts[i] = part.copy()
+        seen.append(parts[i])
+    return tuple(parts)

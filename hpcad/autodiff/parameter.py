@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from hpcad.autodiff.tensor import AMBIENT, Tensor
+import numpy as np
+
+from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor
 from hpcad.backend import Array, backend_of
 from hpcad.errors import ShapeError
 
@@ -44,21 +46,44 @@ class Parameter(Tensor):
         Dotted path in its model.
     """
 
-    __slots__ = ("fresh", "frozen", "grad", "in_arena", "name", "sink")
+    __slots__ = ("_frozen", "fresh", "grad", "in_arena", "name", "sink")
 
     def __init__(self, value: Any, name: str = "") -> None:
         super().__init__(value, None, -1, AMBIENT)
         self.grad: Array | None = None
         self.fresh = False
-        self.frozen = False
+        self._frozen = False
         self.in_arena = False
         self.name = name
         self.sink: GradientSink | None = None
 
+    @property
+    def frozen(self) -> bool:
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, frozen: bool) -> None:
+        self._frozen = frozen
+        self.level = CONSTANT if frozen else AMBIENT
+
     def freeze(self, frozen: bool = True) -> None:
         """Make this parameter a constant, or trainable again."""
         self.frozen = frozen
-        self.level = -1 if frozen else AMBIENT
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        """A parameter of its own: outside of arenas and engines, without a gradient."""
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        Parameter.__init__(twin, backend_of(self.value).xp.array(self.value), self.name)
+        twin.frozen = self.frozen
+        return twin
+
+    def _refuse_in_place(self, _other: Any) -> Any:
+        raise TypeError(
+            f"parameter {self.name!r} cannot be changed by an in-place operator, which would only "
+            "rebind the name; use parameter.assign(values)"
+        )
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _refuse_in_place
 
     def assign(self, value: Array) -> None:
         """Overwrite the values in place (same shape; converted to this parameter's dtype).
@@ -68,10 +93,10 @@ class Parameter(Tensor):
         ShapeError
             The shapes differ.
         """
-        if tuple(value.shape) != tuple(self.shape):
+        if np.shape(value) != tuple(self.shape):
             raise ShapeError(
                 f"parameter {self.name!r} has shape {tuple(self.shape)}, "
-                f"but a value of shape {tuple(value.shape)} was assigned to it"
+                f"but a value of shape {np.shape(value)} was assigned to it"
             )
         self.value[...] = value
 

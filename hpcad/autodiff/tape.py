@@ -10,7 +10,8 @@ Slots: 0, 1, 2, ... are outputs of records (and inputs of transforms); -1 is a c
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,16 @@ from hpcad.errors import DifferentiationError
 
 NO_SLOT = -1
 PRUNE_FROM = 256  # records; below that a prune costs more than it frees
+
+_TWICE = (
+    "backward() was called a second time on the same record; run the forward pass again, or add "
+    "the losses that share a computation and call backward() once"
+)
+_FREED = (
+    "a tensor was used again after backward() had freed the record of how it was "
+    "computed; call .detach() on it to use it as a constant (as for the state a "
+    "recurrent network carries from batch to batch), or compute it anew"
+)
 
 # primitive, output slot(s), input slots, answer, arguments, residuals, parameters
 Record = tuple[Primitive, Any, tuple[int, ...], Any, tuple[Any, ...], Any, Mapping[str, Any]]
@@ -42,16 +53,18 @@ class Tape:
         Backward has consumed the records.
     """
 
-    __slots__ = ("__weakref__", "_avals", "_leaf_slots", "_live", "_prune_at", "leaves", "level",
-                 "records", "spent", "uses")  # fmt: skip
+    __slots__ = ("__weakref__", "_avals", "_leaf_slots", "_live", "_prune_at", "_slots", "leaves",
+                 "level", "records", "spent")  # fmt: skip
 
     def __init__(self, level: int) -> None:
         self.level = level
         self.records: list[Record] = []
         self.leaves: list[Parameter] = []
-        self.uses: list[int] = []
         self.spent = False
-        self._avals: list[tuple[tuple[int, ...], Any]] = []
+        # Shape and dtype of every slot whose record is still there; a slot that is missing was
+        # consumed by a backward pass (or pruned, but then no tensor refers to it).
+        self._avals: dict[int, tuple[tuple[int, ...], Any]] = {}
+        self._slots = 0
         self._leaf_slots: dict[int, int] = {}
         # One weak reference per record to its output tensor(s); ambient tape only.
         self._live: list[Any] = []
@@ -70,6 +83,8 @@ class Tape:
             if isinstance(arg, Tensor):
                 if arg.trace is self:
                     arg, slot = arg.value, arg.slot
+                    if slot not in self._avals:
+                        raise DifferentiationError(_FREED)
                 elif arg.level == self.level:
                     slot = self._adopt(arg)
                     arg = arg.value
@@ -111,9 +126,6 @@ class Tape:
         else:
             out = self._new_slot(answer)
             result = Tensor(answer, self, out, self.level)
-        for slot in ins:
-            if slot < NO_SLOT:
-                self.uses[-2 - slot] += 1
         self.records.append(
             (primitive, out, ins, answer if keep_answer else None, kept, saved, params)
         )
@@ -124,8 +136,10 @@ class Tape:
         return result
 
     def _new_slot(self, value: Any) -> int:
-        self._avals.append((value.shape, value.dtype))
-        return len(self._avals) - 1
+        slot = self._slots
+        self._slots = slot + 1
+        self._avals[slot] = (value.shape, value.dtype)
+        return slot
 
     def _adopt(self, arg: Tensor) -> int:
         """Slot of a tensor of this level that another tape made, or of a parameter."""
@@ -133,15 +147,10 @@ class Tape:
             slot = self._leaf_slots.get(id(arg))
             if slot is None:
                 self.leaves.append(arg)
-                self.uses.append(0)
                 slot = self._leaf_slots[id(arg)] = -1 - len(self.leaves)
             return slot
         if arg.trace is not None and arg.trace.spent:
-            raise DifferentiationError(
-                "a tensor was used again after backward() had freed the record of how it was "
-                "computed; call .detach() on it to use it as a constant (as for the state a "
-                "recurrent network carries from batch to batch), or compute it anew"
-            )
+            raise DifferentiationError(_FREED)
         raise DifferentiationError(
             "a tensor left the transform or thread that made it; return it from the function "
             "that is differentiated instead of storing it elsewhere, or call .detach() on it"
@@ -165,36 +174,77 @@ class Tape:
             Of the slots that no record made: the inputs of a transform. Gradients of leaves
             are accumulated in the leaves.
         """
-        if self.spent:
-            raise DifferentiationError(
-                "backward() was called a second time on the same record; run the forward pass again"
-            )
-        cotangents = dict(seeds)
-        owned: set[int] = set()  # slots whose cotangent nothing else refers to
-        uses = self.uses.copy() if retain else self.uses
-        self.spent = not retain
-        for record in self._backwards(retain):
-            ins = record[2]
+        if not retain:
+            return self.walk(*self.cut(seeds), seeds)
+        cotangents, owned = dict(seeds), set[int]()
+        for record in reversed(self.records):
             g = _take(cotangents, record[1])
             if g is not None:
                 self._apply(record, g, cotangents, owned)
-            for slot in ins:
+        return cotangents
+
+    def walk(
+        self, records: list[Record], uses: Counter[int], seeds: Mapping[int, Any]
+    ) -> dict[int, Any]:
+        """Walk records that were cut out, freeing each; tells sinks of finished leaves."""
+        cotangents = dict(seeds)
+        owned: set[int] = set()  # slots whose cotangent nothing else refers to
+        while records:
+            record = records.pop()
+            g = _take(cotangents, record[1])
+            if g is not None:
+                self._apply(record, g, cotangents, owned)
+            for slot in _as_tuple(record[1]):
+                del self._avals[slot]
+            for slot in record[2]:
                 if slot < NO_SLOT:
-                    uses[-2 - slot] -= 1
-                    if uses[-2 - slot] == 0:
+                    uses[slot] -= 1
+                    if uses[slot] == 0:
                         leaf = self.leaves[-2 - slot]
                         if leaf.sink is not None:
                             leaf.sink.ready(leaf)
         return cotangents
 
-    def _backwards(self, retain: bool) -> Iterator[Record]:
-        if retain:
-            yield from reversed(self.records)
-            return
-        records = self.records
-        self._live.clear()
-        while records:
-            yield records.pop()
+    def leaves_of(self, uses: Iterable[int]) -> list[Parameter]:
+        """Return the leaves in the given slots, in order of their first use on this tape."""
+        return [self.leaves[-2 - slot] for slot in sorted(uses, reverse=True)]
+
+    def cut(self, seeds: Iterable[int]) -> tuple[list[Record], Counter[int]]:
+        """Take out the records on which the slots depend.
+
+        Other records stay: their tensors may still be pulled, by a backward pass of their own.
+
+        Returns
+        -------
+        records : list of Record
+        uses : Counter
+            How often the records use each leaf, by slot.
+        """
+        needed, uses = set(seeds), Counter[int]()
+        mine: list[Record] = []
+        rest: list[int] = []
+        if not self._avals.keys() >= needed:
+            raise DifferentiationError(_TWICE)
+        for i in range(len(self.records) - 1, -1, -1):
+            record = self.records[i]
+            if needed.isdisjoint(_as_tuple(record[1])):
+                rest.append(i)
+                continue
+            for slot in record[2]:
+                if slot < NO_SLOT:
+                    uses[slot] += 1
+                elif slot != NO_SLOT and slot not in self._avals:
+                    raise DifferentiationError(_TWICE)
+            needed.update(record[2])
+            mine.append(record)
+        mine.reverse()
+        rest.reverse()
+        self.records = [self.records[i] for i in rest]
+        self._live = [self._live[i] for i in rest] if self.level == AMBIENT else []
+        if self.level == AMBIENT and rest:
+            self._prune()
+        self.spent = not self.records
+        return mine, uses
 
     def _apply(self, record: Record, g: Any, cotangents: dict[int, Any], owned: set[int]) -> None:
         primitive, _, ins, answer, args, saved, params = record
@@ -257,9 +307,8 @@ class Tape:
                 needed.update(slot for slot in self.records[i][2] if slot >= 0)
                 keep.append(i)
             else:
-                for slot in self.records[i][2]:
-                    if slot < NO_SLOT:
-                        self.uses[-2 - slot] -= 1
+                for slot in outs:
+                    del self._avals[slot]
         keep.reverse()
         self.records = [self.records[i] for i in keep]
         self._live = [self._live[i] for i in keep]

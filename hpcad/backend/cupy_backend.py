@@ -91,8 +91,9 @@ class CupyBackend:
 
     def scatter_add_rows(self, out: Array, index: Array, rows: Array) -> None:
         # A one-hot GEMM, because float atomics would make the sum depend on scheduling.
+        index = self.xp.where(index < 0, index + len(out), index)
         one_hot = (self.xp.arange(out.shape[0])[:, None] == index[None, :]).astype(rows.dtype)
-        flat = rows.reshape(rows.shape[0], -1)
+        flat = rows.reshape(rows.shape[0], math.prod(rows.shape[1:]))
         out += self.gemm(one_hot, flat).reshape(out.shape)
 
     def windows(self, x: Array, kernel: Sequence[int], stride: Sequence[int]) -> Array:

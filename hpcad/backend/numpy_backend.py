@@ -74,6 +74,7 @@ class NumpyBackend:
     def scatter_add_rows(self, out: np.ndarray, index: np.ndarray, rows: np.ndarray) -> None:
         if index.size == 0:
             return
+        index = np.where(index < 0, index + len(out), index)  # -1 and n - 1 are one row
         # A stable sort and one segmented sum: several times faster than np.add.at on rows,
         # and the order of the additions is that of the batch.
         order = np.argsort(index, kind="stable")

@@ -83,16 +83,19 @@ class Stream:
     def uniform_rows(self, rows: Array, width: int, dtype: Any, *, step: int = 0) -> Array:
         """Uniform numbers of the rows with global indices ``rows``.
 
-        Row ``r`` holds the elements ``r * width ... (r + 1) * width - 1``, so a sample gets the
-        same numbers whichever rank computes it.
+        They depend on the row's index, not on its place, so a sample gets the same numbers
+        whichever rank computes it. 24 random bits each.
 
         Returns
         -------
         array, shape (len(rows), width)
         """
-        columns = np.arange(width, dtype=np.uint64)
-        index = np.asarray(rows, np.uint64)[:, None] * np.uint64(width) + columns
-        return self._uniform(index.ravel(), step, dtype).reshape(-1, width)
+        blocks = -(-width // 4)  # a block of the generator gives four numbers
+        columns = np.arange(blocks, dtype=np.uint64)
+        index = np.asarray(rows, np.uint64)[:, None] * np.uint64(blocks) + columns
+        words = [_unit32(word) for word in self._bits(index.ravel(), step)]
+        numbers = np.stack(words, axis=-1).reshape(-1, 4 * blocks)
+        return numbers[:, :width].astype(dtype, copy=False)
 
     def _bits(self, index: Array, step: int) -> tuple[Array, ...]:
         low = np.full_like(index, step & 0xFFFFFFFF)
@@ -102,8 +105,13 @@ class Stream:
     def _uniform(self, index: Array, step: int, dtype: Any) -> Array:
         bits = self._bits(index, step)
         if np.dtype(dtype) == np.float32:
-            return ((bits[0] >> np.uint64(8)).astype(np.float32)) * np.float32(2.0**-24)
+            return _unit32(bits[0])
         return _unit(bits[0], bits[1]).astype(dtype)
+
+
+def _unit32(word: Array) -> Array:
+    """A float32 in [0, 1) from the upper 24 bits of a 32-bit word."""
+    return (word >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
 def _unit(high: Array, low: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,5 +62,5 @@ class CNN(Classifier):
             x = reshape(x, (*x.shape, 1))
         for stage in self.stages:
             x = relu(max_pool2d(stage(x)))  # as the other order, on a quarter of the elements
-        x = relu(self.hidden(reshape(x, (x.shape[0], -1))))
+        x = relu(self.hidden(reshape(x, (x.shape[0], math.prod(x.shape[1:])))))
         return self.head(self.dropout(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +44,6 @@ class RecurrentClassifier(Classifier):
 
     def forward(self, x: Any) -> Any:
         if len(x.shape) > 3:
-            x = reshape(x, (*x.shape[:2], -1))
+            x = reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
         outputs, _ = self.recurrent(x)
         return self.head(getitem(outputs, (slice(None), -1)))

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from hpcad.autodiff import Parameter
 from hpcad.backend import Arena, Array, backend_of
 from hpcad.errors import ConfigError
-from hpcad.nn.module import Module
+from hpcad.nn.module import ARENAS, Module
 
 Allocator = Callable[[int], Array]
 
@@ -61,7 +63,7 @@ def flatten(model: Module, allocate_grads: Allocator | None = None) -> list[Para
     ConfigError
         The model has no parameters, or other ones than when its arenas were made.
     """
-    known: list[ParameterArena] | None = vars(model).get("_arenas")
+    known: list[ParameterArena] | None = vars(model).get(ARENAS)
     if known is not None:
         _require_same_parameters(model, known)
         if allocate_grads is not None:
@@ -71,14 +73,30 @@ def flatten(model: Module, allocate_grads: Allocator | None = None) -> list[Para
     named = list(model.named_parameters())
     if not named:
         raise ConfigError(f"{type(model).__name__} has no parameters to train")
+    _check(named, model)
     for name, parameter in named:
         parameter.name = name
     arenas = []
     for dtype in dict.fromkeys(p.dtype for _, p in named):
         members = [p for _, p in named if p.dtype == dtype]
         arenas.append(_pack(members, allocate_grads))
-    model._arenas = arenas  # type: ignore[attr-defined]  # private cache, not a submodule
+    setattr(model, ARENAS, arenas)
     return arenas
+
+
+def _check(named: list[tuple[str, Parameter]], model: Module) -> None:
+    if len({name for name, _ in named}) != len(named):
+        raise ConfigError(f"two parameters of {type(model).__name__} have the same dotted name")
+    for name, parameter in named:
+        if parameter.in_arena:
+            raise ConfigError(
+                f"parameter {name!r} already belongs to an optimizer or engine of another module; "
+                "make the engine and one optimizer for the outermost module"
+            )
+        if parameter.dtype not in (np.float32, np.float64):
+            raise ConfigError(
+                f"parameter {name!r} is {parameter.dtype}; parameters are float32 or float64"
+            )
 
 
 def _require_same_parameters(model: Module, arenas: list[ParameterArena]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,8 @@ from hpcad.autodiff import Parameter
 from hpcad.backend import Backend, Stream, get_backend
 from hpcad.errors import ConfigError
 from hpcad.nn.initializers import Initializer
+
+ARENAS = "_arenas"  # the attribute in which hpcad.nn.arena keeps a model's arenas
 
 
 class Module:
@@ -27,6 +31,23 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        replaced = self.__dict__.get(name)
+        if isinstance(replaced, Parameter) and not isinstance(value, Parameter | None):
+            raise TypeError(
+                f"attribute {name!r} is a parameter and would no longer be trained as a "
+                f"{type(value).__name__}; use parameter.assign(values)"
+            )
+        super().__setattr__(name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        """A model of its own, with parameters outside of this one's arenas."""
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            if name != ARENAS:
+                twin.__dict__[name] = copy.deepcopy(value, memo)
+        return twin
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (dotted name, parameter), each parameter once."""
@@ -102,6 +123,9 @@ class Module:
             parameter.assign(arrays[name])
 
 
+_unnamed = itertools.count()
+
+
 class InitializedParameter(Parameter):
     """A parameter that knows how it is drawn."""
 
@@ -110,8 +134,14 @@ class InitializedParameter(Parameter):
     def __init__(self, shape: tuple[int, ...], initializer: Initializer) -> None:
         # Usable at once; a model of many layers should still be drawn by initialize(seed),
         # where every parameter has its own stream.
-        super().__init__(initializer(Stream(0, f"unnamed{shape}"), shape).astype(np.float32))
+        stream = Stream(0, f"unnamed {next(_unnamed)}")
+        super().__init__(initializer(stream, shape).astype(np.float32))
         self.initializer = initializer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        twin = super().__deepcopy__(memo)
+        twin.initializer = self.initializer  # type: ignore[attr-defined]  # of this class
+        return twin
 
 
 class Sequential(Module):
@@ -146,7 +176,7 @@ def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Parameter]]:
         yield prefix, node
     elif isinstance(node, Module):
         for key, child in vars(node).items():
-            if not key.startswith("_"):
+            if key != ARENAS:
                 yield from _walk(child, f"{prefix}.{key}" if prefix else key)
     elif isinstance(node, (list, tuple)):
         for i, child in enumerate(node):

@@ -63,10 +63,19 @@ class Optimizer:
         ]
 
     def step(self) -> None:
-        """Update the parameters from their gradients, which are used up by it."""
+        """Update the parameters from their gradients, which are used up by it.
+
+        Raises
+        ------
+        ConfigError
+            The model was changed since, in a way that would leave part of it untrained.
+        """
+        if self.step_count == 0:
+            flatten(self.model)  # complains if the model has changed since
         rate = self.schedule(self.step_count)
         self.step_count += 1
         for arena in self.arenas:
+            _require_views(arena)
             arena.zero_unused()
         scale = self._clip_scale()
         for arena, state in zip(self.arenas, self.state, strict=True):
@@ -128,6 +137,16 @@ class Optimizer:
         self.gradient_norm = math.sqrt(squares)
         # A NaN norm compares False: the gradient stays as it is and the loss shows it.
         return self.clip_norm / self.gradient_norm if self.gradient_norm > self.clip_norm else 1.0
+
+
+def _require_views(arena: ParameterArena) -> None:
+    values, grads = arena.values.views, arena.grads.views
+    for p in arena.parameters:
+        if p.value is not values[p.name] or p.grad is not grads[p.name]:
+            raise ConfigError(
+                f"parameter {p.name!r} got another array for its value or gradient, which no "
+                "optimizer step would reach; use parameter.assign(values) and clear_grad()"
+            )
 
 
 def _pieces(span: slice) -> Iterator[slice]:

@@ -85,11 +85,12 @@ class DataParallel:
     @contextmanager
     def no_sync(self) -> Iterator[None]:
         """Accumulate gradients locally; the first backward pass outside reduces their sum."""
+        before = self._syncing
         self._syncing = False
         try:
             yield
         finally:
-            self._syncing = True
+            self._syncing = before
 
     def skip(self) -> None:
         """Take part in a step without samples: contribute a zero gradient.
@@ -104,6 +105,8 @@ class DataParallel:
     def seed_scale(self) -> float:
         """``1 / world size``: the average is a sum of scaled gradients."""
         self._prepare()
+        self._settle()
+        self._reset()  # parameters may have been frozen since
         return 1.0 / self.world.size
 
     def ready(self, parameter: Parameter) -> None:
@@ -148,6 +151,13 @@ class DataParallel:
                 arena.zero_unused()
                 arena.grads.flat[...] *= 1.0 / self.world.size
         self._reduced = False
+
+    def _settle(self) -> None:
+        """Wait for what a backward pass that raised has left under way."""
+        for bucket in self.buckets:
+            if bucket.request is not None:
+                bucket.request.wait()
+                bucket.request = None
 
     def _reset(self) -> None:
         self._next = 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import backend_of
+from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
 from hpcad.primitives.elementwise import multiply, subtract, where
 from hpcad.primitives.layout import matrix_transpose
@@ -25,6 +26,11 @@ def _mask(queries: int, keys: int, xp: Any) -> Any:
 
 def _attention(q: Any, k: Any, v: Any, *, causal: bool) -> tuple[Any, Any]:
     """Answer, and the probabilities as residual."""
+    if causal and q.shape[-2] > k.shape[-2]:
+        raise ShapeError(
+            f"causal attention: {q.shape[-2]} queries but {k.shape[-2]} keys; the first queries "
+            "would see no key at all"
+        )
     backend = backend_of(q)
     scale = 1.0 / math.sqrt(q.shape[-1])
     p = backend.gemm(q, np.swapaxes(k, -1, -2), alpha=scale)

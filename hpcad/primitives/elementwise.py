@@ -56,6 +56,8 @@ less_equal    = _binary("less_equal",    np.less_equal)
 
 def _power_x(g: Any, _z: Any, x: Any, y: Any) -> Any:
     """``y x^(y-1)``; where y = 0 that is 0, also at x = 0."""
+    if isinstance(y, int | float) and y != 0:
+        return multiply(g, multiply(y, power(x, y - 1)))
     slope = multiply(y, power(x, where(equal(y, 0), 1, subtract(y, 1))))
     return multiply(g, slope)
 
@@ -81,7 +83,8 @@ where = Primitive(
 
 def _share(x: Any, y: Any, z: Any, g: Any) -> Any:
     """The part of ``g`` that goes to ``x`` where ``z`` is max or min of x and y; ties halved."""
-    return multiply(g, where(equal(x, z), where(equal(y, z), 0.5, 1.0), 0.0))
+    one = g.dtype.type(1)  # a Python number in np.where would make the mask float64
+    return multiply(g, where(equal(x, z), where(equal(y, z), one / 2, one), 0 * one))
 
 
 maximum = Primitive(
@@ -105,15 +108,23 @@ cast = Primitive(
 )
 
 
+def floating(x: Any) -> Any:
+    """``x`` as an array of floating point (integers and booleans become float64)."""
+    if not hasattr(x, "dtype"):
+        x = np.asarray(x)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
+
+
 # -- activations --------------------------------------------------------------------------
 
 
 def _relu(x: Any) -> Any:
-    return np.maximum(x, x.dtype.type(0))
+    return np.maximum(x, 0)
 
 
 def _sigmoid(x: Any) -> Any:
     """``1 / (1 + exp(-x))`` through tanh, which does not overflow."""
+    x = floating(x)
     half = x.dtype.type(0.5)
     return half * np.tanh(half * x) + half
 
@@ -139,6 +150,7 @@ def _gelu_tanh(x: Any) -> Any:
 
 def _gelu(x: Any) -> tuple[Any, Any]:
     """Tanh form of ``x Phi(x)`` (Hendrycks and Gimpel, arXiv:1606.08415), and its tanh."""
+    x = floating(x)
     t = _gelu_tanh(x)
     y = t + 1
     y *= x

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
+from hpcad.errors import ShapeError
 
 Shape = tuple[int, ...]
 
@@ -38,7 +40,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
 def expand_dims(x: Any, axis: int) -> Any:
     """Insert an axis of length 1."""
     shape = list(np.shape(x))
-    shape.insert(axis % (len(shape) + 1), 1)
+    shape.insert(normalize_axis_index(axis, len(shape) + 1), 1)
     return reshape(x, shape)
 
 
@@ -60,7 +62,7 @@ _transpose = Primitive(
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """Permute the axes (reverse them by default)."""
     ndim = len(np.shape(x))
-    order = tuple(reversed(range(ndim))) if axes is None else tuple(a % ndim for a in axes)
+    order = tuple(reversed(range(ndim))) if axes is None else normalize_axis_tuple(axes, ndim)
     return _transpose(x, axes=order)
 
 
@@ -74,8 +76,9 @@ def matrix_transpose(x: Any) -> Any:
 
 
 def _advanced(index: Any) -> bool:
+    """Whether an index may name an element twice: anything but numbers, slices, None and ..."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(hasattr(p, "dtype") or isinstance(p, list) for p in parts)
+    return not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts)
 
 
 def _indexed_shape(shape: Shape, *, index: Any, before: Shape) -> Shape:
@@ -142,13 +145,15 @@ _concatenate = Primitive(
 
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays along an existing axis."""
-    axis %= len(np.shape(xs[0]))
+    if len(xs) == 0:
+        raise ShapeError("concatenate and stack need at least one array")
+    axis = normalize_axis_index(axis, len(np.shape(xs[0])))
     return _concatenate(*xs, axis=axis, sizes=tuple(np.shape(x)[axis] for x in xs))
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays along a new axis."""
-    return concatenate([expand_dims(x, axis) for x in xs], axis % (len(np.shape(xs[0])) + 1))
+    return concatenate([expand_dims(x, axis) for x in xs], axis)
 
 
 def _unstack(x: Any, *, axis: int, shape: Shape) -> tuple[Any, ...]:
@@ -160,7 +165,7 @@ def _unstack_vjp(
     _needs: Any, gs: Any, _zs: Any, _saved: Any, _x: Any, axis: int, shape: Shape
 ) -> list[Any]:
     known = next(g for g in gs if g is not None)
-    zero = value_of(known) * 0
+    zero = np.zeros_like(value_of(known))
     return [stack([zero if g is None else g for g in gs], axis)]
 
 
@@ -176,7 +181,7 @@ _unstack_primitive = Primitive(
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """Split into the slices along ``axis``; the adjoint of :func:`stack`."""
     shape = tuple(np.shape(x))
-    return _unstack_primitive(x, axis=axis % len(shape), shape=shape)
+    return _unstack_primitive(x, axis=normalize_axis_index(axis, len(shape)), shape=shape)
 
 
 # -- rows by index ------------------------------------------------------------------------
@@ -185,14 +190,14 @@ def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
 def _add_rows(g: Any, index: Any, *, rows: int) -> Any:
     trailing = g.shape[index.ndim :]
     out = backend_of(g).zeros((rows, *trailing), g.dtype)
-    backend_of(g).scatter_add_rows(out, index.ravel(), g.reshape(-1, *trailing))
+    backend_of(g).scatter_add_rows(out, index.ravel(), g.reshape(index.size, *trailing))
     return out
 
 
 def _take_rows_into(out: Any, beta: float, g: Any, _z: Any, _table: Any, index: Any) -> None:
     if beta == 0.0:
         out[...] = 0
-    backend_of(g).scatter_add_rows(out, index.ravel(), g.reshape(-1, *out.shape[1:]))
+    backend_of(g).scatter_add_rows(out, index.ravel(), g.reshape(index.size, *out.shape[1:]))
 
 
 def _take_rows_vjp(g: Any, _z: Any, table: Any, index: Any) -> Any:

@@ -8,12 +8,21 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives import reduction
-from hpcad.primitives.elementwise import add, divide, multiply, sqrt, square, subtract
+from hpcad.primitives.elementwise import (
+    add,
+    divide,
+    floating,
+    multiply,
+    sqrt,
+    square,
+    subtract,
+)
 from hpcad.primitives.shapes import same
 
 
 def _layer_norm(x: Any, scale: Any, shift: Any, *, eps: float) -> tuple[Any, Any]:
     """Answer, and residuals: the normalised values and ``1 / sigma``."""
+    x = floating(x)
     n = x.dtype.type(1.0 / x.shape[-1])
     hat = x - x.sum(axis=-1, keepdims=True) * n
     variance = np.einsum("...i,...i->...", hat, hat)[..., None] * n

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 def _rows(x: Any) -> Any:
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _linear(x: Any, w: Any, b: Any) -> Any:
@@ -56,13 +57,18 @@ def _linear(x: Any, w: Any, b: Any) -> Any:
             f"linear: x has {x.shape[-1]} features, but the weight of shape "
             f"{tuple(w.shape)} takes {w.shape[0]}"
         )
+    if b is not None and b.shape != w.shape[1:]:
+        raise ShapeError(
+            f"linear: a weight of shape {tuple(w.shape)} needs a bias of shape "
+            f"{tuple(w.shape[1:])}, not {tuple(b.shape)}"
+        )
     y = backend_of(x).gemm(_rows(x), w, bias=b)
     return y.reshape(*x.shape[:-1], w.shape[1])
 
 
 def _flat(x: Any) -> Any:
     shape = np.shape(x)
-    return x if len(shape) == 2 else reshape(x, (-1, shape[-1]))
+    return x if len(shape) == 2 else reshape(x, (math.prod(shape[:-1]), shape[-1]))
 
 
 def _linear_x(g: Any, _y: Any, _x: Any, w: Any, _b: Any) -> Any:

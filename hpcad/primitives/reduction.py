@@ -49,7 +49,7 @@ _sum = Primitive(
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Sum over ``axis`` (all axes by default). VJP: broadcast."""
-    return _sum(x, axis=axis, keepdims=keepdims, shape=np.shape(x))
+    return _sum(x, axis=_static(axis), keepdims=keepdims, shape=np.shape(x))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -82,19 +82,33 @@ _min = Primitive(
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Maximum over ``axis``; at ties the cotangent is split evenly."""
-    return _max(x, axis=axis, keepdims=keepdims)
+    return _max(x, axis=_static(axis), keepdims=keepdims)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Minimum over ``axis``; at ties the cotangent is split evenly."""
-    return _min(x, axis=axis, keepdims=keepdims)
+    return _min(x, axis=_static(axis), keepdims=keepdims)
 
 
-argmax = Primitive(
+_argmax = Primitive(
     "argmax",
-    lambda x, *, axis=None: np.argmax(x, axis=axis),
-    lambda x, *, axis=None: shapes.reduced(x, axis=axis),
+    lambda x, *, axis: np.argmax(x, axis=axis),
+    lambda x, *, axis: shapes.reduced(x, axis=axis),
 )
+
+
+def argmax(x: Any, axis: int | None = None) -> Any:
+    """Index of the maximum (of the first at ties), a plain array."""
+    return _argmax(x, axis=axis)
+
+
+def _static(axis: Any) -> Axis:
+    """An axis argument as a parameter that can be compared and hashed."""
+    if axis is None or isinstance(axis, int):
+        return axis
+    if hasattr(axis, "__index__"):
+        return int(axis)
+    return tuple(int(a) for a in axis)
 
 
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:

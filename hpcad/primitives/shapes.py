@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 Shape = tuple[int, ...]
 
@@ -22,12 +23,11 @@ def same(shape: Shape, *_: Shape, **__: Any) -> Shape:
     return shape
 
 
-def axes_of(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
-    """Normalise an ``axis`` argument to a sorted tuple of non-negative axes."""
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Normalise an ``axis`` argument (None, a number, several) to sorted non-negative axes."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else axis
-    return tuple(sorted(a % ndim for a in axes))
+    return tuple(sorted(normalize_axis_tuple(axis, ndim)))
 
 
 def reduced(

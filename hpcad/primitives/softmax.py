@@ -10,12 +10,13 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
-from hpcad.primitives.elementwise import multiply, subtract
+from hpcad.primitives.elementwise import floating, multiply, subtract
 from hpcad.primitives.layout import expand_dims
 from hpcad.primitives.shapes import same
 
 
 def _softmax(x: Any) -> Any:
+    x = floating(x)
     e = x - x.max(axis=-1, keepdims=True)
     np.exp(e, out=e)
     e /= e.sum(axis=-1, keepdims=True)
@@ -36,6 +37,7 @@ def softmax(x: Any) -> Any:
 
 
 def _logsumexp(x: Any) -> Any:
+    x = floating(x)
     top = x.max(axis=-1)
     e = x - top[..., None]
     np.exp(e, out=e)
@@ -59,6 +61,8 @@ def log_softmax(x: Any) -> Any:
 
 
 def _check_labels(logits: Any, labels: Any) -> None:
+    if not hasattr(labels, "dtype"):
+        raise ShapeError(f"cross_entropy: labels must be an array, not a {type(labels).__name__}")
     if labels.shape != logits.shape[:-1]:
         raise ShapeError(
             f"cross_entropy: logits of shape {tuple(logits.shape)} need labels of shape "
@@ -66,10 +70,16 @@ def _check_labels(logits: Any, labels: Any) -> None:
         )
     if labels.dtype.kind not in "iu":
         raise ShapeError(f"cross_entropy: labels must be integers, not {labels.dtype}")
+    if labels.size and (labels.min() < 0 or labels.max() >= logits.shape[-1]):
+        raise ShapeError(
+            f"cross_entropy: labels from {labels.min()} to {labels.max()} do not fit "
+            f"{logits.shape[-1]} classes, which count from 0"
+        )
 
 
 def _cross_entropy(logits: Any, labels: Any) -> tuple[Any, Any]:
     """Losses, and the softmax as residual."""
+    logits = floating(logits)
     _check_labels(logits, labels)
     index = labels[..., None].astype(np.intp)
     shifted = logits - logits.max(axis=-1, keepdims=True)
@@ -89,9 +99,20 @@ def _cross_entropy_vjp(
     needs: tuple[bool, ...], g: Any, _z: Any, saved: Any, logits: Any, labels: Any
 ) -> list[Any]:
     """``(softmax(logits) - one_hot(labels)) g``."""
+    if saved is not None and isinstance(g, np.ndarray):
+        return [_cross_entropy_vjp_in_place(g, saved, labels), None]
     p = softmax(logits) if saved is None else saved
     hot = _one_hot(labels, np.shape(logits)[-1], logits.dtype)
     return [multiply(subtract(p, hot), expand_dims(g, -1)), None]
+
+
+def _cross_entropy_vjp_in_place(g: Any, p: Any, labels: Any) -> Any:
+    """The same on plain arrays, with one temporary and no one-hot array."""
+    dx = p * g[..., None]
+    index = labels[..., None].astype(np.intp)
+    picked = np.take_along_axis(dx, index, axis=-1) - g[..., None]
+    np.put_along_axis(dx, index, picked, axis=-1)
+    return dx
 
 
 _cross_entropy_primitive = Primitive(

@@ -39,7 +39,7 @@ class Prepare:
 
     def _field(self, name: str, array: np.ndarray) -> Any:
         if name == "x" and self.real_input:
-            x = array.astype(self.dtype)
+            x = array.astype(self.dtype)  # a copy: it is scaled in place
             if self.scale != 1.0:
                 x *= self.scale
             if self.mean:
@@ -48,5 +48,5 @@ class Prepare:
                 x /= self.std
             return self.backend.asarray(x)
         if array.dtype.kind in "iu":
-            return self.backend.asarray(array.astype(np.int64))
-        return self.backend.asarray(array.astype(self.dtype))
+            return self.backend.asarray(array.astype(np.int64, copy=False))
+        return self.backend.asarray(array.astype(self.dtype, copy=False))
