@@ -11,6 +11,7 @@ from hpcad.autodiff import no_grad
 from hpcad.data import Dataset
 from hpcad.data.batch import local_part
 from hpcad.parallel import World
+from hpcad.training.checks import check_metrics
 
 BATCH = 256  # samples per evaluation batch and rank; bounds its memory
 
@@ -42,8 +43,10 @@ def evaluate(
     with no_grad():
         for start in range(first, last, BATCH):
             fields = prepare(dataset.read(np.arange(start, min(start + BATCH, last))))
-            for name, value in function(model, fields).items():
-                totals[name] = totals.get(name, 0.0) + value
+            found = function(model, fields)
+            check_metrics(found)
+            for name, value in found.items():
+                totals[name] = totals.get(name, 0.0) + float(value)
     return _means(totals, world)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
@@ -18,6 +20,7 @@ from hpcad.errors import ConfigError, HpcadError
 from hpcad.nn import Module, training_step
 from hpcad.optim import Optimizer
 from hpcad.parallel import DataParallel, World, init
+from hpcad.training.checks import check_counts, check_loss, require_same
 from hpcad.training.evaluation import Evaluate, evaluate
 from hpcad.training.metrics import MetricsWriter
 from hpcad.training.phases import PhaseTimer
@@ -68,7 +71,8 @@ class Trainer:
         Evaluated every ``evaluate_every`` steps (every epoch when left out) and at the end.
     loss : callable, optional
         ``loss(model, batch)`` returns the mean over the local batch, a scalar tensor;
-        ``model.loss(batch)`` when left out.
+        ``model.loss(batch)`` when left out. It must not communicate: a rank whose part of the
+        last batch is empty does not call it.
     metrics : callable, optional
         ``metrics(model, batch)`` returns sums over the batch, with their ``count``;
         ``model.evaluate(batch)`` when left out.
@@ -130,6 +134,18 @@ class Trainer:
     ) -> None:
         if epochs is None and steps is None:
             raise ConfigError("a Trainer needs epochs= or steps=, or it would never stop")
+        check_counts(
+            batch=batch,
+            epochs=epochs,
+            steps=steps,
+            checkpoint_every=checkpoint_every,
+            log_every=log_every,
+            evaluate_every=evaluate_every,
+        )
+        if optimizer.model is not model:
+            raise ConfigError("the optimizer was made for another model than the trainer's")
+        _require_method(model, "loss", loss)
+        _require_method(model, "evaluate", metrics if test is not None else _own_metrics)
         self.world = world or init()
         self.model, self.optimizer = model, optimizer
         self.train, self.test = train, test
@@ -167,6 +183,7 @@ class Trainer:
             The loss is no longer a number.
         """
         keep_large_blocks()
+        require_same(self.world, self._settings())
         self._resume(resume)
         loader = self._loader()  # before anything is written: it checks batch against world
         phases = PhaseTimer()
@@ -246,6 +263,7 @@ class Trainer:
                 fields = self.prepare(batch.fields)
                 with training_step(self.seed, self.result.step, batch.ids):
                     loss = self.loss(self.model, fields)
+                check_loss(loss)
                 # The engine averages over ranks; this makes it the mean over the samples.
                 weight = len(batch) / batch.global_size
                 scaled = loss * (weight * self.world.size)
@@ -346,6 +364,19 @@ class Trainer:
             return CheckpointStore(Path(resume).parent, communicator=communicator).load(resume)
         return self.store.latest() if self.store is not None else None
 
+    def _settings(self) -> dict[str, Any]:
+        """What all ranks must have in common."""
+        names = ("batch", "epochs", "steps", "checkpoint_every", "log_every", "evaluate_every")
+        shapes = {name: [list(p.shape), str(p.dtype)] for name, p in self.model.named_parameters()}
+        return {
+            **self._order(),
+            **{name: getattr(self, name) for name in names},
+            "samples": len(self.train),
+            "test samples": len(self.test) if self.test is not None else None,
+            "directory": str(self.directory) if self.saving else None,
+            "model": xxhash.xxh3_64_hexdigest(json.dumps(shapes).encode()),
+        }
+
     def _order(self) -> dict[str, Any]:
         return {"dataset": self.train.hash, "seed": self.seed, "shuffle": self.shuffle}
 
@@ -396,6 +427,15 @@ class Trainer:
             return 0
         rest = -(-(samples - position) // self.batch)
         return rest + (epochs - epoch - 1) * -(-samples // self.batch)
+
+
+def _require_method(model: Any, name: str, given: Any) -> None:
+    if given is None and not hasattr(model, name):
+        argument = {"loss": "loss", "evaluate": "metrics"}[name]
+        raise ConfigError(
+            f"{type(model).__name__} has no method {name}(batch); define it, or give the trainer "
+            f"{argument}="
+        )
 
 
 def _own_loss(model: Any, batch: Mapping[str, Any]) -> Tensor:

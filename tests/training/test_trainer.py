@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from hpcad import nn, optim
+from hpcad import nn, optim, parallel
 from hpcad.data import open_dataset
-from hpcad.errors import CheckpointError, ConfigError, DataError, HpcadError
+from hpcad.errors import CheckpointError, ConfigError, HpcadError
 from hpcad.models import CNN, MLP, CNNConfig, MLPConfig
 from hpcad.training import Prepare, Trainer
 
@@ -163,11 +163,48 @@ def test_wrong_settings_are_refused(digits, tmp_path):
         trainer(digits, tmp_path, epochs=None)
 
 
-def test_a_batch_smaller_than_the_world_leaves_nothing_behind(digits, tmp_path):
-    run = trainer(digits, tmp_path / "run", batch=0)
-    with pytest.raises(DataError, match="batch"):
-        run.run()
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": 0}, {"batch": 8.0}, {"steps": -1}, {"log_every": 0}, {"evaluate_every": 0},
+     {"checkpoint_every": 0}, {"epochs": True}],
+)  # fmt: skip
+def test_counts_are_whole_and_positive(digits, tmp_path, wrong):
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must be a whole number"):
+        trainer(digits, tmp_path / "run", **wrong)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda m, b: 1.0, "returned a float"),
+        (lambda m, b: None, "returned a NoneType"),
+        (lambda m, b: m(b["x"]).sum(axis=0), r"returned shape \(10,\)"),
+        (lambda m, b: parallel.mean(m(b["x"])), r"use \.mean\(\) instead of parallel\.mean"),
+    ],
+)
+def test_a_loss_that_is_none_is_explained(digits, tmp_path, loss, message):
+    with pytest.raises(ConfigError, match=message):
+        trainer(digits, tmp_path, loss=loss).run()
+
+
+def test_metrics_need_their_count(digits, tmp_path):
+    run = trainer(digits, tmp_path, steps=1, metrics=lambda m, b: {"a": 1.0})
+    with pytest.raises(ConfigError, match="'count'"):
+        run.run()
+    metrics = {"count": np.float32(2), "a": np.float32(1)}
+    run = trainer(digits, tmp_path, steps=1, metrics=lambda m, b: metrics)
+    assert run.run().metrics["a"] == 0.5
+
+
+def test_model_and_optimizer_belong_together(digits):
+    model, other = nn.Linear(64, 10), nn.Linear(64, 10)
+    with pytest.raises(ConfigError, match="made for another model"):
+        Trainer(model, optim.SGD(other, 0.1), digits[0], steps=1)
+    with pytest.raises(ConfigError, match=r"has no method loss\(batch\)"):
+        Trainer(model, optim.SGD(model, 0.1), digits[0], steps=1)
+    with pytest.raises(ConfigError, match=r"has no method evaluate\(batch\).*metrics="):
+        Trainer(model, optim.SGD(model, 0.1), digits[0], test=digits[1], loss=print, steps=1)
 
 
 def test_own_loss_and_metrics(digits):

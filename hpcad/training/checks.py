@@ -1,0 +1,86 @@
+"""What is checked before a training run begins, and at its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpcad.autodiff import Tensor
+from hpcad.errors import ConfigError
+from hpcad.parallel import World
+from hpcad.parallel.mean import global_mean
+
+
+def check_counts(**counts: int | None) -> None:
+    """Refuse settings that are not whole numbers of at least 1 (None is no setting).
+
+    Raises
+    ------
+    ConfigError
+        Names the setting.
+    """
+    for name, count in counts.items():
+        if count is None:
+            continue
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ConfigError(f"{name} must be a whole number of at least 1, not {count!r}")
+
+
+def check_loss(loss: Any) -> None:
+    """Refuse what is not a scalar tensor, and a loss that averages over ranks by itself.
+
+    Raises
+    ------
+    ConfigError
+        With what to return instead.
+    """
+    if not isinstance(loss, Tensor):
+        raise ConfigError(
+            f"the loss function returned a {type(loss).__name__}; it must return the mean over "
+            "the batch as a scalar tensor, computed from the model's parameters"
+        )
+    if loss.shape != ():
+        raise ConfigError(
+            f"the loss function returned shape {tuple(loss.shape)}; it must return a scalar: "
+            "the mean over the batch, for example losses.mean()"
+        )
+    if loss.trace is not None and any(r[0] is global_mean for r in loss.trace.records):
+        raise ConfigError(
+            "the loss function of a Trainer must return the mean over its own batch: the trainer "
+            "averages over the ranks itself; use .mean() instead of parallel.mean"
+        )
+
+
+def check_metrics(found: Mapping[str, Any]) -> None:
+    """Refuse sums without their count.
+
+    Raises
+    ------
+    ConfigError
+        With what to return.
+    """
+    if "count" not in found:
+        raise ConfigError(
+            f"the metrics function returned {sorted(found)}; it must return sums over the batch "
+            "by name, and among them 'count', by which the totals are divided"
+        )
+
+
+def require_same(world: World, settings: Mapping[str, Any]) -> None:
+    """Refuse a run whose ranks were given different settings; collective.
+
+    They would wait for one another for ever, or train different models without a word.
+
+    Raises
+    ------
+    ConfigError
+        On every rank alike; names the setting, a rank and both values.
+    """
+    everywhere = world.communicator.gather_json(dict(settings), "settings")
+    for rank, other in enumerate(everywhere):
+        for name, value in everywhere[0].items():
+            if other[name] != value:
+                raise ConfigError(
+                    f"{name} differs between the ranks: it is {value} on rank 0 and "
+                    f"{other[name]} on rank {rank}; give every rank the same"
+                )
