@@ -205,3 +205,37 @@ def test_reductions_start_while_backward_still_runs(overlap, monkeypatch):
         assert unfinished == sorted(unfinished, reverse=True)
     else:
         assert set(unfinished) == {0}
+
+
+@pytest.mark.mpi
+def test_unfreezing_after_the_engine_was_made():
+    world, model = parallel.init(), make()
+    for p in model.parameters()[:-2]:
+        p.freeze()
+    parallel.DataParallel(model, world, bucket_mb=1e-4, first_bucket_mb=1e-4)
+    for p in model.parameters():
+        p.freeze(False)
+    mine = part(world)
+    parallel.mean(cross_entropy(model(X[mine]), Y[mine])).backward()
+    equal(gradients(model), gradients(whole_batch()))
+
+
+@pytest.mark.mpi
+def test_a_backward_pass_that_raised_on_all_ranks_leaves_nothing_behind(monkeypatch):
+    from hpcad.primitives.elementwise import relu
+
+    world, model = parallel.init(), make()
+    parallel.DataParallel(model, world, bucket_mb=1e-4, first_bucket_mb=1e-4)
+    mine = part(world)
+
+    def broken(*_):
+        raise RuntimeError("a rule that fails")
+
+    hidden = relu(model.layers[0](X[mine]))
+    with monkeypatch.context() as patch:
+        patch.setattr(relu, "vjp", (broken,))
+        loss = parallel.mean(cross_entropy(model.layers[2](model.layers[1](hidden)), Y[mine]))
+        with pytest.raises(RuntimeError, match="a rule that fails"):
+            loss.backward()
+    parallel.mean(cross_entropy(model(X[mine]), Y[mine])).backward()
+    equal(gradients(model), gradients(whole_batch()))
