@@ -6,6 +6,7 @@ import numpy as np
 
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import GradientSink, Parameter
+from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.state import no_grad
 from hpcad.autodiff.tensor import Tensor
 from hpcad.backend import Array, backend_of
@@ -25,7 +26,7 @@ def backward(loss: Tensor, seed: Array | None = None) -> None:
         with no_grad():
             if sink is not None:
                 seed = seed * seed.dtype.type(sink.seed_scale())
-            tape.walk(records, uses, {loss.slot: seed})
+            Pull(tape, {loss.slot: seed}).consume(records, uses)
             if sink is not None:
                 sink.finish()
     except BaseException:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.state import nested
 from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import Tensor, value_of
@@ -57,7 +58,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
                 f"the cotangent has shape {np.shape(cotangent)}, "
                 f"but the function returned shape {tuple(answer.shape)}"
             )
-        found = tape.pull({slot: cotangent}, retain=True)
+        found = Pull(tape, {slot: cotangent}).retain()
         parts = [found[x.slot] if x.slot in found else _zeros(x.value) for x in inputs]
         return _separate(parts, cotangent)
 

@@ -1,7 +1,9 @@
-"""The Wengert list, and its walk backwards.
+"""The Wengert list.
 
 A tape is a flat list of records: primitive, output slot, input slots, saved data, parameters.
 There are no closures, so a record can be inspected, freed on its own, and replayed.
+
+How it is walked backwards is in :mod:`hpcad.autodiff.reverse`.
 
 Slots: 0, 1, 2, ... are outputs of records (and inputs of transforms); -1 is a constant;
 -2 - k is the k-th leaf (parameter).
@@ -14,13 +16,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.state import STATE
-from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor, value_of
+from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor
 from hpcad.errors import DifferentiationError
 
 NO_SLOT = -1
@@ -49,11 +49,14 @@ class Tape:
         In order of execution.
     leaves : list of Parameter
         Parameters used, in order of first use.
+    avals : dict
+        Shape and dtype of every slot whose record is still there. A slot that is missing was
+        consumed by a backward pass (or pruned, but then no tensor refers to it).
     spent : bool
         Backward has consumed the records.
     """
 
-    __slots__ = ("__weakref__", "_avals", "_leaf_slots", "_live", "_prune_at", "_slots", "leaves",
+    __slots__ = ("__weakref__", "_leaf_slots", "_live", "_prune_at", "_slots", "avals", "leaves",
                  "level", "records", "spent")  # fmt: skip
 
     def __init__(self, level: int) -> None:
@@ -61,9 +64,7 @@ class Tape:
         self.records: list[Record] = []
         self.leaves: list[Parameter] = []
         self.spent = False
-        # Shape and dtype of every slot whose record is still there; a slot that is missing was
-        # consumed by a backward pass (or pruned, but then no tensor refers to it).
-        self._avals: dict[int, tuple[tuple[int, ...], Any]] = {}
+        self.avals: dict[int, tuple[tuple[int, ...], Any]] = {}
         self._slots = 0
         self._leaf_slots: dict[int, int] = {}
         # One weak reference per record to its output tensor(s); ambient tape only.
@@ -83,7 +84,7 @@ class Tape:
             if isinstance(arg, Tensor):
                 if arg.trace is self:
                     arg, slot = arg.value, arg.slot
-                    if slot not in self._avals:
+                    if slot not in self.avals:
                         raise DifferentiationError(_FREED)
                 elif arg.level == self.level:
                     slot = self._adopt(arg)
@@ -138,7 +139,7 @@ class Tape:
     def _new_slot(self, value: Any) -> int:
         slot = self._slots
         self._slots = slot + 1
-        self._avals[slot] = (value.shape, value.dtype)
+        self.avals[slot] = (value.shape, value.dtype)
         return slot
 
     def _adopt(self, arg: Tensor) -> int:
@@ -156,54 +157,7 @@ class Tape:
             "that is differentiated instead of storing it elsewhere, or call .detach() on it"
         )
 
-    # -- walking backwards -----------------------------------------------------------------
-
-    def pull(self, seeds: Mapping[int, Any], *, retain: bool = False) -> dict[int, Any]:
-        """Walk the list backwards.
-
-        Parameters
-        ----------
-        seeds : mapping of slot to cotangent
-        retain : bool
-            Keep the records for another pull. Otherwise each is freed once it was used, and
-            the memory it held with it.
-
-        Returns
-        -------
-        dict of slot to cotangent
-            Of the slots that no record made: the inputs of a transform. Gradients of leaves
-            are accumulated in the leaves.
-        """
-        if not retain:
-            return self.walk(*self.cut(seeds), seeds)
-        cotangents, owned = dict(seeds), set[int]()
-        for record in reversed(self.records):
-            g = _take(cotangents, record[1])
-            if g is not None:
-                self._apply(record, g, cotangents, owned)
-        return cotangents
-
-    def walk(
-        self, records: list[Record], uses: Counter[int], seeds: Mapping[int, Any]
-    ) -> dict[int, Any]:
-        """Walk records that were cut out, freeing each; tells sinks of finished leaves."""
-        cotangents = dict(seeds)
-        owned: set[int] = set()  # slots whose cotangent nothing else refers to
-        while records:
-            record = records.pop()
-            g = _take(cotangents, record[1])
-            if g is not None:
-                self._apply(record, g, cotangents, owned)
-            for slot in _as_tuple(record[1]):
-                del self._avals[slot]
-            for slot in record[2]:
-                if slot < NO_SLOT:
-                    uses[slot] -= 1
-                    if uses[slot] == 0:
-                        leaf = self.leaves[-2 - slot]
-                        if leaf.sink is not None:
-                            leaf.sink.ready(leaf)
-        return cotangents
+    # -- taking records out ---------------------------------------------------------------
 
     def leaves_of(self, uses: Iterable[int]) -> list[Parameter]:
         """Return the leaves in the given slots, in order of their first use on this tape."""
@@ -223,17 +177,17 @@ class Tape:
         needed, uses = set(seeds), Counter[int]()
         mine: list[Record] = []
         rest: list[int] = []
-        if not self._avals.keys() >= needed:
+        if not self.avals.keys() >= needed:
             raise DifferentiationError(_TWICE)
         for i in range(len(self.records) - 1, -1, -1):
             record = self.records[i]
-            if needed.isdisjoint(_as_tuple(record[1])):
+            if needed.isdisjoint(as_tuple(record[1])):
                 rest.append(i)
                 continue
             for slot in record[2]:
                 if slot < NO_SLOT:
                     uses[slot] += 1
-                elif slot != NO_SLOT and slot not in self._avals:
+                elif slot != NO_SLOT and slot not in self.avals:
                     raise DifferentiationError(_TWICE)
             needed.update(record[2])
             mine.append(record)
@@ -245,50 +199,6 @@ class Tape:
             self._prune()
         self.spent = not self.records
         return mine, uses
-
-    def _apply(self, record: Record, g: Any, cotangents: dict[int, Any], owned: set[int]) -> None:
-        primitive, _, ins, answer, args, saved, params = record
-        if primitive.joint is not None:
-            needs = tuple([slot != NO_SLOT for slot in ins])
-            parts = primitive.joint(needs, g, answer, saved, *args, **params)
-            for slot, part in zip(ins, parts, strict=True):
-                if slot != NO_SLOT and part is not None:
-                    self._accumulate(slot, part, cotangents, owned)
-            return
-        rules = primitive.vjp
-        for i, slot in enumerate(ins):
-            if slot == NO_SLOT:
-                continue
-            if slot < NO_SLOT and i in primitive.into:
-                leaf = self.leaves[-2 - slot]
-                if leaf.grad is not None and not isinstance(g, Tensor):
-                    beta = 1.0 if leaf.fresh else 0.0
-                    primitive.into[i](leaf.grad, beta, g, answer, *args, **params)
-                    leaf.fresh = True
-                    continue
-            rule = rules[i]  # type: ignore[index]  # differentiable => has rules
-            if rule is not None:
-                part = rule(g, answer, *args, **params)
-                self._accumulate(slot, part, cotangents, owned)
-
-    def _accumulate(
-        self, slot: int, part: Any, cotangents: dict[int, Any], owned: set[int]
-    ) -> None:
-        if slot < NO_SLOT:
-            leaf = self.leaves[-2 - slot]
-            leaf.accumulate(value_of(_fit(part, leaf.value.shape, leaf.value.dtype)))
-            return
-        shape, dtype = self._avals[slot]
-        part = _fit(part, shape, dtype)
-        before = cotangents.get(slot)
-        if before is None:
-            cotangents[slot] = part
-        elif slot in owned and type(part) is np.ndarray:
-            before += part
-        else:
-            total = cotangents[slot] = LINKS.add(before, part)
-            if type(total) is np.ndarray:
-                owned.add(slot)
 
     # -- records that nothing can ask for any more -----------------------------------------
 
@@ -302,13 +212,13 @@ class Tape:
         needed: set[int] = set()
         keep: list[int] = []
         for i in range(len(self.records) - 1, -1, -1):
-            outs, live = _as_tuple(self.records[i][1]), _as_tuple(self._live[i])
+            outs, live = as_tuple(self.records[i][1]), as_tuple(self._live[i])
             if any(ref() is not None for ref in live) or not needed.isdisjoint(outs):
                 needed.update(slot for slot in self.records[i][2] if slot >= 0)
                 keep.append(i)
             else:
                 for slot in outs:
-                    del self._avals[slot]
+                    del self.avals[slot]
         keep.reverse()
         self.records = [self.records[i] for i in keep]
         self._live = [self._live[i] for i in keep]
@@ -327,21 +237,5 @@ def ambient_tape() -> Tape:
 LINKS.ambient_tape = ambient_tape
 
 
-def _take(cotangents: dict[int, Any], out: Any) -> Any:
-    if type(out) is int:
-        return cotangents.pop(out, None)
-    parts = tuple(cotangents.pop(slot, None) for slot in out)
-    return None if all(part is None for part in parts) else parts
-
-
-def _as_tuple(x: Any) -> tuple[Any, ...]:
+def as_tuple(x: Any) -> tuple[Any, ...]:
     return x if isinstance(x, tuple) else (x,)
-
-
-def _fit(part: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Undo what broadcasting and type promotion did in the forward pass."""
-    if part.shape != shape:
-        part = LINKS.sum_to(part, shape)
-    if part.dtype != dtype:
-        part = LINKS.cast(part, dtype)
-    return part

@@ -12,6 +12,7 @@ import pytest
 import hpcad
 import hpcad.numpy as hnp
 from hpcad.autodiff import Parameter, Tape, Tensor, grad, no_grad, vjp
+from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.state import STATE
 from hpcad.errors import DifferentiationError, ShapeError
 
@@ -235,7 +236,7 @@ def test_a_tape_is_a_readable_list():
     assert isinstance(y, Tensor)
     assert [record[0].name for record in tape.records] == ["log", "multiply"]
     assert [record[2] for record in tape.records] == [(0,), (1, 0)]
-    assert tape.pull({y.slot: np.array(1.0)})[x.slot] == np.log(2.0) + 1.0
+    assert Pull(tape, {y.slot: np.array(1.0)}).retain()[x.slot] == np.log(2.0) + 1.0
 
 
 def test_pullback_can_be_used_again():
