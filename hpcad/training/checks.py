@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from hpcad.autodiff import Tensor
-from hpcad.errors import ConfigError
+from hpcad.backend import Array
+from hpcad.errors import ConfigError, HpcadError
 from hpcad.parallel import World
 from hpcad.parallel.mean import global_mean
+from hpcad.training.result import Result
 
 
 def check_counts(**counts: int | None) -> None:
@@ -64,6 +69,43 @@ def check_metrics(found: Mapping[str, Any]) -> None:
             f"the metrics function returned {sorted(found)}; it must return sums over the batch "
             "by name, and among them 'count', by which the totals are divided"
         )
+
+
+def require_method(model: Any, name: str, given: Any) -> None:
+    """Refuse a model without a method that the trainer would call.
+
+    Raises
+    ------
+    ConfigError
+        Names the method, and the argument that takes its place.
+    """
+    if given is None and not hasattr(model, name):
+        argument = {"loss": "loss", "evaluate": "metrics"}[name]
+        raise ConfigError(
+            f"{type(model).__name__} has no method {name}(batch); define it, or give the trainer "
+            f"{argument}="
+        )
+
+
+def require_finite(world: World, loss: float, arenas: Sequence[Array], result: Result) -> None:
+    """Stop, on all ranks alike, when the loss or a parameter is no longer a number.
+
+    Raises
+    ------
+    HpcadError
+        Names the step and the last checkpoint.
+    """
+    fine = math.isfinite(loss) and all(bool(np.isfinite(flat).all()) for flat in arenas)
+    worst = np.array([fine], np.int64)
+    world.communicator.allreduce(worst, "min", "finite")
+    if worst[0]:
+        return
+    last = result.checkpoint
+    where = f"continue from {last}" if last else "start again (no checkpoint was saved yet)"
+    raise HpcadError(
+        f"the loss or a parameter is no longer a number at step {result.step}; lower the learning "
+        f"rate or clip the gradient ([optimizer] clip_norm), and {where}"
+    )
 
 
 def require_same(world: World, settings: Mapping[str, Any]) -> None:

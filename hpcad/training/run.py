@@ -24,7 +24,8 @@ from hpcad.optim import (
 from hpcad.parallel import DataParallel, World
 from hpcad.training.job import Job
 from hpcad.training.prepare import Prepare
-from hpcad.training.trainer import Result, Trainer
+from hpcad.training.result import Result
+from hpcad.training.trainer import Trainer
 
 
 def run(job: Job, entry: Any, world: World, resume: bool | str | Path = True) -> Result:
@@ -153,7 +154,7 @@ def _closing(result: Result) -> str:
     if result.resumed_step == result.step:
         lines = [""]
         lines.append("nothing was left to do: raise [training] epochs or steps, or use --fresh")
-    shown = [f"{k} {v:.4f}" for k, v in result.metrics.items() if k != "evaluated_step"]
+    shown = [f"{name} {value:.4f}" for name, value in result.metrics.items()]
     if shown:
         lines.append(f"test {', '.join(shown)}")
     if result.checkpoint is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +13,26 @@ import xxhash
 
 from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
-from hpcad.checkpoint import Checkpoint, CheckpointStore
 from hpcad.data import Batch, Dataset, Loader
 from hpcad.errors import ConfigError, HpcadError
 from hpcad.nn import Module, training_step
 from hpcad.optim import Optimizer
 from hpcad.parallel import DataParallel, World, init
-from hpcad.training.checks import check_counts, check_loss, require_same
+from hpcad.training.checks import (
+    check_counts,
+    check_loss,
+    require_finite,
+    require_method,
+    require_same,
+)
 from hpcad.training.evaluation import Evaluate, evaluate
-from hpcad.training.metrics import MetricsWriter
 from hpcad.training.phases import PhaseTimer
 from hpcad.training.prepare import Prepare
-from hpcad.training.progress import Progress
-from hpcad.training.snapshot import describe, restore, snapshot
+from hpcad.training.report import Report
+from hpcad.training.result import Result
+from hpcad.training.run_checkpoints import RunCheckpoints
 
 Loss = Callable[[Any, Mapping[str, Any]], Tensor]
-
-
-@dataclass
-class Result:
-    """How a training run ended.
-
-    Attributes
-    ----------
-    step, cursor : int
-        Optimizer steps and samples (of all ranks) since the start.
-    resumed_step : int or None
-        The step it was resumed from.
-    metrics : dict
-        Of the last evaluation, by name.
-    checkpoint : Path or None
-        The last one.
-    phases : str
-        The phase table.
-    """
-
-    step: int = 0
-    cursor: int = 0
-    resumed_step: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    checkpoint: Path | None = None
-    phases: str = ""
 
 
 class Trainer:
@@ -144,8 +122,8 @@ class Trainer:
         )
         if optimizer.model is not model:
             raise ConfigError("the optimizer was made for another model than the trainer's")
-        _require_method(model, "loss", loss)
-        _require_method(model, "evaluate", metrics if test is not None else _own_metrics)
+        require_method(model, "loss", loss)
+        require_method(model, "evaluate", metrics if test is not None else _own_metrics)
         self.world = world or init()
         self.model, self.optimizer = model, optimizer
         self.train, self.test = train, test
@@ -158,11 +136,17 @@ class Trainer:
         self.checkpoint_every, self.log_every = checkpoint_every, log_every
         self.evaluate_every = evaluate_every
         self.engine = engine or DataParallel(model, self.world)
-        self.description = description or {}
-        self.store, self.saving = self._store(keep), saving
+        self.checkpoints = RunCheckpoints(
+            self.directory,
+            model,
+            optimizer,
+            self.world,
+            self._order(),
+            keep=keep,
+            saving=saving,
+            description=description or {},
+        )
         self.result = Result()
-        self._saved_step: int | None = None
-        self._losses: list[float] = []  # this rank's shares of the losses since the last report
 
     def run(self, resume: bool | str | Path = True) -> Result:
         """Train to the end.
@@ -184,36 +168,24 @@ class Trainer:
         """
         keep_large_blocks()
         require_same(self.world, self._settings())
-        self._resume(resume)
+        self.result = self.checkpoints.start(resume)
         loader = self._loader()  # before anything is written: it checks batch against world
         phases = PhaseTimer()
-        writer = self._writer()
-        progress = Progress(
-            self._last_step(),
-            step=self.result.step,
-            every=self.log_every,
-            enabled=self.world.is_root,
-        )
         try:
-            with loader, progress:
-                self._loop(loader, phases, progress, writer)
-                self._finish(phases, progress, writer)
+            with loader, self._report() as report:
+                self._loop(loader, phases, report)
+                self._finish(phases, report)
         except SystemExit as leaving:
             # It would pass the hook that ends the other ranks, and leave them waiting.
             raise HpcadError(
                 f"rank {self.world.rank} on {self.world.host} left the program with exit code "
                 f"{leaving.code} in step {self.result.step}; raise an error there instead"
             ) from leaving
-        finally:
-            if writer is not None:
-                writer.close()
         return self.result
 
     # -- the loop ----------------------------------------------------------------------------
 
-    def _loop(
-        self, loader: Loader, phases: PhaseTimer, progress: Progress, writer: MetricsWriter | None
-    ) -> None:
+    def _loop(self, loader: Loader, phases: PhaseTimer, report: Report) -> None:
         result = self.result
         while self.steps is None or result.step < self.steps:
             with phases("data wait"):
@@ -221,43 +193,28 @@ class Trainer:
             if batch is None:
                 return
             rate = self.optimizer.learning_rate
-            self._step(batch, phases)
+            report.shares.append(self._step(batch, phases))
             result.step += 1
             result.cursor = batch.cursor
             phases.step()
-            due = result.step % self.log_every == 0 or result.step == self._last_step()
-            loss = self._reported_loss() if due else None
-            progress.update(
-                result.step,
-                epoch=batch.epoch,
-                samples=batch.global_size,
-                loss=loss,
-                learning_rate=rate,
-            )
-            if due and writer is not None:
-                writer.write(
-                    {
-                        "step": result.step,
-                        "epoch": batch.epoch,
-                        "samples": result.cursor,
-                        "loss": loss,
-                        "learning_rate": rate,
-                        "samples_per_second": progress.samples_per_second,
-                    }
-                )
+            loss = None
+            if report.due:
+                loss = report.mean_loss()
+                self._require_finite(loss)
+            report.step(batch.epoch, batch.global_size, rate, loss)
             before = phases.seconds()
             if self._due(self.evaluate_every, batch):
-                self._evaluate(phases, progress, writer)
+                self._evaluate(phases, report)
             if self._due(self.checkpoint_every, batch):
-                self._save(phases)
-            progress.leave_out(_spent(before, phases.seconds()))
+                self._save(phases, report)
+            report.progress.leave_out(_spent(before, phases.seconds()))
 
-    def _step(self, batch: Batch, phases: PhaseTimer) -> None:
-        """One optimizer step on this rank's part of a global batch."""
+    def _step(self, batch: Batch, phases: PhaseTimer) -> float:
+        """One optimizer step; returns this rank's share of the mean loss of the global batch."""
+        share = 0.0
         if len(batch) == 0:
             with phases("backward"):
                 self.engine.skip()
-            self._losses.append(0.0)
         else:
             with phases("forward"):
                 fields = self.prepare(batch.fields)
@@ -267,102 +224,51 @@ class Trainer:
                 # The engine averages over ranks; this makes it the mean over the samples.
                 weight = len(batch) / batch.global_size
                 scaled = loss * (weight * self.world.size)
+                share = float(loss) * weight
             with phases("backward"):
                 scaled.backward()
-            self._losses.append(float(loss) * weight)
         phases.move("backward", "exposed communication", self.engine.exposed_seconds)
         self.engine.exposed_seconds = 0.0
         with phases("optimizer"):
             self.optimizer.step()
-
-    def _reported_loss(self) -> float:
-        """Mean loss over the steps since the last report, over the global batches."""
-        mine = np.array([math.fsum(self._losses), len(self._losses)])
-        self._losses.clear()
-        self.world.communicator.allreduce(mine[:1], "sum", "loss")
-        loss = float(mine[0] / mine[1])
-        self._require_finite(loss)
-        return loss
-
-    def _require_finite(self, loss: float) -> None:
-        """Stop, on all ranks alike, when the loss or a parameter is no longer a number."""
-        arenas = (arena.values.flat for arena in self.engine.arenas)
-        fine = math.isfinite(loss) and all(bool(np.isfinite(flat).all()) for flat in arenas)
-        worst = np.array([fine], np.int64)
-        self.world.communicator.allreduce(worst, "min", "finite")
-        if not worst[0]:
-            last = self.result.checkpoint
-            where = f"continue from {last}" if last else "start again (no checkpoint was saved yet)"
-            raise HpcadError(
-                f"the loss or a parameter is no longer a number at step {self.result.step}; lower "
-                f"the learning rate or clip the gradient ([optimizer] clip_norm), and {where}"
-            )
+        return share
 
     def _due(self, every: int | None, batch: Batch) -> bool:
         if every is None:
             return batch.last_in_epoch
         return self.result.step % every == 0
 
-    # -- evaluation and checkpoints ----------------------------------------------------------
-
-    def _evaluate(
-        self, phases: PhaseTimer, progress: Progress, writer: MetricsWriter | None
-    ) -> None:
+    def _evaluate(self, phases: PhaseTimer, report: Report) -> None:
         if self.test is None:
             return
         with phases("evaluation"):
             found = evaluate(self.model, self.test, self.prepare, self.world, self.metrics)
-        self.result.metrics = {"evaluated_step": self.result.step, **found}
-        words = "  ".join(f"test {name} {value:.4f}" for name, value in found.items())
-        progress.message(f"step {self.result.step}: {words}")
-        if writer is not None and self.result.step != self.result.resumed_step:
-            row = {f"test_{name}": value for name, value in found.items()}
-            writer.write({"step": self.result.step, **row})
+        self.result.metrics, self.result.evaluated_step = found, self.result.step
+        report.evaluation()
 
-    def _save(self, phases: PhaseTimer) -> None:
-        if self.store is None or not self.saving:
-            return
-        self._require_finite(math.fsum(self._losses))
-        with phases("checkpoint"):
-            state = describe(
-                self.optimizer,
-                step=self.result.step,
-                cursor=self.result.cursor,
-                order=self._order(),
-                job=self.description,
-            )
-            arrays = snapshot(self.model, self.optimizer)
-            self.result.checkpoint = self.store.save(self.result.step, arrays, state)
-            self._saved_step = self.result.step
+    def _save(self, phases: PhaseTimer, report: Report) -> None:
+        if self.checkpoints.saving:
+            self._require_finite(math.fsum(report.shares))
+            with phases("checkpoint"):
+                self.checkpoints.save(self.result)
 
-    def _finish(self, phases: PhaseTimer, progress: Progress, writer: MetricsWriter | None) -> None:
-        if self.result.metrics.get("evaluated_step") != self.result.step:
-            self._evaluate(phases, progress, writer)
-        if self._saved_step != self.result.step:
-            self._save(phases)
+    def _finish(self, phases: PhaseTimer, report: Report) -> None:
+        if self.result.evaluated_step != self.result.step:
+            self._evaluate(phases, report)
+        if self.result.saved_step != self.result.step:
+            self._save(phases, report)
         phases.stop()
         self.result.phases = phases.table()
 
-    def _resume(self, resume: bool | str | Path) -> None:
-        self._saved_step = None
-        checkpoint = self._checkpoint(resume)
-        if checkpoint is None:
-            return
-        step, cursor = restore(checkpoint, self.model, self.optimizer, self._order())
-        self.result = Result(step, cursor, resumed_step=step, checkpoint=checkpoint.path)
-        self._saved_step = step
-        if self.world.is_root:
-            done = f"epoch {cursor / len(self.train):.2f}"
-            print(f"resumed from {checkpoint.path} (step {step}, {done})", flush=True)
+    def _require_finite(self, loss: float) -> None:
+        arenas = [arena.values.flat for arena in self.engine.arenas]
+        require_finite(self.world, loss, arenas, self.result)
 
-    def _checkpoint(self, resume: bool | str | Path) -> Checkpoint | None:
-        """The checkpoint to start from, if any."""
-        if resume is False:
-            return None
-        if resume is not True:
-            communicator = self.world.communicator
-            return CheckpointStore(Path(resume).parent, communicator=communicator).load(resume)
-        return self.store.latest() if self.store is not None else None
+    # -- its parts ---------------------------------------------------------------------------
+
+    def _order(self) -> dict[str, Any]:
+        """What the order of the samples is a function of."""
+        return {"dataset": self.train.hash, "seed": self.seed, "shuffle": self.shuffle}
 
     def _settings(self) -> dict[str, Any]:
         """What all ranks must have in common."""
@@ -373,14 +279,9 @@ class Trainer:
             **{name: getattr(self, name) for name in names},
             "samples": len(self.train),
             "test samples": len(self.test) if self.test is not None else None,
-            "directory": str(self.directory) if self.saving else None,
+            "directory": str(self.directory) if self.checkpoints.saving else None,
             "model": xxhash.xxh3_64_hexdigest(json.dumps(shapes).encode()),
         }
-
-    def _order(self) -> dict[str, Any]:
-        return {"dataset": self.train.hash, "seed": self.seed, "shuffle": self.shuffle}
-
-    # -- making the parts --------------------------------------------------------------------
 
     def _loader(self) -> Loader:
         return Loader(
@@ -395,22 +296,12 @@ class Trainer:
             epochs=self.epochs,
         )
 
-    def _writer(self) -> MetricsWriter | None:
-        """The metrics files, on rank 0; a failure there is one of all ranks."""
-        writer, error = None, None
-        if self.directory is not None and self.world.is_root:
-            try:
-                writer = MetricsWriter(self.directory, resumed_step=self.result.resumed_step)
-            except HpcadError as found:
-                error = found
-        self.world.communicator.agree(error, "metrics")
-        return writer
-
-    def _store(self, keep: int) -> CheckpointStore | None:
-        if self.directory is None:
-            return None
-        communicator = self.world.communicator
-        return CheckpointStore(self.directory / "checkpoints", keep=keep, communicator=communicator)
+    def _report(self) -> Report:
+        result = self.result
+        if result.checkpoint is not None and self.world.is_root:
+            done = f"epoch {result.cursor / len(self.train):.2f}"
+            print(f"resumed from {result.checkpoint} (step {result.step}, {done})", flush=True)
+        return Report(self.world, result, self._last_step(), self.log_every, self.directory)
 
     def _last_step(self) -> int:
         """Step at which training ends, from where it stands."""
@@ -427,15 +318,6 @@ class Trainer:
             return 0
         rest = -(-(samples - position) // self.batch)
         return rest + (epochs - epoch - 1) * -(-samples // self.batch)
-
-
-def _require_method(model: Any, name: str, given: Any) -> None:
-    if given is None and not hasattr(model, name):
-        argument = {"loss": "loss", "evaluate": "metrics"}[name]
-        raise ConfigError(
-            f"{type(model).__name__} has no method {name}(batch); define it, or give the trainer "
-            f"{argument}="
-        )
 
 
 def _own_loss(model: Any, batch: Mapping[str, Any]) -> Tensor:

@@ -37,7 +37,7 @@ def main() -> None:
             log.flush()
             if (world.rank, self.result.step) == (kill_rank, kill_step):
                 os.kill(os.getpid(), signal.SIGKILL)
-            super()._step(local, phases)
+            return super()._step(local, phases)
 
     Watched(
         model,

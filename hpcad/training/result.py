@@ -1,0 +1,36 @@
+"""How far a training run is, and what it has found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Result:
+    """Where a training run stands; what :meth:`Trainer.run` returns.
+
+    Attributes
+    ----------
+    step, cursor : int
+        Optimizer steps and samples (of all ranks) since the start.
+    resumed_step : int or None
+        The step it was resumed from.
+    metrics : dict
+        Of the last evaluation, by name.
+    evaluated_step, saved_step : int or None
+        The steps of the last evaluation and of the last checkpoint.
+    checkpoint : Path or None
+        The last one.
+    phases : str
+        The phase table.
+    """
+
+    step: int = 0
+    cursor: int = 0
+    resumed_step: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    evaluated_step: int | None = None
+    saved_step: int | None = None
+    checkpoint: Path | None = None
+    phases: str = ""
