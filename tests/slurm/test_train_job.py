@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from launched import run_bounded
 from slurm_jobs import run_job
@@ -62,3 +63,55 @@ def test_script_without_a_job_file_says_how_to_use_it(environment, tmp_path):
 def test_script_is_valid_bash():
     done = run_bounded(["bash", "-n", SCRIPT], timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+def packed_images(folder: Path) -> list[str]:
+    """Two small datasets of the shape of Fashion-MNIST, and where the job finds them."""
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 256), ("test", 64)):
+        y = rng.integers(0, 10, count)
+        x = rng.integers(0, 100, (count, 28, 28)).astype(np.uint8) + 15 * y[:, None, None]
+        np.savez(folder / f"{name}.npz", x=x.astype(np.uint8), y=np.sort(y).astype(np.uint8))
+        pack(folder / name, "--npz", folder / f"{name}.npz")
+    return ["data.train=train", "data.test=test", "training.epochs=1"]
+
+
+def packed_text(folder: Path) -> list[str]:
+    """A short text, and where the job finds it."""
+    (folder / "input.txt").write_text("To be, or not to be, that is the question:\n" * 100)
+    pack(folder / "text", "--text", folder / "input.txt", "--split", "0.9")
+    return ["data.train=text/train", "data.test=text/val", "training.steps=8"]
+
+
+def pack(*arguments: object) -> None:
+    command = [sys.executable, "-m", "hpcad", "data", "pack", *map(str, arguments)]
+    done = run_bounded(command, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("job", "make"), [("fashion_mnist", packed_images), ("char_gpt", packed_text)]
+)
+def test_the_other_jobs_train_on_two_nodes(environment, tmp_path, job, make):
+    settings = [*make(tmp_path), "schedule.warmup=0"]
+    path = REPOSITORY / "jobs" / f"{job}.toml"
+    code, output = run_job(environment, [SCRIPT, path, "--set", *settings], tmp_path)
+    assert code == 0, output
+    assert "4 ranks on 2 nodes" in output
+    assert re.search(r"^test accuracy 0\.\d+", output, re.MULTILINE), output
+    assert list((tmp_path / "runs" / job / "checkpoints").glob("step-*.h5"))
+
+
+@pytest.mark.parametrize("program", ["own_trainer.py", "own_loop.py"])
+def test_a_program_of_ones_own_under_srun(environment, tmp_path, mpi_type, program):
+    path = REPOSITORY / "docs" / "examples" / program
+    script = tmp_path / "job.sbatch"
+    script.write_text(
+        "#!/usr/bin/env bash\n#SBATCH --nodes=2 --ntasks-per-node=2\n"
+        f"srun --mpi={mpi_type} {sys.executable} {path}\n"
+    )
+    code, output = run_job(environment, [script], tmp_path)
+    assert code == 0, output
+    last = re.findall(r"^(?:epoch 9|step 630/630) .*loss (0\.\d+)", output, re.MULTILINE)
+    assert len(last) == 1, output  # rank 0 alone tells it
+    assert float(last[0]) < 0.06
