@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from hpcad.autodiff import value_of
 from hpcad.backend import backend_of
 from hpcad.nn import initializers as init
 from hpcad.nn.module import InitializedParameter, Module
 from hpcad.primitives.elementwise import add, multiply, sigmoid, subtract, tanh
-from hpcad.primitives.layout import getitem, stack, unstack
+from hpcad.primitives.layout import split, stack, unstack
 from hpcad.primitives.product import linear
 
 
@@ -75,9 +73,9 @@ class Recurrent(Module):
         """The recurrent product ``h U``."""
         return linear(h, self.recurrent_weight)
 
-    def part(self, x: Any, gate: int) -> Any:
-        """The columns of one gate."""
-        return getitem(x, np.s_[:, gate * self.hidden : (gate + 1) * self.hidden])
+    def split(self, x: Any) -> tuple[Any, ...]:
+        """The columns of each gate."""
+        return split(x, self.gates, axis=1)
 
 
 class RNN(Recurrent):
@@ -106,9 +104,9 @@ class LSTM(Recurrent):
     def cell(self, x_t: Any, state: Any) -> Any:
         h, c = state
         z = add(x_t, self.recur(h))
-        i, f, o = (sigmoid(self.part(z, k)) for k in range(3))
-        c = add(multiply(f, c), multiply(i, tanh(self.part(z, 3))))
-        return multiply(o, tanh(c)), c
+        i, f, o, g = self.split(z)
+        c = add(multiply(sigmoid(f), c), multiply(sigmoid(i), tanh(g)))
+        return multiply(sigmoid(o), tanh(c)), c
 
 
 class GRU(Recurrent):
@@ -120,8 +118,7 @@ class GRU(Recurrent):
     gates = 3
 
     def cell(self, x_t: Any, state: Any) -> Any:
-        from_state = self.recur(state)
-        r = sigmoid(add(self.part(x_t, 0), self.part(from_state, 0)))
-        u = sigmoid(add(self.part(x_t, 1), self.part(from_state, 1)))
-        n = tanh(add(self.part(x_t, 2), multiply(r, self.part(from_state, 2))))
+        (x_r, x_u, x_n), (h_r, h_u, h_n) = self.split(x_t), self.split(self.recur(state))
+        r, u = sigmoid(add(x_r, h_r)), sigmoid(add(x_u, h_u))
+        n = tanh(add(x_n, multiply(r, h_n)))
         return add(n, multiply(u, subtract(state, n)))

@@ -42,13 +42,15 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, eps
         super().__init__(model, learning_rate, **options)
 
-    def update(self, p: Array, g: Array, slots: list[Array], rate: float, decay: float) -> None:
+    def update(
+        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
+    ) -> None:
         (m, v), (b1, b2) = slots, self.betas
         if decay and self.decoupled:
             p *= 1.0 - rate * decay
         elif decay:
-            g += decay * p
-        scratch = g * g
+            g += np.multiply(p, decay, out=scratch)
+        np.multiply(g, g, out=scratch)
         scratch *= 1.0 - b2
         v *= b2
         v += scratch

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from hpcad.backend import Arena, Array
+from hpcad.backend import Arena, Array, backend_of
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import ParameterArena, flatten
 from hpcad.nn.module import Module
@@ -57,6 +57,8 @@ class Optimizer:
         self.clip_norm = clip_norm
         self.step_count = 0
         self.gradient_norm: float | None = None
+        self._buffers: dict[int, Array] = {}
+        self._known_runs: dict[int, tuple[tuple[bool, ...], list[tuple[slice, float]]]] = {}
         self.arenas: list[ParameterArena] = flatten(model)
         self.state: list[dict[str, Arena]] = [
             {slot: arena.values.like() for slot in self.slots} for arena in self.arenas
@@ -79,18 +81,21 @@ class Optimizer:
             arena.zero_unused()
         scale = self._clip_scale()
         for arena, state in zip(self.arenas, self.state, strict=True):
-            for span, decay in _runs(arena, self.weight_decay):
+            scratch = self._scratch(arena)
+            for span, decay in self._runs(arena):
                 for piece in _pieces(span):
                     p, g = arena.values.flat[piece], arena.grads.flat[piece]
                     if scale != 1.0:
                         g *= scale
                     slots = [state[name].flat[piece] for name in self.slots]
-                    self.update(p, g, slots, rate, decay)
+                    self.update(p, g, slots, scratch[: p.size], rate, decay)
             for parameter in arena.parameters:
                 parameter.fresh = False
 
-    def update(self, p: Array, g: Array, slots: list[Array], rate: float, decay: float) -> None:
-        """Update one chunk in place; may use ``g`` as scratch.
+    def update(
+        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
+    ) -> None:
+        """Update one chunk in place; may overwrite ``g`` and ``scratch``.
 
         Parameters
         ----------
@@ -98,6 +103,7 @@ class Optimizer:
             Parameters and gradient.
         slots : list of arrays, shape (n,)
             State, in the order of ``self.slots``.
+        scratch : array, shape (n,)
         rate : float
             Learning rate of this step.
         decay : float
@@ -124,6 +130,22 @@ class Optimizer:
         for name, view in self.arrays().items():
             view[...] = arrays[name]
         self.step_count = step_count
+
+    def _scratch(self, arena: ParameterArena) -> Array:
+        buffer = self._buffers.get(id(arena))
+        if buffer is None:
+            backend = backend_of(arena.values.flat)
+            buffer = backend.empty((min(CHUNK, arena.values.size),), arena.values.dtype)
+            self._buffers[id(arena)] = buffer
+        return buffer
+
+    def _runs(self, arena: ParameterArena) -> list[tuple[slice, float]]:
+        """The stretches of an arena that are updated alike; they change only by freezing."""
+        frozen = tuple(p.frozen for p in arena.parameters)
+        known = self._known_runs.get(id(arena))
+        if known is None or known[0] != frozen:
+            known = self._known_runs[id(arena)] = (frozen, _runs(arena, self.weight_decay))
+        return known[1]
 
     def _clip_scale(self) -> float:
         if self.clip_norm is None:

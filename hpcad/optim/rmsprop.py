@@ -32,14 +32,18 @@ class RMSProp(Optimizer):
         self.alpha, self.eps = alpha, eps
         super().__init__(model, learning_rate, **options)
 
-    def update(self, p: Array, g: Array, slots: list[Array], rate: float, decay: float) -> None:
+    def update(
+        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
+    ) -> None:
         if decay:
-            g += decay * p
+            g += np.multiply(p, decay, out=scratch)
         (s,) = slots
         s *= self.alpha
-        s += (1.0 - self.alpha) * (g * g)
-        denominator = np.sqrt(s)
-        denominator += self.eps
+        np.multiply(g, g, out=scratch)
+        scratch *= 1.0 - self.alpha
+        s += scratch
+        np.sqrt(s, out=scratch)
+        scratch += self.eps
         g *= rate
-        g /= denominator
+        g /= scratch
         p -= g

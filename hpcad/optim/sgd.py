@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from hpcad.backend import Array
 from hpcad.nn.module import Module
 from hpcad.optim.optimizer import Optimizer
@@ -34,15 +36,17 @@ class SGD(Optimizer):
         self.slots = ("velocity",) if momentum else ()
         super().__init__(model, learning_rate, **options)
 
-    def update(self, p: Array, g: Array, slots: list[Array], rate: float, decay: float) -> None:
+    def update(
+        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
+    ) -> None:
         if decay:
-            g += decay * p
+            g += np.multiply(p, decay, out=scratch)
         if slots:
             (v,) = slots
             v *= self.momentum
             v += g
             if self.nesterov:
-                g += self.momentum * v
+                g += np.multiply(v, self.momentum, out=scratch)
             else:
                 g[...] = v
         g *= rate

@@ -184,6 +184,28 @@ def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     return _unstack_primitive(x, axis=normalize_axis_index(axis, len(shape)), shape=shape)
 
 
+def _split_vjp(
+    _needs: Any, gs: Any, _zs: Any, _saved: Any, _x: Any, sections: int, axis: int
+) -> list[Any]:
+    known = next(g for g in gs if g is not None)
+    zero = np.zeros_like(value_of(known))
+    return [concatenate([zero if g is None else g for g in gs], axis)]
+
+
+_split = Primitive(
+    "split",
+    lambda x, *, sections, axis: tuple(np.split(x, sections, axis)),
+    lambda x, *, sections, axis: ((*x[:axis], x[axis] // sections, *x[axis + 1 :]),) * sections,
+    joint=_split_vjp,
+    outputs=True,
+)
+
+
+def split(x: Any, sections: int, axis: int = 0) -> tuple[Any, ...]:
+    """Cut into equal parts along ``axis``; the adjoint of :func:`concatenate`."""
+    return _split(x, sections=sections, axis=normalize_axis_index(axis, len(np.shape(x))))
+
+
 # -- rows by index ------------------------------------------------------------------------
 
 

@@ -103,6 +103,10 @@ SAMPLES = {
     ],
     "concatenate": [((real(2, 1), real(2, 3)), {"axis": 1, "sizes": (1, 3)})],
     "unstack": [((real(2, 3),), {"axis": 1, "shape": (2, 3)})],
+    "split": [
+        ((real(2, 6),), {"sections": 3, "axis": 1}),
+        ((real(4, 3),), {"sections": 2, "axis": 0}),
+    ],
     "take_rows": [((real(4, 5), INDEX), {})],
     "add_rows": [((real(2, 3, 5), INDEX), {"rows": 4})],
     "global_mean": [

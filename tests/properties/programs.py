@@ -166,6 +166,13 @@ def _stack(x: Any, pool: list[Any], picks: Picks) -> Any:
     return hnp.stack([x, y], picks[1] % (len(x.shape) + 1))
 
 
+def _split(x: Any, _pool: list[Any], picks: Picks) -> Any:
+    axes = [axis for axis, n in enumerate(x.shape) if n % 2 == 0]
+    if not axes:
+        return None
+    return hnp.split(x, 2, axes[picks[1] % len(axes)])[picks[2] % 2]
+
+
 def _unstack(x: Any, _pool: list[Any], picks: Picks) -> Any:
     """Some of the slices, so that others get no cotangent."""
     if 0 in x.shape or not x.shape:
@@ -316,6 +323,7 @@ OPERATIONS: dict[str, Callable[[Any, list[Any], Picks], Any]] = {
     "index": _index,
     "concatenate": _concatenate,
     "stack": _stack,
+    "split": _split,
     "unstack": _unstack,
     "take_rows": _take_rows,
     "broadcast_to": _broadcast,
