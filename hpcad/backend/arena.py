@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend.protocol import Array, Shape
-from hpcad.backend.select import get_backend
+from hpcad.backend.select import backend_of, get_backend
 
 ALIGNMENT = 64  # bytes; every view starts on a cache line
 
@@ -61,9 +61,9 @@ class Arena:
         return self.flat.size
 
     def like(self, allocate: Callable[[int], Array] | None = None) -> Arena:
-        """Return a new zeroed arena with the same layout."""
+        """Return a new zeroed arena with the same layout, on the same device by default."""
         shapes = {name: view.shape for name, view in self.views.items()}
-        return Arena(shapes, self.dtype, allocate)
+        return Arena(shapes, self.dtype, allocate or backend_of(self.flat).allocate)
 
 
 def _layout(shapes: Mapping[str, Shape], step: int) -> tuple[dict[str, slice], int]:

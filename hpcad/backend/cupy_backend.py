@@ -38,6 +38,7 @@ class CupyBackend:
     """Arrays in device memory; GEMM by cuBLAS."""
 
     name = "cupy"
+    chunk_bytes = 1 << 40  # one kernel over everything
     block_bytes = 256 << 20  # few fat kernels; bounds the temporary
 
     def __init__(self) -> None:

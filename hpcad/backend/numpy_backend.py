@@ -21,6 +21,7 @@ class NumpyBackend:
 
     name = "numpy"
     xp = np
+    chunk_bytes = 256 << 10  # several operands of it stay in the second-level cache
     block_bytes = 2 << 20  # about one second-level cache
 
     def asarray(self, value: Any, dtype: Any = None) -> np.ndarray:

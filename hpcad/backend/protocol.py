@@ -30,6 +30,11 @@ class Backend(Protocol):
     def xp(self) -> ModuleType: ...
 
     @property
+    def chunk_bytes(self) -> int:
+        """Size of the pieces in which a long chain of elementwise passes is best made."""
+        ...
+
+    @property
     def block_bytes(self) -> int:
         """Size of a temporary matrix that is best for one GEMM of a convolution."""
         ...

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff import value_of
+from hpcad.backend import backend_of
 from hpcad.errors import ConfigError
 from hpcad.nn import initializers as init
 from hpcad.nn.context import current_step
@@ -108,7 +110,7 @@ class Dropout(Module):
             step.samples(shape[0]), math.prod(shape[1:]), np.float32, step=step.step
         )
         mask = (noise >= self.rate).astype(x.dtype) * x.dtype.type(1.0 / (1.0 - self.rate))
-        return multiply(x, mask.reshape(shape))
+        return multiply(x, backend_of(value_of(x)).asarray(mask.reshape(shape)))
 
 
 class Flatten(Module):

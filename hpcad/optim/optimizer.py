@@ -12,10 +12,6 @@ from hpcad.nn.arena import ParameterArena, flatten
 from hpcad.nn.module import Module
 from hpcad.optim.schedules import Constant, Schedule
 
-# Elements per chunk of an update. An update makes several passes over its operands; at this
-# size they stay in the second-level cache, so main memory is read and written once.
-CHUNK = 65536
-
 
 class Optimizer:
     """Base of the optimizers.
@@ -81,9 +77,10 @@ class Optimizer:
             arena.zero_unused()
         scale = self._clip_scale()
         for arena, state in zip(self.arenas, self.state, strict=True):
-            scratch = self._scratch(arena)
+            step = _chunk(arena)
+            scratch = self._scratch(arena, step)
             for span, decay in self._runs(arena):
-                for piece in _pieces(span):
+                for piece in _pieces(span, step):
                     p, g = arena.values.flat[piece], arena.grads.flat[piece]
                     if scale != 1.0:
                         g *= scale
@@ -131,11 +128,11 @@ class Optimizer:
             view[...] = arrays[name]
         self.step_count = step_count
 
-    def _scratch(self, arena: ParameterArena) -> Array:
+    def _scratch(self, arena: ParameterArena, size: int) -> Array:
         buffer = self._buffers.get(id(arena))
         if buffer is None:
             backend = backend_of(arena.values.flat)
-            buffer = backend.empty((min(CHUNK, arena.values.size),), arena.values.dtype)
+            buffer = backend.empty((size,), arena.values.dtype)
             self._buffers[id(arena)] = buffer
         return buffer
 
@@ -153,7 +150,7 @@ class Optimizer:
         squares = math.fsum(
             float(g @ g)
             for arena in self.arenas
-            for piece in _pieces(slice(0, arena.grads.size))
+            for piece in _pieces(slice(0, arena.grads.size), _chunk(arena))
             for g in (arena.grads.flat[piece],)
         )
         self.gradient_norm = math.sqrt(squares)
@@ -171,9 +168,15 @@ def _require_views(arena: ParameterArena) -> None:
             )
 
 
-def _pieces(span: slice) -> Iterator[slice]:
-    for start in range(span.start, span.stop, CHUNK):
-        yield slice(start, min(start + CHUNK, span.stop))
+def _chunk(arena: ParameterArena) -> int:
+    """Elements of one update: its passes then run in cache, and memory is read and written once."""
+    values = arena.values
+    return max(1, min(values.size, backend_of(values.flat).chunk_bytes // values.dtype.itemsize))
+
+
+def _pieces(span: slice, step: int) -> Iterator[slice]:
+    for start in range(span.start, span.stop, step):
+        yield slice(start, min(start + step, span.stop))
 
 
 def _runs(arena: ParameterArena, weight_decay: float) -> list[tuple[slice, float]]:

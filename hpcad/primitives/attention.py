@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
@@ -46,7 +47,8 @@ def _probabilities(q: Any, k: Any, causal: bool) -> Any:
     """The residual by primitives, for nested transforms."""
     scores = multiply(matmul(q, matrix_transpose(k)), 1.0 / math.sqrt(np.shape(q)[-1]))
     if causal:
-        scores = where(_mask(np.shape(q)[-2], np.shape(k)[-2], np), MASKED, scores)
+        xp = backend_of(value_of(q)).xp
+        scores = where(_mask(np.shape(q)[-2], np.shape(k)[-2], xp), MASKED, scores)
     return softmax(scores)
 
 

@@ -61,7 +61,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def _extreme_vjp(g: Any, z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """Split the cotangent evenly among the elements that attain the extreme."""
     shape = np.shape(x)
-    hit = multiply(equal(x, _spread(z, shape, axis, keepdims)), np.ones((), x.dtype))
+    hit = multiply(equal(x, _spread(z, shape, axis, keepdims)), x.dtype.type(1))
     count = sum(hit, axis, keepdims=True)
     return multiply(_spread(g, shape, axis, keepdims), divide(hit, count))
 
