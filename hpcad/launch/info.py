@@ -117,15 +117,17 @@ def _describe(launcher: Launcher | None) -> str:
 def _devices() -> str:
     if importlib.util.find_spec("cupy") is None:
         return "CPU; no CuPy for GPUs (`pip install 'hpcad[cuda12]'` or 'hpcad[cuda13]')"
+    version = "that cannot be imported"
     try:
         import cupy
 
+        version = cupy.__version__  # its wheels are named cupy-cuda12x and the like
         count = cupy.cuda.runtime.getDeviceCount()
         names = [_gpu_name(cupy, index) for index in range(count)]
     except Exception as error:  # noqa: BLE001  # CuPy fails in many ways where no driver is
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        return f"CPU; CuPy {_package('cupy')} finds no GPU ({reason[0]})"
-    return f"CPU; {count} GPU: {', '.join(names)}; CuPy {cupy.__version__}"
+        return f"CPU; CuPy {version} finds no GPU ({reason[0]})"
+    return f"CPU; {count} GPU: {', '.join(names)}; CuPy {version}"
 
 
 def _gpu_name(cupy: Any, index: int) -> str:
