@@ -97,16 +97,14 @@ class DataParallel:
 
         Every rank must either run backward or call this, once a step.
         """
-        self._prepare()
+        self._begin()
         self.finish()
 
     # -- what the tape calls -----------------------------------------------------------------
 
     def seed_scale(self) -> float:
         """``1 / world size``: the average is a sum of scaled gradients."""
-        self._prepare()
-        self._settle()
-        self._reset()  # parameters may have been frozen since
+        self._begin()
         return 1.0 / self.world.size
 
     def ready(self, parameter: Parameter) -> None:
@@ -139,6 +137,12 @@ class DataParallel:
         self._reset()
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start a pass, also after one that raised, and after parameters were frozen or freed."""
+        self._prepare()
+        self._settle()
+        self._reset()
 
     def _prepare(self) -> None:
         """Before a backward pass adds to gradients that are averages already, undo the average.

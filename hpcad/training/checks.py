@@ -31,8 +31,13 @@ def check_counts(**counts: int | None) -> None:
             raise ConfigError(f"{name} must be a whole number of at least 1, not {count!r}")
 
 
-def check_loss(loss: Any) -> None:
+def check_loss(loss: Any, *, first: bool) -> None:
     """Refuse what is not a scalar tensor, and a loss that averages over ranks by itself.
+
+    Parameters
+    ----------
+    first : bool
+        Whether this is the first step, at which the whole record of the loss is looked through.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def check_loss(loss: Any) -> None:
             f"the loss function returned shape {tuple(loss.shape)}; it must return a scalar: "
             "the mean over the batch, for example losses.mean()"
         )
-    if loss.trace is not None and any(r[0] is global_mean for r in loss.trace.records):
+    if first and loss.trace is not None and any(r[0] is global_mean for r in loss.trace.records):
         raise ConfigError(
             "the loss function of a Trainer must return the mean over its own batch: the trainer "
             "averages over the ranks itself; use .mean() instead of parallel.mean"

@@ -220,7 +220,7 @@ class Trainer:
                 fields = self.prepare(batch.fields)
                 with training_step(self.seed, self.result.step, batch.ids):
                     loss = self.loss(self.model, fields)
-                check_loss(loss)
+                check_loss(loss, first=self.result.step == (self.result.resumed_step or 0))
                 # The engine averages over ranks; this makes it the mean over the samples.
                 weight = len(batch) / batch.global_size
                 scaled = loss * (weight * self.world.size)
