@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,34 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = without_launcher(os.environ)
     for name in set(os.environ) - set(kept):
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_shared_memory_left() -> Iterator[None]:
+    """Remove the segments that aborted MPI jobs of these tests have left in /dev/shm."""
+    if "mpi4py.MPI" in sys.modules:  # a rank under mpirun: its launching session tidies up
+        yield
+        return
+    before = set(_segments())
+    yield
+    in_use = _mapped_files()
+    for path in set(_segments()) - before:
+        if str(path) not in in_use:
+            path.unlink(missing_ok=True)
+
+
+def _segments() -> list[Path]:
+    folder = Path("/dev/shm")
+    return [*folder.glob("mpich_shm_*"), *folder.glob("sm_segment.*")]
+
+
+def _mapped_files() -> str:
+    """All mappings of all processes that can be read, as text."""
+    texts = []
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            texts.append(maps.read_text())
+    return "\n".join(texts)
 
 
 _SETS = pytest.StashKey[list[str]]()

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from launched import run_bounded
-
-# Slurm 22.05 and the PMI-2 client of the MPICH wheel now and then garble the exchange of addresses
-# in MPI_Init (seen a few times in several hundred starts), before any program has begun; the step
-# then aborts or waits for ever. That is theirs, and not what is tested here: such a job is ended
-# and submitted again. Short addresses (UCX_TLS in conftest.py) make it rarer.
-GARBLED = "mpi/pmi2: invalid client request"
-_ATTEMPTS = 3
 
 _UNFINISHED = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED")
 
@@ -30,20 +22,8 @@ def run_job(
 ) -> tuple[int, str]:
     """Run ``sbatch ARGUMENTS`` in ``directory``; return the job's exit code and its output.
 
-    A job whose start was garbled is submitted again.
+    `sbatch --wait` would do, but it looks only every few seconds.
     """
-    for _ in range(_ATTEMPTS):
-        code, output = _run_once(slurm, arguments, directory, timeout)
-        if GARBLED not in output:
-            break
-        (directory / "job.out").unlink()
-    return code, output
-
-
-def _run_once(
-    slurm: Mapping[str, str], arguments: Sequence[str | Path], directory: Path, timeout: float
-) -> tuple[int, str]:
-    """`sbatch --wait` would do, but it looks only every few seconds."""
     output = directory / "job.out"
     words = ["sbatch", "--parsable", f"--output={output}", *arguments]
     submitted = run_bounded(words, timeout=30, env=slurm, cwd=directory)
@@ -54,22 +34,9 @@ def _run_once(
         state, code = _state(slurm, job)
         if state not in _UNFINISHED:
             return code, output.read_text() if output.exists() else f"no output; {state}"
-        if output.exists() and GARBLED in output.read_text():
-            run_bounded(["scancel", job], timeout=30, env=slurm)  # it may never end by itself
         time.sleep(0.2)
     run_bounded(["scancel", job], timeout=30, env=slurm)
     pytest.fail(f"job {job} is {state} after {timeout} s:\n{output.read_text()}")
-
-
-def run_step(
-    words: Sequence[str | Path], *, timeout: float, env: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    """Run an ``srun`` command; one whose start was garbled is run again."""
-    for _ in range(_ATTEMPTS):
-        done = run_bounded(words, timeout=timeout, env=env)
-        if GARBLED not in done.stderr:
-            break
-    return done
 
 
 def _state(slurm: Mapping[str, str], job: str) -> tuple[str, int]:
