@@ -19,8 +19,7 @@ write_config() {
   # linuxproc, task/none, no accounting: nothing here needs cgroups or systemd.
   # config_overrides: more CPUs than the machine has. cred_expire: a requeued job waits that long.
   # TmpFS per node: two slurmd would collide in /tmp when steps use PMIx.
-  # A first job number of its own: MPICH names its shared memory after job and step, and would
-  # attach to what an aborted step of the same name in an earlier cluster has left in /dev/shm.
+  # A first job number of its own: MPI libraries name what they leave in /dev/shm after job and step.
   local first=$((1000000 + (RANDOM * 32768 + RANDOM) % 60000000))
   cat > "$dir/slurm.conf" <<CONF
 FirstJobId=$first

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from launched import mpirun_prefix, run_bounded
-from slurm_jobs import run_job
+from slurm_jobs import run_job, run_step
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(180)]
 
@@ -90,7 +90,7 @@ def test_exception_on_one_rank_ends_the_step(slurm, tmp_path, mpi_type):
     )
     start = time.monotonic()
     words = ["srun", f"--mpi={mpi_type}", *ON_TWO_NODES, sys.executable, program]
-    done = run_bounded(words, timeout=60, env=slurm)
+    done = run_step(words, timeout=60, env=slurm)
     assert time.monotonic() - start < 10
     assert done.returncode != 0
     assert "[rank 3 on n1] ValueError: a bad step" in done.stderr
