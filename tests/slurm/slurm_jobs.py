@@ -12,7 +12,7 @@ import pytest
 from launched import run_bounded
 
 # Slurm 22.05's pmi2 plugin and the PMI client of the MPICH wheel now and then garble the exchange
-# of addresses inside MPI_Init, before any program has begun; the step then aborts or waits for ever.
+# of addresses inside MPI_Init, before any program has begun; the step then aborts or hangs.
 # That is not what is tested here: such a job is ended and submitted again.
 GARBLED = (
     "mpi/pmi2: invalid client request",
