@@ -13,20 +13,24 @@ from hpcad.backend import Array, backend_of
 from hpcad.errors import DifferentiationError, ShapeError
 
 
-def backward(loss: Tensor, seed: Array | None = None) -> None:
+def backward(loss: Tensor, seed: Array | None = None, retain: bool = False) -> None:
     """Pull ``seed`` back through the tape of ``loss``; see :meth:`Tensor.backward`."""
     tape = loss.trace
     if tape is None:
         raise DifferentiationError("backward() needs a tensor that was computed from parameters")
     seed = _checked_seed(loss, seed)
-    records, uses = tape.cut([loss.slot])
+    records, uses = tape.cut([loss.slot], retain)
     leaves = tape.leaves_of(uses)
     sink = _sink(leaves)
     try:
         with no_grad():
             if sink is not None:
                 seed = seed * seed.dtype.type(sink.seed_scale())
-            Pull(tape, {loss.slot: seed}).consume(records, uses)
+            pull = Pull(tape, {loss.slot: seed})
+            if retain:
+                pull.announce(records, uses)
+            else:
+                pull.consume(records, uses)
             if sink is not None:
                 sink.finish()
     except BaseException:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.grad import vjp
+from hpcad.autodiff.vjp import vjp
 from hpcad.autodiff.numerical import directional
 from hpcad.autodiff.tensor import value_of
 

@@ -1,4 +1,4 @@
-"""Transforms of functions: vjp, grad, value_and_grad."""
+"""Gradients of scalar functions."""
 
 from __future__ import annotations
 
@@ -7,143 +7,122 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.reverse import Pull
-from hpcad.autodiff.state import nested
-from hpcad.autodiff.tape import Tape
-from hpcad.autodiff.tensor import Tensor, value_of
-from hpcad.errors import DifferentiationError, ShapeError
+from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.vjp import ones_like, pull_apart
+from hpcad.errors import DifferentiationError
 
-
-def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple]]:
-    """Evaluate a function and return its pullback.
-
-    Parameters
-    ----------
-    function : callable
-        Of arrays, returning one array.
-    *primals : arrays
-        Where it is evaluated.
-
-    Returns
-    -------
-    value : array
-    pullback : callable
-        ``pullback(w)`` returns ``w^T J`` for each primal, as a tuple. May be called repeatedly.
-
-    Raises
-    ------
-    DifferentiationError
-        A primal is not of floating point, or the function does not return one array.
-    """
-    with nested() as level:
-        tape = Tape(level)
-        inputs = [tape.input(_as_array(primal)) for primal in primals]
-        answer = function(*inputs)
-    if isinstance(answer, (tuple, list, dict)):
-        raise DifferentiationError(
-            f"a function to differentiate must return one array, not a {type(answer).__name__}"
-        )
-    if not (isinstance(answer, Tensor) and answer.trace is tape):
-        value = answer  # does not depend on the primals at this level
-
-        def zeros(_w: Any) -> tuple:
-            return tuple(_zeros(x.value) for x in inputs)
-
-        return value, zeros
-    slot = answer.slot
-
-    def pullback(cotangent: Any) -> tuple:
-        if np.shape(cotangent) != tuple(answer.shape):
-            raise ShapeError(
-                f"the cotangent has shape {np.shape(cotangent)}, "
-                f"but the function returned shape {tuple(answer.shape)}"
-            )
-        found = Pull(tape, {slot: cotangent}).retain()
-        parts = [found[x.slot] if x.slot in found else _zeros(x.value) for x in inputs]
-        return _separate(parts, cotangent)
-
-    return answer.value, pullback
+Argnums = int | tuple[int, ...]
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | tuple[int, ...] = 0
+    function: Callable[..., Any],
+    argnums: Argnums = 0,
+    *,
+    has_aux: bool = False,
+    holomorphic: bool = False,
 ) -> Callable[..., tuple[Any, Any]]:
     """Return a function that computes the value and gradient of a scalar function.
 
     Parameters
     ----------
     function : callable
-        Returns a scalar.
+        Of pytrees of arrays; returns a scalar (with ``has_aux``, a pair of it and of anything
+        else).
     argnums : int or tuple of int
         Positions of the arguments to differentiate with respect to.
+    has_aux : bool
+        The value is then a pair, too: ``((value, aux), gradient)``.
+    holomorphic : bool
+        The function is complex differentiable, and may return a complex number: the gradient is
+        ``df/dz``.
 
     Raises
     ------
     DifferentiationError
-        When called: the function did not return a scalar.
+        When called: the function did not return one real scalar.
+
+    Notes
+    -----
+    For complex arguments ``z = x + i y`` of a real function the gradient is ``df/dx - i df/dy``,
+    the cotangent without conjugation: ``abs(z)**2`` has gradient ``2 conj(z)``, and gradient
+    descent steps along its conjugate.
     """
     wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        def restricted(*chosen: Any) -> Any:
-            full = list(args)
-            for position, x in zip(wanted, chosen, strict=True):
-                full[position] = x
-            return function(*full, **kwargs)
-
-        value, pullback = vjp(restricted, *(args[i] for i in wanted))
-        if np.shape(value) != ():
-            raise DifferentiationError(
-                f"grad needs a function that returns a scalar; it returned shape "
-                f"{np.shape(value)}; reduce it with sum or mean, or use vjp"
-            )
-        gradients = pullback(np.ones_like(value_of(value)))
-        return value, gradients[0] if isinstance(argnums, int) else gradients
+        restricted, chosen = restrict(function, args, kwargs, wanted)
+        value, pullback, aux = pull_apart(restricted, chosen, has_aux)
+        _check_scalar(value, holomorphic)
+        gradients = pullback(ones_like(value), retain=False)
+        return (value, aux) if has_aux else value, (
+            gradients[0] if isinstance(argnums, int) else gradients
+        )
 
     return differentiated
 
 
-def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def grad(
+    function: Callable[..., Any],
+    argnums: Argnums = 0,
+    *,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Callable[..., Any]:
     """Return the gradient of a scalar function; ``grad(grad(f))`` is its second derivative.
 
-    Parameters
-    ----------
-    function : callable
-        Returns a scalar.
-    argnums : int or tuple of int
-        Positions of the arguments to differentiate with respect to.
+    Parameters are those of :func:`value_and_grad`; with ``has_aux`` the result is
+    ``(gradient, aux)``.
     """
-    both = value_and_grad(function, argnums)
+    both = value_and_grad(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        value, gradients = both(*args, **kwargs)
+        return (gradients, value[1]) if has_aux else gradients
 
     return gradient
 
 
-def _as_array(x: Any) -> Any:
-    array = x if hasattr(x, "dtype") else np.asarray(x, dtype=float)
-    if array.dtype.kind != "f":
+def restrict(
+    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], wanted: tuple[int, ...]
+) -> tuple[Callable[..., Any], list[Any]]:
+    """``function`` as a function of the wanted arguments only, and those arguments."""
+    for position in wanted:
+        if not -len(args) <= position < len(args):
+            raise DifferentiationError(
+                f"argnums asks for argument {position}, but the function was called with "
+                f"{len(args)} positional arguments"
+            )
+
+    def restricted(*chosen: Any) -> Any:
+        full = list(args)
+        for position, x in zip(wanted, chosen, strict=True):
+            full[position] = x
+        return function(*full, **kwargs)
+
+    return restricted, [args[position] for position in wanted]
+
+
+def _check_scalar(value: Any, holomorphic: bool) -> None:
+    if (
+        isinstance(value, (tuple, list, dict))
+        or not hasattr(value_of(value), "__array__")
+        and not (isinstance(value, (int, float, complex)))
+    ):
         raise DifferentiationError(
-            f"cannot differentiate with respect to numbers of dtype {array.dtype}; "
-            "convert them to floating point first, for example with .astype(float)"
-            + (" (complex numbers are not supported yet)" if array.dtype.kind == "c" else "")
+            f"a function to differentiate must return one scalar, not a {type(value).__name__}; "
+            "use jacobian or vjp, or has_aux=True for further results"
         )
-    return array
-
-
-def _zeros(x: Any) -> Any:
-    return np.zeros_like(value_of(x))
-
-
-def _separate(parts: list[Any], cotangent: Any) -> tuple[Any, ...]:
-    """Copy what is read-only or is handed out twice, so that the caller may change what it gets."""
-    seen = [cotangent]
-    for i, part in enumerate(parts):
-        if type(part) is np.ndarray and (
-            not part.flags.writeable
-            or any(np.may_share_memory(part, x) for x in seen if type(x) is np.ndarray)
-        ):
-            parts[i] = part.copy()
-        seen.append(parts[i])
-    return tuple(parts)
+    if np.shape(value) != ():
+        raise DifferentiationError(
+            f"grad needs a function that returns a scalar; it returned shape "
+            f"{np.shape(value)}; reduce it with sum or mean, or use jacobian, elementwise_grad or "
+            "vjp"
+        )
+    kind = (
+        np.asarray(value_of(value)).dtype.kind if not hasattr(value, "dtype") else value.dtype.kind
+    )
+    if kind == "c" and not holomorphic:
+        raise DifferentiationError(
+            "grad needs a real function; this one returned a complex number: differentiate its "
+            "real part, or pass holomorphic=True if it is complex differentiable"
+        )

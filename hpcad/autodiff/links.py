@@ -25,18 +25,27 @@ class Links:
     backward : callable
         ``backward(loss, seed)`` (:mod:`hpcad.autodiff.backward`).
     add : callable
-        ``add(a, b)`` of cotangents (this and the next two: :mod:`hpcad.primitives.operators`).
+        ``add(a, b)`` of cotangents (this and the next ones: :mod:`hpcad.primitives.operators`).
     sum_to : callable
         ``sum_to(g, shape)``: the adjoint of broadcasting from ``shape``.
+    broadcast_to : callable
+        ``broadcast_to(t, shape)``.
     cast : callable
-        ``cast(g, dtype)``.
+        ``cast(g, dtype)``; from complex to real numbers it takes the real part.
+    zeros_like : callable
+        ``zeros_like(x)``: a plain array of zeros on the device of x.
+    assign : callable
+        ``assign(x, index, value)``: item assignment on the tensor x.
     """
 
     ambient_tape: Callable[[], Any] = staticmethod(_missing)
     backward: Callable[..., None] = staticmethod(_missing)
     add: Callable[..., Any] = staticmethod(_missing)
     sum_to: Callable[..., Any] = staticmethod(_missing)
+    broadcast_to: Callable[..., Any] = staticmethod(_missing)
     cast: Callable[..., Any] = staticmethod(_missing)
+    zeros_like: Callable[..., Any] = staticmethod(_missing)
+    assign: Callable[..., None] = staticmethod(_missing)
 
 
 LINKS = Links()

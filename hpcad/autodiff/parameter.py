@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor
 from hpcad.backend import Array, backend_of
 from hpcad.errors import ShapeError
@@ -44,9 +45,12 @@ class Parameter(Tensor):
         Whether ``value`` and ``grad`` are views of arenas, which others hold on to.
     name : str
         Dotted path in its model.
+    version : int
+        How often the values were changed in place. A tape that kept older values refuses to
+        differentiate with them.
     """
 
-    __slots__ = ("_frozen", "fresh", "grad", "in_arena", "name", "sink")
+    __slots__ = ("_changed_by", "_frozen", "fresh", "grad", "in_arena", "name", "sink", "version")
 
     def __init__(self, value: Any, name: str = "") -> None:
         super().__init__(value, None, -1, AMBIENT)
@@ -56,6 +60,8 @@ class Parameter(Tensor):
         self.in_arena = False
         self.name = name
         self.sink: GradientSink | None = None
+        self.version = 0
+        self._changed_by = ""
 
     @property
     def frozen(self) -> bool:
@@ -99,6 +105,20 @@ class Parameter(Tensor):
                 f"but a value of shape {np.shape(value)} was assigned to it"
             )
         self.value[...] = value
+        self.changed(f"assign() at {user_line()}")
+
+    def changed(self, by: str) -> None:
+        """Note that the values were changed in place, and by whom."""
+        self.version += 1
+        self._changed_by = by
+
+    def change_message(self, version: int, user: str) -> str:
+        """Say that ``user`` needed the values of an older version."""
+        return (
+            f"parameter {self.name!r} of shape {tuple(self.shape)} was changed by "
+            f"{self._changed_by} (version {self.version}) after {user} had used its values of "
+            f"version {version}; take the derivative first, or run the forward pass again"
+        )
 
     def accumulate(self, cotangent: Array) -> None:
         """Add one contribution to the gradient (or overwrite a used one)."""

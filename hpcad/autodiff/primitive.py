@@ -1,25 +1,26 @@
-"""Primitive: one differentiable operation, with its rules.
+"""Primitive: one operation of the Wengert list, with its rules.
 
-A `Primitive` holds its value, its VJP rules and its shape rule. Calling it on plain arrays just
-computes; calling it on tensors hands it to the trace of the highest level among them. Rules are
-written with primitives themselves, so the same rule serves plain arrays (nothing recorded),
+A `Primitive` holds its value, its VJP and JVP rules and its shape rule. Calling it on plain arrays
+just computes; calling it on tensors hands it to the trace of the highest level among them. Rules
+are written with primitives themselves, so the same rule serves plain arrays (nothing recorded),
 tensors (nested differentiation) and, later, captured programs.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hpcad.autodiff.keep import Keep, reverse_needs, tangent_needs
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
-from hpcad.errors import ShapeError
+from hpcad.errors import DifferentiationError, ShapeError
 
 PRIMITIVES: dict[str, Primitive] = {}
 
 Rule = Callable[..., Any]
+TangentRule = Rule | str | None
 
 
 class Primitive:
@@ -33,65 +34,99 @@ class Primitive:
         ``value(*arrays, **params)``. With ``saves``, returns ``(answer, saved)``.
     shape : callable
         ``shape(*shapes, **params)``: shape of the answer (a tuple of shapes if ``outputs``).
+        None where the shape depends on the values.
     vjp : sequence of rules, optional
         One rule per argument, ``rule(g, ans, *args, **params)``, returns the cotangent of that
         argument. ``None`` for an argument that is never differentiated (indices, masks). A rule
-        need not undo broadcasting or promotion: the tape does, from the recorded shapes.
+        need not undo broadcasting, promotion or the step from real to complex: the tape does,
+        from the recorded shapes and dtypes.
     joint : rule, optional
         Instead of ``vjp``, one rule for all arguments, where they share work:
         ``joint(needs, g, ans, saved, *args, **params)`` returns one cotangent or None each.
         ``saved`` is None inside nested transforms: the rule recomputes it with primitives.
+    jvp : str or sequence of (str, rule or None), optional
+        One per argument: ``rule(t, ans, *args, **params)`` returns its contribution to the
+        tangent of the answer; contributions are added and broadcast to the answer. Three words
+        stand for common rules: ``"same"``, the VJP rule itself (a diagonal Jacobian: elementwise
+        operations); ``"linear"``, the primitive with the tangent in place of that argument (each
+        argument of a multilinear primitive); as the whole of ``jvp``, ``"jointly linear"``: the
+        primitive applied to all tangents at once. A word alone holds for every argument.
+    joint_jvp : rule, optional
+        ``joint_jvp(tangents, ans, saved, *args, **params)``; ``tangents`` has None for constants.
     into : mapping of argument number to rule, optional
         ``rule(out, beta, g, ans, *args, **params)`` writes ``beta * out + cotangent`` straight
         into the gradient of a parameter. Must equal the rule in ``vjp``.
     outputs : bool
-        The answer is a tuple; ``g`` is then a tuple with None for unused outputs.
+        The answer is a tuple; ``g`` is then a tuple with None for unused outputs, and tangent
+        rules return a tuple.
     saves : bool
-        ``value`` returns residuals for the joint rule.
+        ``value`` returns residuals for the joint rules.
+    constant : bool
+        Its derivative is zero wherever it exists (comparisons, rounding, integer answers): the
+        answer is not tracked. A primitive that has no rules and is not constant refuses tracked
+        tensors when it is called.
 
     Notes
     -----
+    If only one of VJP and JVP is given, the other is derived from it by transposition (slower).
+
     What a record keeps alive is read off the rules' signatures: an argument (or ``ans``) whose
     name starts with an underscore in a rule is not needed by it. An argument that no applicable
     rule needs is not kept. Keeping too little cannot go unseen: the rule would get None.
     """
 
-    __slots__ = ("_keep", "_keep_cache", "into", "joint", "name", "outputs", "saves", "shape",
-                 "value", "vjp")  # fmt: skip
+    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "outputs",
+                 "saves", "shape", "value", "vjp")  # fmt: skip
 
     def __init__(
         self,
         name: str,
         value: Callable[..., Any],
-        shape: Callable[..., Any],
+        shape: Callable[..., Any] | None,
         vjp: Sequence[Rule | None] | None = None,
         *,
         joint: Rule | None = None,
+        jvp: str | Sequence[TangentRule] | None = None,
+        joint_jvp: Rule | None = None,
         into: Mapping[int, Rule] | None = None,
         outputs: bool = False,
         saves: bool = False,
+        constant: bool = False,
+        register: bool = True,
     ) -> None:
-        if name in PRIMITIVES:
+        if register and name in PRIMITIVES:
             raise ValueError(f"primitive {name!r} is defined twice")
         self.name = name
         self.value = value
         self.shape = shape
         self.vjp = tuple(vjp) if vjp is not None else None
         self.joint = joint
+        self.jvp = jvp if jvp is None or isinstance(jvp, str) else tuple(jvp)
+        self.joint_jvp = joint_jvp
         self.into = dict(into or {})
         self.outputs = outputs
         self.saves = saves
-        self._keep = self._read_signatures()
-        self._keep_cache: dict[tuple[bool, ...], tuple[bool, tuple[bool, ...]]] = {}
-        PRIMITIVES[name] = self
+        self.constant = constant
+        # By purpose of the tape, then by which arguments are tracked.
+        self.keeps: tuple[dict[int, Keep], ...] = ({}, {}, {})
+        if register:
+            PRIMITIVES[name] = self
 
     def __repr__(self) -> str:
         return f"Primitive({self.name!r})"
 
     @property
     def differentiable(self) -> bool:
-        """Whether it has a VJP; a comparison has none and returns plain arrays."""
+        """Whether it has rules; a comparison has none and returns constants."""
+        return self.has_vjp or self.has_jvp
+
+    @property
+    def has_vjp(self) -> bool:
         return self.vjp is not None or self.joint is not None
+
+    @property
+    def has_jvp(self) -> bool:
+        return self.jvp is not None or self.joint_jvp is not None
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         level, top = CONSTANT - 1, None
@@ -100,11 +135,14 @@ class Primitive:
                 level, top = arg.level, arg
         if top is None:
             return self.evaluate(args, params)
-        if not self.differentiable:
-            return self.evaluate([value_of(arg) for arg in args], params)
-        if level == CONSTANT or (level == 0 and not STATE.recording):
+        if level == CONSTANT or self.constant or (level == 0 and not STATE.recording):
             answer = self.evaluate([value_of(arg) for arg in args], params)
             return tuple(map(Tensor, answer)) if self.outputs else Tensor(answer)
+        if not self.differentiable:
+            raise DifferentiationError(
+                f"{self.name} has no derivative rule, so it does not take a tensor that is being "
+                "differentiated; call .detach() on it to use its values as constants"
+            )
         trace = top.trace
         if level == 0 and (trace is None or trace.spent):
             trace = LINKS.ambient_tape()
@@ -120,50 +158,25 @@ class Primitive:
         try:
             return self.value(*args, **params)
         except (ValueError, IndexError) as error:
-            if isinstance(error, ShapeError):
-                raise
-            shapes = ", ".join(_describe(arg) for arg in args)
-            options = "".join(f", {key}={value!r}" for key, value in params.items())
-            raise ShapeError(f"{self.name}({shapes}{options}): {error}") from error
+            raise self.explained(error, args, params) from error
 
-    def keeps(self, needs: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
-        """Whether a record must keep the answer, and which arguments, given who needs a VJP."""
-        cached = self._keep_cache.get(needs)
-        if cached is None:
-            cached = self._keep_cache[needs] = self._combine(needs)
-        return cached
+    def explained(
+        self, error: Exception, args: Sequence[Any], params: Mapping[str, Any]
+    ) -> Exception:
+        """The error with the primitive and the shapes of its arguments named."""
+        if isinstance(error, ShapeError):
+            return error
+        shapes = ", ".join(_describe(arg) for arg in args)
+        options = "".join(f", {key}={value!r}" for key, value in params.items())
+        return ShapeError(f"{self.name}({shapes}{options}): {error}")
 
-    def _combine(self, needs: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
-        if self.joint is not None:
-            used = [self._keep[0]]
-        else:
-            used = [self._keep[i] for i, needed in enumerate(needs) if needed]
-        answer = any(keep[0] for keep in used)
-        return answer, tuple(
-            any(keep[1 + min(i, len(keep) - 2)] for keep in used) for i in range(len(needs))
-        )
-
-    def _read_signatures(self) -> list[tuple[bool, ...]]:
-        if self.joint is not None:
-            return [_kept_names(self.joint, skip=2, joint=True)]
-        rules = self.vjp or ()
-        keeps = []
-        for i, rule in enumerate(rules):
-            keep = _kept_names(rule, skip=1) if rule is not None else (False, False)
-            if i in self.into:
-                direct = _kept_names(self.into[i], skip=3)
-                keep = tuple(a or b for a, b in zip(keep, direct, strict=True))
-            keeps.append(keep)
-        return keeps
-
-
-def _kept_names(rule: Rule, skip: int, joint: bool = False) -> tuple[bool, ...]:
-    """(answer, argument 0, argument 1, ...): names without a leading underscore are kept."""
-    parameters = list(inspect.signature(rule).parameters.values())[skip:]
-    if joint:
-        del parameters[1]  # saved
-    names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    return tuple(not name.startswith("_") for name in names)
+    def keep(self, purpose: int, mask: int) -> Keep:
+        """What a record must keep; see :class:`~hpcad.autodiff.keep.Keep`."""
+        found = self.keeps[purpose].get(mask)
+        if found is None:
+            needs = (reverse_needs, tangent_needs)[purpose] if purpose < 2 else None
+            found = self.keeps[purpose][mask] = Keep.of(self, needs, mask)
+        return found
 
 
 def _describe(arg: Any) -> str:

@@ -14,10 +14,16 @@ class TraceState(threading.local):
     Attributes
     ----------
     depth : int
-        Number of transforms (``grad``, ``vjp``) around the running code. Level 0 is the ambient
-        tape, on which parameters record.
+        Number of transforms (``grad``, ``jvp``, ...) around the running code. Level 0 is the
+        ambient tape, on which parameters record.
+    traces : list
+        The traces of those transforms, outermost first.
     recording : bool
         False inside :func:`no_grad`.
+    guarding : bool
+        Whether tapes fingerprint the arrays they capture; see :mod:`hpcad.autodiff.guard`.
+    observer : object or None
+        Who is told about every value, tangent and cotangent (:mod:`hpcad.autodiff.anomaly`).
     ambient : callable
         Weak reference to the ambient tape. Weak, because the tensors on a tape own it: when
         the last of them dies, so does the record of how it was computed.
@@ -25,7 +31,10 @@ class TraceState(threading.local):
 
     def __init__(self) -> None:
         self.depth = 0
+        self.traces: list[Any] = []
         self.recording = True
+        self.guarding = True
+        self.observer: Any = None
         self.ambient: Callable[[], Any] = _nothing
 
 
@@ -47,11 +56,30 @@ def no_grad() -> Iterator[None]:
         STATE.recording = before
 
 
-@contextmanager
-def nested() -> Iterator[int]:
-    """Enter a transform; yields its level."""
-    STATE.depth += 1
-    try:
-        yield STATE.depth
-    finally:
+class Trace:
+    """What follows the tensors of one transform; ``with trace:`` is the extent of the transform.
+
+    Attributes
+    ----------
+    level : int
+        Depth of the transform, from 1; a primitive goes to the trace of the highest level among
+        its arguments.
+    observer : object or None
+        Taken from the thread's state when the trace is made.
+    """
+
+    __slots__ = ("__weakref__", "level", "observer")
+
+    def __init__(self, level: int | None = None) -> None:
+        self.level = STATE.depth + 1 if level is None else level
+        self.observer = STATE.observer
+
+    def __enter__(self) -> Any:
+        STATE.depth += 1
+        self.level = STATE.depth
+        STATE.traces.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
         STATE.depth -= 1
+        STATE.traces.remove(self)

@@ -3,7 +3,8 @@
 A tape is a flat list of records: primitive, output slot, input slots, saved data, parameters.
 There are no closures, so a record can be inspected, freed on its own, and replayed.
 
-How it is walked backwards is in :mod:`hpcad.autodiff.reverse`.
+How it is walked backwards is in :mod:`hpcad.autodiff.reverse`, forwards in
+:mod:`hpcad.autodiff.forward`.
 
 Slots: 0, 1, 2, ... are outputs of records (and inputs of transforms); -1 is a constant;
 -2 - k is the k-th leaf (parameter).
@@ -11,37 +12,56 @@ Slots: 0, 1, 2, ... are outputs of records (and inputs of transforms); -1 is a c
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from hpcad.autodiff.guard import Guard
+from hpcad.autodiff.keep import REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.state import STATE
+from hpcad.autodiff.state import STATE, Trace
 from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor
 from hpcad.errors import DifferentiationError
 
 NO_SLOT = -1
 PRUNE_FROM = 256  # records; below that a prune costs more than it frees
+NEVER = sys.maxsize
 
 _TWICE = (
     "backward() was called a second time on the same record; run the forward pass again, or add "
-    "the losses that share a computation and call backward() once"
+    "the losses that share a computation and call backward() once (or keep the record with "
+    "backward(retain=True))"
 )
 _FREED = (
     "a tensor was used again after backward() had freed the record of how it was "
     "computed; call .detach() on it to use it as a constant (as for the state a "
     "recurrent network carries from batch to batch), or compute it anew"
 )
+_LEFT = (
+    "a tensor left the transform or thread that made it; return it from the function "
+    "that is differentiated instead of storing it elsewhere, or call .detach() on it"
+)
 
 # primitive, output slot(s), input slots, answer, arguments, residuals, parameters
-Record = tuple[Primitive, Any, tuple[int, ...], Any, tuple[Any, ...], Any, Mapping[str, Any]]
+Record = tuple[Primitive, Any, tuple[int, ...], Any, list[Any], Any, Mapping[str, Any]]
 
 
-class Tape:
+class Tape(Trace):
     """One level's record of a computation.
+
+    Parameters
+    ----------
+    level : int, optional
+        One above the current depth when left out. ``with tape:`` sets it anew.
+    purpose : int
+        ``REVERSE``, ``TANGENT`` or ``EVERYTHING``: which rules will walk it, and so what its
+        records keep.
 
     Attributes
     ----------
@@ -49,92 +69,119 @@ class Tape:
         In order of execution.
     leaves : list of Parameter
         Parameters used, in order of first use.
+    versions : list of int
+        Their versions then.
     avals : dict
         Shape and dtype of every slot whose record is still there. A slot that is missing was
         consumed by a backward pass (or pruned, but then no tensor refers to it).
+    guards : dict
+        The guards of the arrays that a record (named by its first slot) captured.
     spent : bool
         Backward has consumed the records.
     """
 
-    __slots__ = ("__weakref__", "_leaf_slots", "_live", "_prune_at", "_slots", "avals", "leaves",
-                 "level", "records", "spent")  # fmt: skip
+    __slots__ = ("_captured", "_leaf_slots", "_live", "_prune_at", "_slots", "avals", "guards",
+                 "leaves", "purpose", "records", "spent", "versions")  # fmt: skip
 
-    def __init__(self, level: int) -> None:
-        self.level = level
+    def __init__(self, level: int | None = None, purpose: int = REVERSE) -> None:
+        super().__init__(level)
+        self.purpose = purpose
         self.records: list[Record] = []
         self.leaves: list[Parameter] = []
+        self.versions: list[int] = []
         self.spent = False
         self.avals: dict[int, tuple[tuple[int, ...], Any]] = {}
+        self.guards: dict[int, list[Guard]] = {}
+        self._captured: dict[int, Guard] = {}
         self._slots = 0
         self._leaf_slots: dict[int, int] = {}
         # One weak reference per record to its output tensor(s); ambient tape only.
         self._live: list[Any] = []
-        self._prune_at = PRUNE_FROM
+        self._prune_at = PRUNE_FROM if self.level == AMBIENT else NEVER
 
     def input(self, value: Any) -> Tensor:
         """Return a new tensor that this tape follows from here on."""
-        return Tensor(value, self, self._new_slot(value), self.level)
+        slot = self._new_slot(value)
+        if type(value) is np.ndarray and STATE.guarding:
+            self._guard(slot, value, "the transform")
+        return Tensor(value, self, slot, self.level)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        """Evaluate ``primitive`` one level below and record it."""
-        values, ins = [], []
-        below = CONSTANT
-        for arg in args:
+        """Evaluate ``primitive`` one level below and record it.
+
+        Every operation passes here, so this is written for speed: one loop, no helper calls.
+        """
+        values = list(args)
+        ins = []
+        mask = 1  # a leading 1, then a 1 for each tracked argument
+        below = False
+        for i, arg in enumerate(args):
+            mask <<= 1
             slot = NO_SLOT
             if isinstance(arg, Tensor):
                 if arg.trace is self:
-                    arg, slot = arg.value, arg.slot
+                    slot = arg.slot
                     if slot not in self.avals:
                         raise DifferentiationError(_FREED)
+                    arg = arg.value
+                    mask += 1
                 elif arg.level == self.level:
                     slot = self._adopt(arg)
                     arg = arg.value
+                    mask += 1
                 if isinstance(arg, Tensor):
                     if arg.level == CONSTANT:
                         arg = arg.value
                     else:
-                        below = arg.level
-            values.append(arg)
+                        below = True
+                values[i] = arg
             ins.append(slot)
-        long = self.level == AMBIENT and len(self.records) >= self._prune_at
-        if long and all(slot < 0 for slot in ins):
+        if len(self.records) >= self._prune_at and max(ins) < 0:
             self._prune()
         saved = None
-        if below == CONSTANT:
-            answer = primitive.compute(values, params)
+        if below:
+            answer = primitive(*values, **params)
+        else:
+            try:
+                answer = primitive.value(*values, **params)
+            except (ValueError, IndexError) as error:
+                raise primitive.explained(error, values, params) from error
             if primitive.saves:
                 answer, saved = answer
-        else:
-            answer = primitive(*values, **params)
-        return self._record(primitive, tuple(ins), values, answer, saved, params)
 
-    def _record(
-        self,
-        primitive: Primitive,
-        ins: tuple[int, ...],
-        values: list[Any],
-        answer: Any,
-        saved: Any,
-        params: Mapping[str, Any],
-    ) -> Any:
-        keep_answer, keep = primitive.keeps(tuple([slot != NO_SLOT for slot in ins]))
-        kept = tuple([v if k else None for v, k in zip(values, keep, strict=True)])
+        keep = primitive.keeps[self.purpose].get(mask) or primitive.keep(self.purpose, mask)
+        keep_answer, dropped, constants = keep
+        slot = self._slots
+        for i in constants:
+            if type(values[i]) is np.ndarray and STATE.guarding:
+                self._guard(slot, values[i], primitive.name)
+        for i in dropped:
+            values[i] = None
         if primitive.outputs:
-            out: Any = tuple(self._new_slot(a) for a in answer)
-            result: Any = tuple(
-                Tensor(a, self, s, self.level) for a, s in zip(answer, out, strict=True)
-            )
+            out, result = self._outputs(answer)
         else:
-            out = self._new_slot(answer)
-            result = Tensor(answer, self, out, self.level)
-        self.records.append(
-            (primitive, out, ins, answer if keep_answer else None, kept, saved, params)
-        )
+            out = slot
+            self._slots = slot + 1
+            self.avals[slot] = (answer.shape, answer.dtype)
+            result = _new(Tensor)
+            result.value = answer
+            result.trace = self
+            result.slot = slot
+            result.level = self.level
+        kept = answer if keep_answer else None
+        self.records.append((primitive, out, tuple(ins), kept, values, saved, params))
         if self.level == AMBIENT:
             self._live.append(
                 tuple(map(weakref.ref, result)) if primitive.outputs else weakref.ref(result)
             )
+        if self.observer is not None:
+            self.observer.recorded(self, self.records[-1], answer)
         return result
+
+    def _outputs(self, answer: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
+        out = tuple(self._new_slot(a) for a in answer)
+        result = tuple(Tensor(a, self, s, self.level) for a, s in zip(answer, out, strict=True))
+        return out, result
 
     def _new_slot(self, value: Any) -> int:
         slot = self._slots
@@ -142,20 +189,27 @@ class Tape:
         self.avals[slot] = (value.shape, value.dtype)
         return slot
 
+    def _guard(self, slot: int, array: np.ndarray, user: str) -> None:
+        guard = self._captured.get(id(array))
+        if guard is None or guard.array() is not array:
+            if len(self._captured) >= PRUNE_FROM:
+                alive = {k: g for k, g in self._captured.items() if g.array() is not None}
+                self._captured = alive
+            guard = self._captured[id(array)] = Guard(array, user)
+        self.guards.setdefault(slot, []).append(guard)
+
     def _adopt(self, arg: Tensor) -> int:
         """Slot of a tensor of this level that another tape made, or of a parameter."""
         if isinstance(arg, Parameter):
             slot = self._leaf_slots.get(id(arg))
-            if slot is None:
+            if slot is None or self.versions[-2 - slot] != arg.version:
                 self.leaves.append(arg)
+                self.versions.append(arg.version)
                 slot = self._leaf_slots[id(arg)] = -1 - len(self.leaves)
             return slot
-        if arg.trace is not None and arg.trace.spent:
+        if arg.trace is not None and getattr(arg.trace, "spent", False):
             raise DifferentiationError(_FREED)
-        raise DifferentiationError(
-            "a tensor left the transform or thread that made it; return it from the function "
-            "that is differentiated instead of storing it elsewhere, or call .detach() on it"
-        )
+        raise DifferentiationError(_LEFT)
 
     # -- taking records out ---------------------------------------------------------------
 
@@ -163,8 +217,25 @@ class Tape:
         """Return the leaves in the given slots, in order of their first use on this tape."""
         return [self.leaves[-2 - slot] for slot in sorted(uses, reverse=True)]
 
-    def cut(self, seeds: Iterable[int]) -> tuple[list[Record], Counter[int]]:
-        """Take out the records on which the slots depend.
+    def check_leaves(self, records: Iterable[Record], uses: Iterable[int]) -> None:
+        """Raise if a parameter was changed after a record had kept its old values."""
+        stale = [s for s in uses if self.leaves[-2 - s].version != self.versions[-2 - s]]
+        for slot in stale:
+            leaf = self.leaves[-2 - slot]
+            if leaf.sink is not None and self._leaf_slots[id(leaf)] in uses:
+                # It would be reduced before its gradient is complete.
+                raise DifferentiationError(leaf.change_message(self.versions[-2 - slot], "it"))
+        for primitive, _, ins, _, args, _, _ in records if stale else ():
+            for slot, arg in zip(ins, args, strict=True):
+                if slot in stale and arg is not None:
+                    raise DifferentiationError(
+                        self.leaves[-2 - slot].change_message(
+                            self.versions[-2 - slot], primitive.name
+                        )
+                    )
+
+    def cut(self, seeds: Iterable[int], retain: bool = False) -> tuple[list[Record], Counter[int]]:
+        """Take out the records on which the slots depend (or only list them: ``retain``).
 
         Other records stay: their tensors may still be pulled, by a backward pass of their own.
 
@@ -192,6 +263,9 @@ class Tape:
             needed.update(record[2])
             mine.append(record)
         mine.reverse()
+        self.check_leaves(mine, uses)
+        if retain:
+            return mine, uses
         rest.reverse()
         self.records = [self.records[i] for i in rest]
         self._live = [self._live[i] for i in rest] if self.level == AMBIENT else []
@@ -199,6 +273,13 @@ class Tape:
             self._prune()
         self.spent = not self.records
         return mine, uses
+
+    def forget(self, record: Record) -> None:
+        """A record was consumed: its slots are no longer there."""
+        for slot in as_tuple(record[1]):
+            del self.avals[slot]
+            if self.guards:
+                self.guards.pop(slot, None)
 
     # -- records that nothing can ask for any more -----------------------------------------
 
@@ -217,8 +298,7 @@ class Tape:
                 needed.update(slot for slot in self.records[i][2] if slot >= 0)
                 keep.append(i)
             else:
-                for slot in outs:
-                    del self.avals[slot]
+                self.forget(self.records[i])
         keep.reverse()
         self.records = [self.records[i] for i in keep]
         self._live = [self._live[i] for i in keep]
@@ -235,6 +315,7 @@ def ambient_tape() -> Tape:
 
 
 LINKS.ambient_tape = ambient_tape
+_new = Tensor.__new__
 
 
 def as_tuple(x: Any) -> tuple[Any, ...]:

@@ -110,11 +110,14 @@ class Tensor:
             raise TypeError("a tensor without axes cannot be iterated over")
         return (self[i] for i in range(len(self)))
 
-    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
-        raise TypeError(
-            "NumPy cannot take a tensor: its derivative would be lost; use the function of that "
-            "name in hpcad.numpy, or tensor.numpy() for the plain values"
-        )
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.level > CONSTANT:
+            raise TypeError(
+                "NumPy cannot take a tensor that is differentiated: its derivative would be lost; "
+                "use the function of that name in hpcad.numpy, or tensor.numpy() for the plain "
+                "values"
+            )
+        return np.array(to_host(value_of(self)), dtype=dtype, copy=copy)
 
     def __array_function__(self, func: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         if func is np.shape:
@@ -145,7 +148,7 @@ class Tensor:
         """Return a constant with the same values."""
         return Tensor(value_of(self))
 
-    def backward(self, seed: Array | None = None) -> None:
+    def backward(self, seed: Array | None = None, *, retain: bool = False) -> None:
         """Add the gradient of this scalar to the ``grad`` of every parameter it depends on.
 
         The records are freed as they are consumed, so a second call needs a second forward
@@ -155,6 +158,8 @@ class Tensor:
         ----------
         seed : array, optional
             Cotangent of this tensor, of the same shape; 1 when left out, which needs a scalar.
+        retain : bool
+            Keep the records for another call.
 
         Raises
         ------
@@ -166,7 +171,7 @@ class Tensor:
                 "backward() was called on a tensor that depends on no parameter; "
                 "compute it from parameters outside no_grad(), or use hpcad.grad(function)"
             )
-        LINKS.backward(self, seed)
+        LINKS.backward(self, seed, retain)
 
 
 def tensor(value: Any, dtype: Any = None) -> Tensor:

@@ -1,93 +1,21 @@
 """The namespace users write in: ``import hpcad.numpy as hnp``.
 
-Functions take arrays or tensors and differentiate through tensors. What is here so far covers
-the models that ship with hpcad; names and call forms are NumPy's.
+Functions take arrays or tensors and differentiate through tensors; names and call forms are those
+of the Python array API standard and of NumPy. One file per chapter of the standard.
 """
 
-from hpcad.primitives.elementwise import (
-    absolute,
-    add,
-    cos,
-    divide,
-    equal,
-    exp,
-    expm1,
-    greater,
-    greater_equal,
-    less,
-    less_equal,
-    log,
-    log1p,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    not_equal,
-    power,
-    sign,
-    sin,
-    sqrt,
-    square,
-    subtract,
-    tanh,
-    where,
-)
-from hpcad.primitives.layout import (
-    concatenate,
-    expand_dims,
-    matrix_transpose,
-    reshape,
-    split,
-    stack,
-    transpose,
-    unstack,
-)
-from hpcad.primitives.product import matmul
-from hpcad.primitives.reduction import argmax, broadcast_to, max, mean, min, sum
+from hpcad.numpy.creation import *
+from hpcad.numpy.cumulative import *
+from hpcad.numpy.dtypes import *
+from hpcad.numpy.elementwise import *
+from hpcad.numpy.indexing import *
+from hpcad.numpy.linear_algebra import *
+from hpcad.numpy.manipulation import *
+from hpcad.numpy.searching import *
+from hpcad.numpy.sets import *
+from hpcad.numpy.sorting import *
+from hpcad.numpy.special import *
+from hpcad.numpy.statistical import *
+from hpcad.numpy.utility import *
 
-abs = absolute
-
-__all__ = [
-    "abs",
-    "absolute",
-    "add",
-    "argmax",
-    "broadcast_to",
-    "concatenate",
-    "cos",
-    "divide",
-    "equal",
-    "exp",
-    "expand_dims",
-    "expm1",
-    "greater",
-    "greater_equal",
-    "less",
-    "less_equal",
-    "log",
-    "log1p",
-    "matmul",
-    "matrix_transpose",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "multiply",
-    "negative",
-    "not_equal",
-    "power",
-    "reshape",
-    "sign",
-    "sin",
-    "split",
-    "sqrt",
-    "square",
-    "stack",
-    "subtract",
-    "sum",
-    "tanh",
-    "transpose",
-    "unstack",
-    "where",
-]
+__array_api_version__ = "2025.12"

@@ -27,7 +27,9 @@ def _global_mean_vjp(
     return broadcast_to(multiply(g, communicator.size / count), shape)
 
 
-global_mean = Primitive("global_mean", _global_mean, lambda _x, **_: (), [_global_mean_vjp])
+global_mean = Primitive(
+    "global_mean", _global_mean, lambda _x, **_: (), [_global_mean_vjp], jvp="linear"
+)
 
 
 def mean(values: Any, communicator: Communicator | None = None, count: int | None = None) -> Any:

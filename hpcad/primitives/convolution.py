@@ -156,6 +156,10 @@ conv = Primitive("conv", _conv, _conv_shape, [
     lambda g, _y, x, w, _b, stride, padding:
         conv_weight(x, g, kernel=_kernel_size(w), stride=stride, padding=padding),
     lambda g, _y, _x, _w, _b, stride, padding: reduction.sum(g, (0, 1, 2)),
+], jvp=[
+    lambda t, _y, _x, w, _b, stride, padding: conv(t, w, None, stride=stride, padding=padding),
+    lambda t, _y, x, _w, _b, stride, padding: conv(x, t, None, stride=stride, padding=padding),
+    lambda t, _y, _x, _w, _b, stride, padding: t,
 ], into={1: _conv_weight_into, 2: _conv_bias_into})
 
 conv_input = Primitive(
@@ -163,14 +167,14 @@ conv_input = Primitive(
     lambda u, _x, _g, w, size, stride, padding: conv(u, w, None, stride=stride, padding=padding),
     lambda u, _x, g, w, size, stride, padding:
         conv_weight(u, g, kernel=_kernel_size(w), stride=stride, padding=padding),
-])
+], jvp="linear")
 
 conv_weight = Primitive(
     "conv_weight", _conv_weight, lambda x, g, *, kernel, stride, padding: (*kernel, x[3], g[3]), [
     lambda u, _w, x, g, kernel, stride, padding:
         conv_input(g, u, size=_image_size(x), stride=stride, padding=padding),
     lambda u, _w, x, _g, kernel, stride, padding: conv(x, u, None, stride=stride, padding=padding),
-])
+], jvp="linear")
 # fmt: on
 
 

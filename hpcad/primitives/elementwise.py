@@ -14,12 +14,16 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives.shapes import broadcast
 
 
-def _unary(name: str, value: Any, rule: Any = None) -> Primitive:
-    return Primitive(name, value, broadcast, [rule] if rule else None)
+def _unary(name: str, value: Any, rule: Any, jvp: Any = "same") -> Primitive:
+    return Primitive(name, value, broadcast, [rule], jvp=jvp if isinstance(jvp, str) else [jvp])
 
 
-def _binary(name: str, value: Any, rule_x: Any = None, rule_y: Any = None) -> Primitive:
-    return Primitive(name, value, broadcast, [rule_x, rule_y] if rule_x else None)
+def _binary(name: str, value: Any, rule_x: Any, rule_y: Any) -> Primitive:
+    return Primitive(name, value, broadcast, [rule_x, rule_y], jvp="same")
+
+
+def _constant(name: str, value: Any) -> Primitive:
+    return Primitive(name, value, broadcast, constant=True)
 
 
 # fmt: off
@@ -43,14 +47,14 @@ sin      = _unary("sin",      np.sin,      lambda g, _z, x: multiply(g, cos(x)))
 cos      = _unary("cos",      np.cos,      lambda g, _z, x: negative(multiply(g, sin(x))))
 tanh     = _unary("tanh",     np.tanh,     lambda g, z, _x: multiply(g, subtract(1, square(z))))
 absolute = _unary("absolute", np.absolute, lambda g, _z, x: multiply(g, sign(x)))
-sign     = _unary("sign",     np.sign)
+sign     = _constant("sign",  np.sign)
 
-equal         = _binary("equal",         np.equal)
-not_equal     = _binary("not_equal",     np.not_equal)
-greater       = _binary("greater",       np.greater)
-greater_equal = _binary("greater_equal", np.greater_equal)
-less          = _binary("less",          np.less)
-less_equal    = _binary("less_equal",    np.less_equal)
+equal         = _constant("equal",         np.equal)
+not_equal     = _constant("not_equal",     np.not_equal)
+greater       = _constant("greater",       np.greater)
+greater_equal = _constant("greater_equal", np.greater_equal)
+less          = _constant("less",          np.less)
+less_equal    = _constant("less_equal",    np.less_equal)
 # fmt: on
 
 
@@ -67,7 +71,7 @@ def _power_y(g: Any, z: Any, x: Any, _y: Any) -> Any:
     return multiply(g, multiply(z, log(where(equal(x, 0), 1, x))))
 
 
-power = Primitive("power", np.power, broadcast, [_power_x, _power_y])
+power = Primitive("power", np.power, broadcast, [_power_x, _power_y], jvp="same")
 
 where = Primitive(
     "where",
@@ -78,6 +82,7 @@ where = Primitive(
         lambda g, _z, c, _x, _y: where(c, g, 0),
         lambda g, _z, c, _x, _y: where(c, 0, g),
     ],
+    jvp="same",
 )
 
 
@@ -92,19 +97,29 @@ maximum = Primitive(
     np.maximum,
     broadcast,
     [lambda g, z, x, y: _share(x, y, z, g), lambda g, z, x, y: _share(y, x, z, g)],
+    jvp="same",
 )
 minimum = Primitive(
     "minimum",
     np.minimum,
     broadcast,
     [lambda g, z, x, y: _share(x, y, z, g), lambda g, z, x, y: _share(y, x, z, g)],
+    jvp="same",
 )
+
+
+def _cast(x: Any, *, dtype: Any) -> Any:
+    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        x = x.real
+    return x.astype(dtype)
+
 
 cast = Primitive(
     "cast",
-    lambda x, *, dtype: x.astype(dtype),
+    _cast,
     broadcast,
     [lambda g, _z, _x, dtype: g],  # the tape casts the cotangent back
+    jvp="linear",
 )
 
 
@@ -129,10 +144,10 @@ def _sigmoid(x: Any) -> Any:
     return half * np.tanh(half * x) + half
 
 
-relu = Primitive("relu", _relu, broadcast, [lambda g, z, _x: multiply(g, greater(z, 0))])
-sigmoid = Primitive(
-    "sigmoid", _sigmoid, broadcast, [lambda g, z, _x: multiply(g, multiply(z, subtract(1, z)))]
+relu = Primitive(
+    "relu", _relu, broadcast, [lambda g, z, _x: multiply(g, greater(z, 0))], jvp="same"
 )
+sigmoid = _unary("sigmoid", _sigmoid, lambda g, z, _x: multiply(g, multiply(z, subtract(1, z))))
 
 _GELU_SCALE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
@@ -187,7 +202,9 @@ def _gelu_vjp(_needs: Any, g: Any, _z: Any, saved: Any, x: Any) -> list[Any]:
     return [multiply(g, gelu_slope(x) if saved is None else _gelu_slope(x, saved))]
 
 
-gelu = Primitive("gelu", _gelu, broadcast, joint=_gelu_vjp, saves=True)
-gelu_slope = Primitive(
-    "gelu_slope", _gelu_slope, broadcast, [lambda g, _z, x: multiply(g, _gelu_curvature(x))]
-)
+def _gelu_jvp(ts: Any, _z: Any, saved: Any, x: Any) -> Any:
+    return multiply(ts[0], gelu_slope(x) if saved is None else _gelu_slope(x, saved))
+
+
+gelu = Primitive("gelu", _gelu, broadcast, joint=_gelu_vjp, joint_jvp=_gelu_jvp, saves=True)
+gelu_slope = _unary("gelu_slope", _gelu_slope, lambda g, _z, x: multiply(g, _gelu_curvature(x)))

@@ -23,6 +23,7 @@ _reshape = Primitive(
     lambda x, *, shape, before: np.reshape(x, shape),
     lambda x, *, shape, before: shape,
     [lambda g, _z, _x, shape, before: reshape(g, before)],
+    jvp="linear",
 )
 
 
@@ -56,6 +57,7 @@ _transpose = Primitive(
     lambda x, *, axes: np.transpose(x, axes),
     _permuted,
     [lambda g, _z, _x, axes: transpose(g, tuple(int(i) for i in np.argsort(axes)))],
+    jvp="linear",
 )
 
 
@@ -99,12 +101,14 @@ _getitem = Primitive(
     lambda x, *, index, before: x[index],
     _indexed_shape,
     [lambda g, _z, _x, index, before: scatter(g, index=index, before=before)],
+    jvp="linear",
 )
 scatter = Primitive(
     "scatter",  # the adjoint of getitem: zeros with g added at the index
     _scatter,
     lambda g, *, index, before: before,
     [lambda g, _z, _x, index, before: _getitem(g, index=index, before=before)],
+    jvp="linear",
 )
 
 
@@ -140,6 +144,7 @@ _concatenate = Primitive(
     lambda *xs, axis, sizes: np.concatenate(xs, axis=axis),
     _joined,
     joint=_concatenate_vjp,
+    jvp="jointly linear",
 )
 
 
@@ -174,6 +179,7 @@ _unstack_primitive = Primitive(
     _unstack,
     lambda x, *, axis, shape: (x[:axis] + x[axis + 1 :],) * x[axis],
     joint=_unstack_vjp,
+    jvp="linear",
     outputs=True,
 )
 
@@ -197,6 +203,7 @@ _split = Primitive(
     lambda x, *, sections, axis: tuple(np.split(x, sections, axis)),
     lambda x, *, sections, axis: ((*x[:axis], x[axis] // sections, *x[axis + 1 :]),) * sections,
     joint=_split_vjp,
+    jvp="linear",
     outputs=True,
 )
 
@@ -231,6 +238,7 @@ take_rows = Primitive(
     lambda table, index: np.take(table, index, axis=0),
     lambda table, index: (*index, *table[1:]),
     [_take_rows_vjp, None],
+    jvp=["linear", None],
     into={0: _take_rows_into},
 )
 add_rows = Primitive(
@@ -238,4 +246,5 @@ add_rows = Primitive(
     _add_rows,
     lambda g, index, *, rows: (rows, *g[len(index) :]),
     [lambda g, _z, _x, index, rows: take_rows(g, index), None],
+    jvp=["linear", None],
 )

@@ -12,7 +12,8 @@ import numpy as np
 
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import PRIMITIVES
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.backend import backend_of
 from hpcad.primitives import elementwise as e
 from hpcad.primitives import layout, product, reduction
 
@@ -84,6 +85,11 @@ def _array_ufunc(_: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **option
     return UFUNCS[ufunc](*inputs)
 
 
+def _zeros_like(x: Any) -> Any:
+    value = value_of(x)
+    return backend_of(value).xp.zeros_like(value)
+
+
 UFUNCS = _ufuncs()
 
 
@@ -99,4 +105,6 @@ def install() -> None:
         setattr(Tensor, name, method)
     LINKS.add = e.add
     LINKS.sum_to = reduction.sum_to
+    LINKS.broadcast_to = reduction.broadcast_to
     LINKS.cast = lambda g, dtype: e.cast(g, dtype=dtype)
+    LINKS.zeros_like = _zeros_like

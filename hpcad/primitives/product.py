@@ -22,6 +22,7 @@ _matmul = Primitive(
         lambda g, _z, _a, b: _matmul(g, matrix_transpose(b)),
         lambda g, _z, a, _b: _matmul(matrix_transpose(a), g),
     ],
+    jvp="linear",
 )
 
 
@@ -97,6 +98,11 @@ linear_primitive = Primitive(
     _linear,
     lambda x, w, _b: (*x[:-1], w[1]),
     [_linear_x, _linear_w, _linear_b],
+    jvp=[
+        lambda t, _y, _x, w, _b: linear_primitive(t, w, None),
+        lambda t, _y, x, _w, _b: linear_primitive(x, t, None),
+        lambda t, _y, _x, _w, _b: t,
+    ],
     into={1: _linear_w_into, 2: _linear_b_into},
 )
 

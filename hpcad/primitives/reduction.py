@@ -31,6 +31,7 @@ _broadcast_to_primitive = Primitive(
     _broadcast_to,
     lambda _shape, *, shape: shape,
     [lambda g, _z, _x, shape: g],  # the tape sums the cotangent to the argument's shape
+    jvp="linear",
 )
 
 
@@ -44,6 +45,7 @@ _sum = Primitive(
     lambda x, *, axis, keepdims, shape: np.sum(x, axis=axis, keepdims=keepdims),
     lambda x, *, axis, keepdims, shape: shapes.reduced(x, axis=axis, keepdims=keepdims),
     [lambda g, _z, _x, axis, keepdims, shape: _spread(g, shape, axis, keepdims)],
+    jvp="linear",
 )
 
 
@@ -58,12 +60,21 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return divide(sum(x, axis, keepdims), count)
 
 
+def _extreme_share(z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """1 / (number of ties) where an element attains the extreme, 0 elsewhere."""
+    hit = multiply(equal(x, _spread(z, np.shape(x), axis, keepdims)), x.dtype.type(1))
+    return divide(hit, sum(hit, axis, keepdims=True))
+
+
 def _extreme_vjp(g: Any, z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """Split the cotangent evenly among the elements that attain the extreme."""
-    shape = np.shape(x)
-    hit = multiply(equal(x, _spread(z, shape, axis, keepdims)), x.dtype.type(1))
-    count = sum(hit, axis, keepdims=True)
-    return multiply(_spread(g, shape, axis, keepdims), divide(hit, count))
+    share = _extreme_share(z, x, axis, keepdims)
+    return multiply(_spread(g, np.shape(x), axis, keepdims), share)
+
+
+def _extreme_jvp(t: Any, z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """The mean of the tangents of the elements that attain the extreme."""
+    return sum(multiply(t, _extreme_share(z, x, axis, keepdims)), axis, keepdims)
 
 
 _max = Primitive(
@@ -71,12 +82,14 @@ _max = Primitive(
     lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
     shapes.reduced,
     [_extreme_vjp],
+    jvp=[_extreme_jvp],
 )
 _min = Primitive(
     "min",
     lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
     shapes.reduced,
     [_extreme_vjp],
+    jvp=[_extreme_jvp],
 )
 
 
@@ -94,6 +107,7 @@ _argmax = Primitive(
     "argmax",
     lambda x, *, axis: np.argmax(x, axis=axis),
     lambda x, *, axis: shapes.reduced(x, axis=axis),
+    constant=True,
 )
 
 

@@ -104,15 +104,15 @@ def test_check_vjp_finds_a_wrong_rule(monkeypatch):
         check_vjp(hnp.sin, [np.array([0.0, 1.0])])
 
 
-@pytest.mark.parametrize("x", [np.arange(3), np.ones(2, bool), np.ones(2, complex)])
+@pytest.mark.parametrize("x", [np.arange(3), np.ones(2, bool)])
 def test_only_floating_point_is_differentiated(x):
     with pytest.raises(DifferentiationError, match=r"dtype.*astype\(float\)"):
         grad(lambda t: (t * 0.5).sum())(x)
 
 
-def test_a_function_must_return_one_array():
+def test_grad_takes_a_function_that_returns_one_scalar():
     with pytest.raises(DifferentiationError, match="not a tuple"):
-        vjp(lambda x: (x, x), 1.0)
+        grad(lambda x: (x, x))(1.0)
 
 
 def test_what_would_lose_the_derivative_is_refused():

@@ -12,10 +12,12 @@ import hpcad.parallel
 import hpcad.primitives  # noqa: F401  (fills the table)
 from hpcad.autodiff import PRIMITIVES, Parameter, check_vjp, value_of, vjp
 
-_spec = importlib.util.spec_from_file_location("samples", Path(__file__).parent / "samples.py")
+_spec = importlib.util.spec_from_file_location(
+    "samples_of", Path(__file__).parent / "samples_of.py"
+)
 _samples = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_samples)
-SAMPLES = _samples.SAMPLES
+SAMPLES = _samples.gather()
 
 CASES = [
     pytest.param(PRIMITIVES[name], args, params, id=f"{name}-{i}")

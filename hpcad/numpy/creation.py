@@ -1,0 +1,3 @@
+"""Creation functions."""
+
+__all__: list[str] = []

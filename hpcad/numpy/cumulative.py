@@ -1,0 +1,3 @@
+"""Cumulative functions and differences."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Functions that pick and place elements."""
+
+__all__: list[str] = []

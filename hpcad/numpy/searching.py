@@ -1,0 +1,5 @@
+"""Searching."""
+
+from hpcad.primitives.reduction import argmax
+
+__all__: list[str] = ["argmax"]

@@ -1,0 +1,3 @@
+"""Sets of unique values."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Sorting."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Special functions beyond the standard."""
+
+__all__: list[str] = []

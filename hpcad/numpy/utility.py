@@ -1,0 +1,3 @@
+"""Tests of truth."""
+
+__all__: list[str] = []
