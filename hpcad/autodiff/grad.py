@@ -51,7 +51,7 @@ def value_and_grad(
 
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         restricted, chosen = restrict(function, args, kwargs, wanted)
-        value, pullback, aux = pull_apart(restricted, chosen, has_aux)
+        value, pullback, aux = pull_apart(restricted, chosen, has_aux, wanted)
         _check_scalar(value, holomorphic)
         gradients = pullback(ones_like(value), retain=False)
         return (value, aux) if has_aux else value, (
@@ -103,11 +103,8 @@ def restrict(
 
 
 def _check_scalar(value: Any, holomorphic: bool) -> None:
-    if (
-        isinstance(value, (tuple, list, dict))
-        or not hasattr(value_of(value), "__array__")
-        and not (isinstance(value, (int, float, complex)))
-    ):
+    array = value_of(value)
+    if not isinstance(array, (int, float, complex)) and not hasattr(array, "dtype"):
         raise DifferentiationError(
             f"a function to differentiate must return one scalar, not a {type(value).__name__}; "
             "use jacobian or vjp, or has_aux=True for further results"
@@ -118,10 +115,7 @@ def _check_scalar(value: Any, holomorphic: bool) -> None:
             f"{np.shape(value)}; reduce it with sum or mean, or use jacobian, elementwise_grad or "
             "vjp"
         )
-    kind = (
-        np.asarray(value_of(value)).dtype.kind if not hasattr(value, "dtype") else value.dtype.kind
-    )
-    if kind == "c" and not holomorphic:
+    if not holomorphic and np.dtype(getattr(array, "dtype", type(array))).kind == "c":
         raise DifferentiationError(
             "grad needs a real function; this one returned a complex number: differentiate its "
             "real part, or pass holomorphic=True if it is complex differentiable"

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import xxhash
@@ -81,7 +80,7 @@ def fingerprint(array: np.ndarray) -> int:
         flat = np.ascontiguousarray(array)
     if flat.dtype.kind in "OMm":  # no buffer of their own
         return 0
-    return xxhash.xxh3_64_intdigest(flat)
+    return xxhash.xxh3_64_intdigest(flat)  # type: ignore[arg-type]  # an array is a buffer
 
 
 def user_line() -> str:

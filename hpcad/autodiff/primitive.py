@@ -73,6 +73,8 @@ class Primitive:
     What a record keeps alive is read off the rules' signatures: an argument (or ``ans``) whose
     name starts with an underscore in a rule is not needed by it. An argument that no applicable
     rule needs is not kept. Keeping too little cannot go unseen: the rule would get None.
+    Where a primitive ``saves``, an underscored argument of its joint rules is given if (and only
+    if) ``saved`` is None, so that the residuals can be found again from it.
     """
 
     __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "outputs",
@@ -134,7 +136,12 @@ class Primitive:
             if isinstance(arg, Tensor) and arg.level > level:
                 level, top = arg.level, arg
         if top is None:
-            return self.evaluate(args, params)
+            if self.saves:
+                return self.evaluate(args, params)
+            try:  # the body of compute: rules call primitives on plain arrays all the time
+                return self.value(*args, **params)
+            except (ValueError, IndexError) as error:
+                raise self.explained(error, args, params) from error
         if level == CONSTANT or self.constant or (level == 0 and not STATE.recording):
             answer = self.evaluate([value_of(arg) for arg in args], params)
             return tuple(map(Tensor, answer)) if self.outputs else Tensor(answer)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.guard import Guard
-from hpcad.autodiff.keep import REVERSE
+from hpcad.autodiff.keep import EVERYTHING, REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
@@ -49,7 +49,11 @@ _LEFT = (
 )
 
 # primitive, output slot(s), input slots, answer, arguments, residuals, parameters
-Record = tuple[Primitive, Any, tuple[int, ...], Any, list[Any], Any, Mapping[str, Any]]
+Record = tuple[Primitive, Any, list[int], Any, list[Any], Any, Mapping[str, Any]]
+
+# Global names of this module are found faster than attributes of others.
+_new: Any = Tensor.__new__
+_ndarray = np.ndarray
 
 
 class Tape(Trace):
@@ -111,11 +115,10 @@ class Tape(Trace):
 
         Every operation passes here, so this is written for speed: one loop, no helper calls.
         """
-        values = list(args)
-        ins = []
+        values, ins = [], []
         mask = 1  # a leading 1, then a 1 for each tracked argument
         below = False
-        for i, arg in enumerate(args):
+        for arg in args:
             mask <<= 1
             slot = NO_SLOT
             if isinstance(arg, Tensor):
@@ -134,33 +137,36 @@ class Tape(Trace):
                         arg = arg.value
                     else:
                         below = True
-                values[i] = arg
+            values.append(arg)
             ins.append(slot)
         if len(self.records) >= self._prune_at and max(ins) < 0:
             self._prune()
-        saved = None
+        saved, purpose = None, self.purpose
         if below:
             answer = primitive(*values, **params)
+            if primitive.saves:  # the rule finds the residuals again, from the arguments
+                purpose = EVERYTHING
         else:
             try:
-                answer = primitive.value(*values, **params)
+                answer = primitive.value(*values, **params) if params else primitive.value(*values)
             except (ValueError, IndexError) as error:
                 raise primitive.explained(error, values, params) from error
             if primitive.saves:
                 answer, saved = answer
 
-        keep = primitive.keeps[self.purpose].get(mask) or primitive.keep(self.purpose, mask)
+        keep = primitive.keeps[purpose].get(mask) or primitive.keep(purpose, mask)
         keep_answer, dropped, constants = keep
         slot = self._slots
         for i in constants:
-            if type(values[i]) is np.ndarray and STATE.guarding:
+            if type(values[i]) is _ndarray and STATE.guarding:
                 self._guard(slot, values[i], primitive.name)
         for i in dropped:
             values[i] = None
+        out: Any = slot
+        result: Any
         if primitive.outputs:
             out, result = self._outputs(answer)
         else:
-            out = slot
             self._slots = slot + 1
             self.avals[slot] = (answer.shape, answer.dtype)
             result = _new(Tensor)
@@ -169,7 +175,7 @@ class Tape(Trace):
             result.slot = slot
             result.level = self.level
         kept = answer if keep_answer else None
-        self.records.append((primitive, out, tuple(ins), kept, values, saved, params))
+        self.records.append((primitive, out, ins, kept, values, saved, params))
         if self.level == AMBIENT:
             self._live.append(
                 tuple(map(weakref.ref, result)) if primitive.outputs else weakref.ref(result)
@@ -274,12 +280,12 @@ class Tape(Trace):
         self.spent = not self.records
         return mine, uses
 
-    def forget(self, record: Record) -> None:
-        """A record was consumed: its slots are no longer there."""
-        for slot in as_tuple(record[1]):
+    def forget(self, out: Any) -> None:
+        """A record was consumed: its output slots are no longer there."""
+        for slot in (out,) if type(out) is int else out:
             del self.avals[slot]
-            if self.guards:
-                self.guards.pop(slot, None)
+            if slot in self.guards:
+                del self.guards[slot]
 
     # -- records that nothing can ask for any more -----------------------------------------
 
@@ -298,7 +304,7 @@ class Tape(Trace):
                 needed.update(slot for slot in self.records[i][2] if slot >= 0)
                 keep.append(i)
             else:
-                self.forget(self.records[i])
+                self.forget(self.records[i][1])
         keep.reverse()
         self.records = [self.records[i] for i in keep]
         self._live = [self._live[i] for i in keep]
@@ -315,7 +321,6 @@ def ambient_tape() -> Tape:
 
 
 LINKS.ambient_tape = ambient_tape
-_new = Tensor.__new__
 
 
 def as_tuple(x: Any) -> tuple[Any, ...]:

@@ -88,6 +88,8 @@ class Optimizer:
                     self.update(p, g, slots, scratch[: p.size], rate, decay)
             for parameter in arena.parameters:
                 parameter.fresh = False
+                if not parameter.frozen:
+                    parameter.changed("Optimizer.step()")
 
     def update(
         self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float

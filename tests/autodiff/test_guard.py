@@ -1,0 +1,185 @@
+"""Changing an array behind the tape is an error that says which and when, never a wrong number."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+import hpcad
+import hpcad.numpy as hnp
+from hpcad import optim
+from hpcad.autodiff import Parameter, grad, unguarded, vjp
+from hpcad.autodiff.guard import fingerprint
+from hpcad.errors import DifferentiationError
+from hpcad.models import MLP, MLPConfig
+
+LAYOUTS = {
+    "contiguous": lambda a: a,
+    "fortran": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "reversed": lambda a: a[::-1],
+    "transposed": lambda a: a.T,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_constant_changed_before_the_pull_is_an_error(layout):
+    w = LAYOUTS[layout](np.arange(12.0).reshape(3, 4))
+    _, pullback = vjp(lambda x: hnp.sin(x) * w, np.ones(w.shape))
+    pullback(np.ones(w.shape))
+    w[0, 0] += 1
+    with pytest.raises(DifferentiationError, match=r"multiply at .*test_guard\.py:\d+"):
+        pullback(np.ones(w.shape))
+
+
+def test_a_change_through_an_older_view_is_seen():
+    base = np.ones(6)
+    window = base[2:5]
+    _, pullback = vjp(lambda x: x * window, np.ones(3))
+    base[3] = 7.0
+    with pytest.raises(DifferentiationError, match="changed in place"):
+        pullback(np.ones(3))
+
+
+def test_a_primal_changed_before_the_pull_is_an_error():
+    x = np.ones(3)
+    _, pullback = vjp(lambda t: t * t, x)
+    x[0] = 5.0
+    with pytest.raises(DifferentiationError, match=r"after the transform at .*test_guard"):
+        pullback(np.ones(3))
+
+
+def test_a_primal_changed_inside_the_function_is_an_error():
+    x = np.ones(3)
+
+    def f(t):
+        y = (t * t).sum()
+        x[1] = 4.0
+        return y
+
+    with pytest.raises(DifferentiationError, match="changed in place"):
+        grad(f)(x)
+
+
+def test_a_change_between_two_captures_is_an_error():
+    w = np.ones(3)
+
+    def f(t):
+        y = t * w
+        w[0] = 2.0
+        return (y * w).sum()
+
+    with pytest.raises(DifferentiationError, match="changed in place"):
+        grad(f)(np.ones(3))
+
+
+def test_an_array_that_no_rule_needs_may_change():
+    w = np.ones(3)
+    _, pullback = vjp(lambda x: x + w, np.zeros(3))
+    w[0] = 9.0
+    np.testing.assert_array_equal(pullback(np.ones(3))[0], 1)
+
+
+def test_an_array_of_another_computation_may_change():
+    """Evaluation outside no_grad captures a buffer that is filled again; training goes on."""
+    p = Parameter(np.ones(3))
+    buffer = np.ones(3)
+    evaluated = (p * buffer).sum()
+    buffer[:] = 2.0
+    (p * np.full(3, 3.0)).sum().backward()
+    np.testing.assert_array_equal(p.grad, 3.0)
+    with pytest.raises(DifferentiationError, match="changed in place"):
+        evaluated.backward()
+
+
+def test_guards_can_be_turned_off():
+    w = np.ones(3)
+    with unguarded():
+        _, pullback = vjp(lambda x: x * w, np.ones(3))
+    w[0] = 9.0
+    assert pullback(np.ones(3))[0][0] == 9.0
+
+
+def test_guards_do_not_keep_arrays_alive():
+    def f(x):
+        for k in range(400):
+            x = x * np.full(3, 1.0 + k * 1e-6)
+        return x
+
+    value, pullback = vjp(f, np.ones(3))
+    del value
+    pullback(np.ones(3), retain=False)
+    gc.collect()
+    assert all(g.array() is None for g in list(pullback.tape._captured.values())[1:])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128, np.int8, bool])
+def test_fingerprints_depend_on_every_element(layout, dtype):
+    a = LAYOUTS[layout](np.arange(12).reshape(3, 4).astype(dtype))
+    before = fingerprint(a)
+    assert fingerprint(a.copy(order="K")) == before
+    for index in np.ndindex(a.shape):
+        kept = a[index]
+        a[index] = not kept
+        assert (fingerprint(a) == before) == (a[index] == kept)
+        a[index] = kept
+    assert fingerprint(np.ones(())) != fingerprint(np.zeros(()))
+    assert fingerprint(np.ones((0, 3))) == fingerprint(np.ones((0, 3)))
+
+
+# -- parameters carry versions ---------------------------------------------------------------
+
+
+def test_a_parameter_assigned_before_backward_is_an_error():
+    p = Parameter(np.ones(3), "w")
+    loss = (p * p).sum()
+    p.assign(np.zeros(3))
+    with pytest.raises(
+        DifferentiationError,
+        match=r"'w' of shape \(3,\) was changed by assign\(\) at .*test_guard\.py:\d+ "
+        r"\(version 1\) after multiply had used its values of version 0",
+    ):
+        loss.backward()
+
+
+def test_an_optimizer_step_before_backward_is_an_error():
+    model = MLP(MLPConfig([4]), 3, 2).initialize(seed=0)
+    optimizer = optim.SGD(model, learning_rate=0.1)
+    x = np.ones((2, 3), np.float32)
+    first, second = model(x).sum(), model(x).sum()
+    first.backward()
+    optimizer.step()
+    with pytest.raises(DifferentiationError, match=r"changed by Optimizer\.step\(\)"):
+        second.backward()
+    model(x).sum().backward()
+
+
+def test_a_parameter_whose_values_no_rule_needs_may_change():
+    p = Parameter(np.ones(3))
+    loss = (p + 1.0).sum()
+    p.assign(np.zeros(3))
+    loss.backward()
+    np.testing.assert_array_equal(p.grad, 1)
+
+
+def test_old_and_new_values_of_a_parameter_on_one_tape():
+    p = Parameter(np.ones(3))
+    evaluated = (p * p).sum()  # stays alive
+    p.assign(np.full(3, 2.0))
+    (p * p).sum().backward()
+    np.testing.assert_array_equal(p.grad, 4)
+    with pytest.raises(DifferentiationError, match="version 0"):
+        evaluated.backward()
+
+
+def test_backward_can_be_repeated_when_the_records_are_retained():
+    p = hpcad.Parameter(np.array([1.0, 2.0]))
+    loss = (p * p).sum()
+    loss.backward(retain=True)
+    loss.backward()
+    np.testing.assert_array_equal(p.grad, [4.0, 8.0])
+    with pytest.raises(DifferentiationError, match="retain=True"):
+        loss.backward()
