@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
-from hpcad.primitives.elementwise import multiply, subtract, where
+from hpcad.primitives.elementwise import add, multiply, subtract, where
 from hpcad.primitives.layout import matrix_transpose
 from hpcad.primitives.product import matmul
 from hpcad.primitives.softmax import softmax
@@ -67,11 +69,32 @@ def _attention_vjp(
     ]
 
 
+def _attention_jvp(
+    ts: Sequence[Any], _z: Any, saved: Any, q: Any, k: Any, v: Any, causal: bool
+) -> Any:
+    """``dS = (dQ K^T + Q dK^T) / sqrt(d)``, ``dP = P (dS - <dS, P>)``, ``dZ = dP V + P dV``."""
+    p = _probabilities(q, k, causal) if saved is None else saved
+    dq, dk, dv = ts
+    parts = []
+    if dq is not None:
+        parts.append(matmul(dq, matrix_transpose(k)))
+    if dk is not None:
+        parts.append(matmul(q, matrix_transpose(dk)))
+    if parts:
+        ds = multiply(reduce(add, parts), 1.0 / math.sqrt(np.shape(q)[-1]))
+        dp = multiply(p, subtract(ds, reduction.sum(multiply(ds, p), -1, True)))
+        parts = [matmul(dp, v)]
+    if dv is not None:
+        parts.append(matmul(p, dv))
+    return reduce(add, parts)
+
+
 _attention_primitive = Primitive(
     "attention",
     _attention,
     lambda q, _k, v, *, causal: (*q[:-1], v[-1]),
     joint=_attention_vjp,
+    joint_jvp=_attention_jvp,
     saves=True,
 )
 

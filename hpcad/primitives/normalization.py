@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -42,24 +44,27 @@ def _normalised(x: Any, eps: float) -> tuple[Any, Any]:
     return multiply(centred, inverse), inverse
 
 
+def _project(h: Any, hat: Any, inverse: Any) -> Any:
+    """``(h - mean(h) - hat mean(h hat)) / sigma``: the (symmetric) Jacobian of ``hat`` times h."""
+    along = reduction.mean(multiply(h, hat), -1, True)
+    inner = subtract(subtract(h, reduction.mean(h, -1, True)), multiply(hat, along))
+    return multiply(inner, inverse)
+
+
 def _layer_norm_vjp(
-    needs: tuple[bool, ...], g: Any, _y: Any, saved: Any, x: Any, scale: Any, _shift: Any,
+    needs: tuple[bool, ...], g: Any, _y: Any, saved: Any, _x: Any, scale: Any, _shift: Any,
     eps: float,
 ) -> list[Any]:  # fmt: skip
     """``dx = (h - mean(h) - hat mean(h hat)) / sigma`` with ``h = g scale``."""
     if saved is not None and isinstance(g, np.ndarray):
         return _layer_norm_vjp_in_place(needs, g, saved[0], saved[1], scale)
-    hat, inverse = _normalised(x, eps) if saved is None else saved
-    lead = tuple(range(len(np.shape(x)) - 1))
-    dx = dscale = None
-    if needs[0]:
-        h = multiply(g, scale)
-        along = reduction.mean(multiply(h, hat), -1, True)
-        inner = subtract(subtract(h, reduction.mean(h, -1, True)), multiply(hat, along))
-        dx = multiply(inner, inverse)
-    if needs[1]:
-        dscale = reduction.sum(multiply(g, hat), lead)
-    return [dx, dscale, reduction.sum(g, lead) if needs[2] else None]
+    hat, inverse = _normalised(_x, eps) if saved is None else saved
+    lead = tuple(range(len(np.shape(g)) - 1))
+    return [
+        _project(multiply(g, scale), hat, inverse) if needs[0] else None,
+        reduction.sum(multiply(g, hat), lead) if needs[1] else None,
+        reduction.sum(g, lead) if needs[2] else None,
+    ]
 
 
 def _layer_norm_vjp_in_place(
@@ -84,8 +89,29 @@ def _layer_norm_vjp_in_place(
     return [dx, dscale, dshift]
 
 
+def _layer_norm_jvp(
+    ts: Sequence[Any], _y: Any, saved: Any, _x: Any, scale: Any, _shift: Any, eps: float
+) -> Any:
+    """``dhat scale + hat dscale + dshift``, ``dhat = (dx - mean(dx) - hat mean(dx hat)) / sigma``."""
+    hat, inverse = _normalised(_x, eps) if saved is None else saved
+    dx, dscale, dshift = ts
+    parts = []
+    if dx is not None:
+        parts.append(multiply(_project(dx, hat, inverse), scale))
+    if dscale is not None:
+        parts.append(multiply(hat, dscale))
+    if dshift is not None:
+        parts.append(dshift)
+    return reduce(add, parts)
+
+
 _layer_norm_primitive = Primitive(
-    "layer_norm", _layer_norm, same, joint=_layer_norm_vjp, saves=True
+    "layer_norm",
+    _layer_norm,
+    same,
+    joint=_layer_norm_vjp,
+    joint_jvp=_layer_norm_jvp,
+    saves=True,
 )
 
 

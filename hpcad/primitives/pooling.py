@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 
@@ -22,7 +24,7 @@ def _pooled_shape(x: Any, *, size: int) -> tuple[int, ...]:
 
 
 def _max_pool(x: Any, *, size: int) -> tuple[Any, Any]:
-    """Answer, and as residual which part won (the first at ties)."""
+    """Answer, and as residuals which part won (the first at ties) and the shape of ``x``."""
     if x.ndim != 4 or min(x.shape[1:3]) < size:
         raise ShapeError(
             f"max_pool2d: images (N, H, W, C) of at least {size} x {size} are needed; "
@@ -37,14 +39,21 @@ def _max_pool(x: Any, *, size: int) -> tuple[Any, Any]:
         better *= np.int8(i)
         np.maximum(winner, better, out=winner)
         best = np.maximum(best, part)
-    return best, winner
+    return best, (winner, x.shape)
 
 
-def _max_pool_vjp(_needs: Any, g: Any, _y: Any, saved: Any, x: Any, size: int) -> list[Any]:
-    from hpcad.autodiff.tensor import value_of
+def _winner(saved: Any, x: Any, size: int) -> tuple[Any, tuple[int, ...]]:
+    """The residuals; inside nested transforms they are found again."""
+    return _max_pool(value_of(x), size=size)[1] if saved is None else saved
 
-    winner = _max_pool(value_of(x), size=size)[1] if saved is None else saved
-    return [unpool(g, winner=winner, shape=tuple(np.shape(x)), size=size)]
+
+def _max_pool_vjp(_needs: Any, g: Any, _y: Any, saved: Any, _x: Any, size: int) -> list[Any]:
+    winner, shape = _winner(saved, _x, size)
+    return [unpool(g, winner=winner, shape=shape, size=size)]
+
+
+def _max_pool_jvp(ts: Sequence[Any], _y: Any, saved: Any, _x: Any, size: int) -> Any:
+    return pick(ts[0], winner=_winner(saved, _x, size)[0], size=size)
 
 
 def _unpool(g: Any, *, winner: Any, shape: tuple[int, ...], size: int) -> Any:
@@ -64,11 +73,12 @@ def _pool_by_index(x: Any, *, winner: Any, size: int) -> Any:
 
 # fmt: off
 _max_pool_primitive = Primitive("max_pool", _max_pool, _pooled_shape,
-                                joint=_max_pool_vjp, saves=True)
+                                joint=_max_pool_vjp, joint_jvp=_max_pool_jvp, saves=True)
 unpool = Primitive("unpool", _unpool, lambda _g, *, winner, shape, size: shape, [
-    lambda u, _x, _g, winner, shape, size: pick(u, winner=winner, size=size)])
+    lambda u, _x, _g, winner, shape, size: pick(u, winner=winner, size=size)], jvp="linear")
 pick = Primitive("pick", _pool_by_index, lambda _x, *, winner, size: winner.shape, [
-    lambda g, _y, x, winner, size: unpool(g, winner=winner, shape=tuple(np.shape(x)), size=size)])
+    lambda g, _y, x, winner, size: unpool(g, winner=winner, shape=tuple(np.shape(x)), size=size)],
+    jvp="linear")
 # fmt: on
 
 

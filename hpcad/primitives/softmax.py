@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def _softmax_vjp(g: Any, y: Any, _x: Any) -> Any:
     return multiply(y, subtract(g, reduction.sum(multiply(g, y), -1, True)))
 
 
-_softmax_primitive = Primitive("softmax", _softmax, same, [_softmax_vjp])
+_softmax_primitive = Primitive("softmax", _softmax, same, [_softmax_vjp], jvp="same")
 
 
 def softmax(x: Any) -> Any:
@@ -49,6 +50,7 @@ logsumexp = Primitive(
     _logsumexp,
     lambda x: x[:-1],
     [lambda g, _z, x: multiply(expand_dims(g, -1), softmax(x))],
+    jvp=[lambda t, _z, x: reduction.sum(multiply(t, softmax(x)), -1)],
 )
 
 
@@ -95,15 +97,23 @@ def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
     return (xp.arange(classes) == labels[..., None]).astype(dtype)
 
 
+def _error(saved: Any, logits: Any, labels: Any) -> Any:
+    """``softmax(logits) - one_hot(labels)``, the gradient of the loss of each sample."""
+    p = softmax(logits) if saved is None else saved
+    return subtract(p, _one_hot(labels, np.shape(p)[-1], p.dtype))
+
+
 def _cross_entropy_vjp(
-    needs: tuple[bool, ...], g: Any, _z: Any, saved: Any, logits: Any, labels: Any
+    _needs: tuple[bool, ...], g: Any, _z: Any, saved: Any, _logits: Any, labels: Any
 ) -> list[Any]:
     """``(softmax(logits) - one_hot(labels)) g``."""
     if saved is not None and isinstance(g, np.ndarray):
         return [_cross_entropy_vjp_in_place(g, saved, labels), None]
-    p = softmax(logits) if saved is None else saved
-    hot = _one_hot(labels, np.shape(logits)[-1], logits.dtype)
-    return [multiply(subtract(p, hot), expand_dims(g, -1)), None]
+    return [multiply(_error(saved, _logits, labels), expand_dims(g, -1)), None]
+
+
+def _cross_entropy_jvp(ts: Sequence[Any], _z: Any, saved: Any, _logits: Any, labels: Any) -> Any:
+    return reduction.sum(multiply(ts[0], _error(saved, _logits, labels)), -1)
 
 
 def _cross_entropy_vjp_in_place(g: Any, p: Any, labels: Any) -> Any:
@@ -120,6 +130,7 @@ _cross_entropy_primitive = Primitive(
     _cross_entropy,
     lambda logits, labels: labels,
     joint=_cross_entropy_vjp,
+    joint_jvp=_cross_entropy_jvp,
     saves=True,
 )
 
