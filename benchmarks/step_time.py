@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import environment
 import numpy as np
-from medians import ratio_interval
+from interleaved import interleave, summarise
 from step_cases import CASES, Case, HpcadStep, batches
 from threadpoolctl import threadpool_limits
 
@@ -80,7 +79,7 @@ def measure(case: Case, steps: list[Any], options: argparse.Namespace) -> dict[s
         print(f"step_time: refused: the losses differ by more than {TOLERANCE:.0e}, so the two do "
               f"not do the same work:\n{losses}", file=sys.stderr)  # fmt: skip
         return None
-    samples = interleave(steps, feeds, options.rounds, options.steps, options.warmup)
+    samples = interleave(steps, feeds, options.rounds, options.steps, options.warmup, CHECKED_STEPS)
     rows = summarise([step.name for step in steps], samples)
     _print_table(rows)
     return {
@@ -94,54 +93,6 @@ def measure(case: Case, steps: list[Any], options: argparse.Namespace) -> dict[s
 def largest_difference(losses: np.ndarray) -> float:
     """Largest relative difference of any row to the first; NaN where a loss is NaN."""
     return float(np.max(np.abs(losses[1:] - losses[0]) / np.abs(losses[0])))
-
-
-def interleave(
-    steps: Sequence[Any], feeds: Sequence[list[Any]], rounds: int, repeats: int, warmup: int
-) -> np.ndarray:
-    """Time the contenders in turn; who begins moves on by one from round to round.
-
-    In a round each takes one step that is not timed (it finds the caches full of another's data)
-    and then ``repeats`` that are.
-
-    Returns
-    -------
-    array, shape (contenders, rounds, repeats)
-        Milliseconds.
-    """
-    times = np.empty((len(steps), warmup + rounds, repeats))
-    count = CHECKED_STEPS
-    for turn in range(warmup + rounds):
-        for place in range(len(steps)):
-            k = (place + turn) % len(steps)
-            step, feed = steps[k], feeds[k]
-            step(feed[count % len(feed)])
-            for i in range(repeats):
-                batch = feed[(count + 1 + i) % len(feed)]
-                started = time.perf_counter()
-                step(batch)
-                times[k, turn, i] = 1e3 * (time.perf_counter() - started)
-        count += repeats + 1
-    return times[:, warmup:]
-
-
-def summarise(names: list[str], samples: np.ndarray) -> list[dict[str, Any]]:
-    """Median, 10th and 90th percentile of each, and hpcad's median over it with its interval."""
-    rows = []
-    for name, mine in zip(names, samples, strict=True):
-        low, high = np.percentile(mine, [10, 90])
-        ratio, least, most = ratio_interval(samples[0], mine)
-        rows.append(
-            {
-                "name": name,
-                "median": float(np.median(mine)),
-                "p10": float(low),
-                "p90": float(high),
-                "ratio": ratio,
-                "ratio_interval": [least, most],
-            }
-        )
-    return rows
 
 
 def _print_head(facts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Every primitive on CuPy arrays equals its NumPy value and VJP."""
+"""Every primitive on CuPy arrays equals its NumPy value, VJP and JVP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import hpcad.parallel
 import hpcad.primitives  # noqa: F401  (fills the table)
-from hpcad.autodiff import PRIMITIVES, value_of, vjp
+from hpcad.autodiff import PRIMITIVES, jvp, value_of, vjp
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 if not cupy.cuda.is_available():
@@ -18,14 +18,14 @@ if not cupy.cuda.is_available():
 
 pytestmark = pytest.mark.gpu
 
-_path = Path(__file__).parents[1] / "primitives" / "samples.py"
-_spec = importlib.util.spec_from_file_location("samples", _path)
+_path = Path(__file__).parents[1] / "primitives" / "samples_of.py"
+_spec = importlib.util.spec_from_file_location("samples_of", _path)
 _samples = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_samples)
 
 CASES = [
     pytest.param(PRIMITIVES[name], args, params, id=f"{name}-{i}")
-    for name, samples in _samples.SAMPLES.items()
+    for name, samples in _samples.gather().items()
     for i, (args, params) in enumerate(samples)
 ]
 
@@ -34,9 +34,9 @@ def device(value):
     return cupy.asarray(value) if isinstance(value, np.ndarray) else value
 
 
-def pulled(primitive, args, params):
-    """Value and VJPs with a cotangent of ones, on the host."""
-    floating = [i for i, a in enumerate(args) if a is not None and a.dtype.kind == "f"]
+def differentiated(primitive, args, params):
+    """Value, tangent and VJPs with tangents and a cotangent of ones, on the host."""
+    floating = [i for i, a in enumerate(args) if getattr(a, "dtype", np.dtype(int)).kind in "fc"]
 
     def function(*chosen):
         full = list(args)
@@ -47,15 +47,17 @@ def pulled(primitive, args, params):
 
     if not primitive.differentiable:
         return [cupy.asnumpy(function(*(args[i] for i in floating)))]
-    value, pullback = vjp(function, *(args[i] for i in floating))
+    primals = [args[i] for i in floating]
+    value, pullback = vjp(function, *primals)
     parts = pullback(value * 0 + 1)
-    return [cupy.asnumpy(value_of(x)) for x in (value, *parts)]
+    _, tangent = jvp(function, primals, [x * 0 + 1 for x in primals])
+    return [cupy.asnumpy(value_of(x)) for x in (value, tangent, *parts)]
 
 
 @pytest.mark.parametrize(("primitive", "args", "params"), CASES)
 def test_equals_numpy(primitive, args, params):
-    expected = pulled(primitive, args, params)
+    expected = differentiated(primitive, args, params)
     moved = {key: device(value) for key, value in params.items()}
-    found = pulled(primitive, [device(a) for a in args], moved)
+    found = differentiated(primitive, [device(a) for a in args], moved)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
