@@ -14,7 +14,8 @@ from hpcad.errors import ConfigError
 from hpcad.models.classifier import Classifier
 from hpcad.nn import Dropout, Embedding, LayerNorm, TransformerBlock
 from hpcad.primitives.elementwise import add
-from hpcad.primitives.layout import matrix_transpose, take_rows
+from hpcad.primitives.indexing import take_rows
+from hpcad.primitives.layout import matrix_transpose
 from hpcad.primitives.product import linear
 from hpcad.training.job_fields import bounded
 

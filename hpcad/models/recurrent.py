@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from hpcad.models.classifier import Classifier
 from hpcad.nn import GRU, LSTM, RNN, Linear
-from hpcad.primitives.layout import getitem, reshape
+from hpcad.primitives.indexing import getitem
+from hpcad.primitives.layout import reshape
 from hpcad.training.job_fields import bounded
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}

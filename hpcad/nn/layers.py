@@ -15,7 +15,8 @@ from hpcad.nn.context import current_step
 from hpcad.nn.module import InitializedParameter, Module
 from hpcad.primitives.convolution import conv2d
 from hpcad.primitives.elementwise import multiply
-from hpcad.primitives.layout import reshape, take_rows
+from hpcad.primitives.indexing import take_rows
+from hpcad.primitives.layout import reshape
 from hpcad.primitives.normalization import layer_norm
 from hpcad.primitives.product import linear
 

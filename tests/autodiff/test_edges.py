@@ -13,7 +13,7 @@ from hpcad.autodiff import Parameter
 from hpcad.errors import ShapeError
 from hpcad.models import CNN, CNNConfig, RecurrentClassifier, RecurrentConfig
 from hpcad.primitives.attention import attention
-from hpcad.primitives.layout import take_rows
+from hpcad.primitives.indexing import take_rows
 from hpcad.primitives.softmax import cross_entropy
 
 X = np.ones((1, 2), np.float32)

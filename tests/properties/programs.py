@@ -26,7 +26,7 @@ from hpcad.primitives import softmax as soft
 from hpcad.primitives.attention import attention
 from hpcad.primitives.convolution import conv2d
 from hpcad.primitives.elementwise import gelu, relu, sigmoid
-from hpcad.primitives.layout import getitem, take_rows
+from hpcad.primitives.indexing import getitem, take_rows
 from hpcad.primitives.normalization import layer_norm
 from hpcad.primitives.pooling import max_pool2d
 from hpcad.primitives.product import linear
