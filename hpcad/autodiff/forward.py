@@ -7,10 +7,11 @@ from typing import Any
 
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.state import Trace
-from hpcad.autodiff.tape import _LEFT, NO_SLOT, Tape
-from hpcad.autodiff.tensor import CONSTANT, Tensor
+from hpcad.autodiff.state import STATE, Trace
+from hpcad.autodiff.tape import _LEFT, NO_SLOT, Tape, as_tuple
+from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.autodiff.transposed import derived_jvp
+from hpcad.backend import backend_of
 from hpcad.errors import DifferentiationError
 
 
@@ -23,7 +24,7 @@ class Dual(Tensor):
         Derivative along the direction of the transform; of the shape and dtype of the value.
     """
 
-    __slots__ = ("tangent",)
+    __slots__ = ()  # a tensor has the place for it: assignment can make any tensor a dual one
 
     def __init__(self, value: Any, tangent: Any, trace: ForwardTrace) -> None:
         super().__init__(value, trace, NO_SLOT, trace.level)  # type: ignore[arg-type]
@@ -65,9 +66,10 @@ class ForwardTrace(Trace):
             answer = primitive.compute(values, params)
             if primitive.saves:
                 answer, saved = answer
-        pushed = push(primitive, tangents, answer, saved, values, params)
-        if self.observer is not None:
-            self.observer.pushed(primitive, answer, pushed)
+        if self.observer is None:
+            pushed = push(primitive, tangents, answer, saved, values, params)
+        else:
+            pushed = self.observer.push(push, primitive, tangents, answer, saved, values, params)
         if primitive.outputs:
             return tuple(
                 self.input(a, t if t is not None else LINKS.zeros_like(a))
@@ -84,7 +86,10 @@ def push(
     args: Sequence[Any],
     params: Mapping[str, Any],
 ) -> Any:
-    """Tangent of the answer, given the tangents of the arguments (None for constants)."""
+    """Tangent of the answer, given the tangents of the arguments (None for constants).
+
+    Where a tape has not kept the answer, the caller fits the tangent to it.
+    """
     if primitive.joint_jvp is not None or primitive.jvp is None:
         joint = primitive.joint_jvp or derived_jvp(primitive)
         total = joint(tangents, answer, saved, *args, **params)
@@ -99,11 +104,13 @@ def push(
         for i, t in enumerate(tangents):
             if t is not None:
                 total = _plus(total, _contribution(primitive, i, t, answer, args, params))
+    if answer is None:
+        return total
     if primitive.outputs:
         if total is None:
             return tuple(LINKS.zeros_like(a) for a in answer)
-        return tuple(_fitted(t, a) for t, a in zip(total, answer, strict=True))
-    return _fitted(total, answer)
+        return tuple(_like(t, a) for t, a in zip(total, answer, strict=True))
+    return _like(total, answer)
 
 
 def _contribution(
@@ -128,15 +135,19 @@ def _plus(a: Any, b: Any) -> Any:
     return LINKS.add(a, b)
 
 
-def _fitted(tangent: Any, answer: Any) -> Any:
+def _fitted(tangent: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Broadcast and promote a tangent to the answer, as the operation did with the values."""
+    if tangent.shape != shape:
+        tangent = LINKS.broadcast_to(tangent, shape)
+    if tangent.dtype != dtype:
+        tangent = LINKS.cast(tangent, dtype)
+    return tangent
+
+
+def _like(tangent: Any, answer: Any) -> Any:
     if tangent is None:
         return LINKS.zeros_like(answer)
-    if tangent.shape != answer.shape:
-        tangent = LINKS.broadcast_to(tangent, answer.shape)
-    if tangent.dtype != answer.dtype:
-        tangent = LINKS.cast(tangent, answer.dtype)
-    return tangent
+    return _fitted(tangent, answer.shape, answer.dtype)
 
 
 class Push:
@@ -148,16 +159,35 @@ class Push:
 
     def run(self) -> dict[int, Any]:
         """Walk the whole tape; returns the tangent of every slot that depends on the seeds."""
-        tangents = self.tangents
-        for primitive, out, ins, answer, args, saved, params in self.tape.records:
-            inner = [tangents.get(slot) for slot in ins]
-            if all(t is None for t in inner):
+        tangents, avals = self.tangents, self.tape.avals
+        observer = self.tape.observer or STATE.observer
+        for record in self.tape.records:
+            primitive, out, ins, answer, args, saved, params = record
+            inner = self._tangents(primitive, ins)
+            if inner is None:
                 continue
-            total = push(primitive, inner, answer, saved, args, params)
-            if self.tape.observer is not None:
-                self.tape.observer.pushed(primitive, answer, total)
-            if primitive.outputs:
-                tangents.update(zip(out, total, strict=True))
+            call = primitive, inner, answer, saved, args, params
+            if observer is None:
+                total = push(*call)
             else:
-                tangents[out] = total
+                total = observer.push(push, *call, self.tape, record)
+            if total is None:
+                continue
+            for slot, t in zip(
+                as_tuple(out), total if primitive.outputs else (total,), strict=True
+            ):
+                if t is not None:
+                    tangents[slot] = t if answer is not None else _fitted(t, *avals[slot])
         return tangents
+
+    def _tangents(self, primitive: Primitive, ins: Sequence[int]) -> list[Any] | None:
+        """Of the arguments in the given slots; None if all are zero."""
+        inner = [self.tangents.get(slot) for slot in ins]
+        one = next((t for t in inner if t is not None), None)
+        if one is not None and primitive.jvp == "jointly linear":
+            xp = backend_of(value_of(one)).xp
+            inner = [
+                xp.zeros(*self.tape.avals[slot]) if t is None and slot != NO_SLOT else t
+                for t, slot in zip(inner, ins, strict=True)
+            ]
+        return None if one is None else inner

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.linearization import record
+from hpcad.autodiff.primals import Argnums, is_single, restrict
 from hpcad.autodiff.tensor import value_of
-from hpcad.autodiff.vjp import ones_like, pull_apart
+from hpcad.backend import backend_of
 from hpcad.errors import DifferentiationError
-
-Argnums = int | tuple[int, ...]
 
 
 def value_and_grad(
@@ -29,7 +29,8 @@ def value_and_grad(
         Of pytrees of arrays; returns a scalar (with ``has_aux``, a pair of it and of anything
         else).
     argnums : int or tuple of int
-        Positions of the arguments to differentiate with respect to.
+        Positions of the arguments to differentiate with respect to (negative ones count from
+        the right); a tuple gives a tuple of gradients. Keyword arguments are passed through.
     has_aux : bool
         The value is then a pair, too: ``((value, aux), gradient)``.
     holomorphic : bool
@@ -47,16 +48,14 @@ def value_and_grad(
     the cotangent without conjugation: ``abs(z)**2`` has gradient ``2 conj(z)``, and gradient
     descent steps along its conjugate.
     """
-    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        restricted, chosen = restrict(function, args, kwargs, wanted)
-        value, pullback, aux = pull_apart(restricted, chosen, has_aux, wanted)
-        _check_scalar(value, holomorphic)
-        gradients = pullback(ones_like(value), retain=False)
-        return (value, aux) if has_aux else value, (
-            gradients[0] if isinstance(argnums, int) else gradients
-        )
+        restricted, chosen, positions = restrict(function, args, kwargs, argnums)
+        value, linear, aux = record(restricted, chosen, has_aux, positions=positions)
+        _check_scalar(value)
+        _check_real(value, holomorphic, "grad")
+        found = linear.structure.build(linear.pull([ones_like(value)], retain=False))
+        return (value, aux) if has_aux else value, found[0] if is_single(argnums) else found
 
     return differentiated
 
@@ -82,41 +81,73 @@ def grad(
     return gradient
 
 
-def restrict(
-    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], wanted: tuple[int, ...]
-) -> tuple[Callable[..., Any], list[Any]]:
-    """``function`` as a function of the wanted arguments only, and those arguments."""
-    for position in wanted:
-        if not -len(args) <= position < len(args):
-            raise DifferentiationError(
-                f"argnums asks for argument {position}, but the function was called with "
-                f"{len(args)} positional arguments"
-            )
-
-    def restricted(*chosen: Any) -> Any:
-        full = list(args)
-        for position, x in zip(wanted, chosen, strict=True):
-            full[position] = x
-        return function(*full, **kwargs)
-
-    return restricted, [args[position] for position in wanted]
+def grad_and_aux(
+    function: Callable[..., Any], argnums: Argnums = 0, *, holomorphic: bool = False
+) -> Callable[..., tuple[Any, Any]]:
+    """Return ``(gradient, aux)`` of a function that returns ``(value, aux)``."""
+    return grad(function, argnums, has_aux=True, holomorphic=holomorphic)
 
 
-def _check_scalar(value: Any, holomorphic: bool) -> None:
+def elementwise_grad(
+    function: Callable[..., Any], argnums: Argnums = 0, *, holomorphic: bool = False
+) -> Callable[..., Any]:
+    """Return the derivative of a function that acts on each element by itself.
+
+    Parameters
+    ----------
+    function : callable
+        Each element of its answer depends on one element of an argument (by broadcasting, also
+        several on the same). This is not checked: in general the result is the sum of the rows
+        of the Jacobian.
+    argnums, holomorphic
+        As in :func:`value_and_grad`.
+
+    Returns
+    -------
+    callable
+        Returns arrays of the shape of the arguments, all elements in one backward pass.
+    """
+
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        restricted, chosen, positions = restrict(function, args, kwargs, argnums)
+        value, linear, _ = record(restricted, chosen, positions=positions)
+        _check_array(value)
+        _check_real(value, holomorphic, "elementwise_grad")
+        found = linear.structure.build(linear.pull([ones_like(value)], retain=False))
+        return found[0] if is_single(argnums) else found
+
+    return differentiated
+
+
+def ones_like(x: Any) -> Any:
+    """A plain array of ones like ``x``, on its device."""
+    value = value_of(x)
+    return backend_of(value).xp.ones_like(value)
+
+
+def _check_array(value: Any) -> None:
     array = value_of(value)
     if not isinstance(array, (int, float, complex)) and not hasattr(array, "dtype"):
         raise DifferentiationError(
             f"a function to differentiate must return one scalar, not a {type(value).__name__}; "
             "use jacobian or vjp, or has_aux=True for further results"
         )
+
+
+def _check_scalar(value: Any) -> None:
+    _check_array(value)
     if np.shape(value) != ():
         raise DifferentiationError(
             f"grad needs a function that returns a scalar; it returned shape "
             f"{np.shape(value)}; reduce it with sum or mean, or use jacobian, elementwise_grad or "
             "vjp"
         )
+
+
+def _check_real(value: Any, holomorphic: bool, name: str) -> None:
+    array = value_of(value)
     if not holomorphic and np.dtype(getattr(array, "dtype", type(array))).kind == "c":
         raise DifferentiationError(
-            "grad needs a real function; this one returned a complex number: differentiate its "
+            f"{name} needs a real function; this one returned complex numbers: differentiate its "
             "real part, or pass holomorphic=True if it is complex differentiable"
         )

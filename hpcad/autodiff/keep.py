@@ -68,8 +68,8 @@ def tangent_needs(primitive: Primitive, tracked: list[int]) -> list[Names]:
         return [_names(primitive.joint_jvp, skip=1, joint=True)]
     if primitive.jvp is None:  # derived from the VJP
         return [(True, True)]
-    if primitive.jvp == "jointly linear":
-        return [(False, False)]
+    if primitive.jvp == "jointly linear":  # constants get tangents of zeros like them
+        return [(False, *(k not in tracked for k in range(max(tracked) + 1)), True)]
     used = []
     for i in tracked:
         rule = primitive.jvp if isinstance(primitive.jvp, str) else primitive.jvp[i]

@@ -34,6 +34,8 @@ class Links:
         ``cast(g, dtype)``; from complex to real numbers it takes the real part.
     zeros_like : callable
         ``zeros_like(x)``: a plain array of zeros on the device of x.
+    stack : callable
+        ``stack(arrays, axis)``.
     assign : callable
         ``assign(x, index, value)``: item assignment on the tensor x.
     """
@@ -45,6 +47,7 @@ class Links:
     broadcast_to: Callable[..., Any] = staticmethod(_missing)
     cast: Callable[..., Any] = staticmethod(_missing)
     zeros_like: Callable[..., Any] = staticmethod(_missing)
+    stack: Callable[..., Any] = staticmethod(_missing)
     assign: Callable[..., None] = staticmethod(_missing)
 
 
