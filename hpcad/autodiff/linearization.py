@@ -67,7 +67,7 @@ class Linearization:
         seeds = {x.slot: t for x, t in zip(self.inputs, tangents, strict=True) if t is not None}
         found = Push(self.tape, seeds).run()
         return [
-            self.zeros(*aval) if found.get(slot) is None else found[slot]
+            self.zeros(*aval) if slot is None or slot not in found else found[slot]
             for slot, aval in zip(self.slots, self.avals, strict=True)
         ]
 

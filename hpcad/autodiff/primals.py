@@ -108,7 +108,7 @@ def restrict(
     positions : list of int
         Theirs, counted from the left.
     """
-    wanted = [argnums] if is_single(argnums) else list(argnums)  # type: ignore[arg-type]
+    wanted: list[Any] = [argnums] if is_single(argnums) else list(argnums)  # type: ignore[arg-type]
     for position in wanted:
         if not -len(args) <= position < len(args):
             raise DifferentiationError(

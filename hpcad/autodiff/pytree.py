@@ -72,7 +72,7 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
     if opened is None:
         leaves.append(tree)
         return LEAF
-    kind, _, parts = opened
+    kind, names, parts = opened
     return Structure(kind, names, tuple([_flatten(part, leaves) for part in parts]))
 
 
