@@ -1,37 +1,71 @@
 """Primitive, tensor, tape, and what is done to the tape."""
 
 from hpcad.autodiff.backward import backward
-from hpcad.autodiff.check import check_vjp
-from hpcad.autodiff.grad import grad, value_and_grad
+from hpcad.autodiff.check import check_grads, check_vjp
+from hpcad.autodiff.grad import elementwise_grad, grad, grad_and_aux, value_and_grad
 from hpcad.autodiff.guard import unguarded
+from hpcad.autodiff.jacobian import hessian, jacfwd, jacobian, jacrev
 from hpcad.autodiff.jvp import jvp, linearize
-from hpcad.autodiff.numerical import NumericalDerivative, directional, numerical_gradient
+from hpcad.autodiff.numerical import (
+    NumericalDerivative,
+    numerical_directional,
+    numerical_jvp,
+)
+from hpcad.autodiff.numerical_jacobian import (
+    numerical_gradient,
+    numerical_hessian,
+    numerical_jacobian,
+    numerical_vjp,
+)
 from hpcad.autodiff.parameter import GradientSink, Parameter
 from hpcad.autodiff.primitive import PRIMITIVES, Primitive
+from hpcad.autodiff.products import directional, ggnvp, hvp, laplacian, vhp
+from hpcad.autodiff.recording import Tape
+from hpcad.autodiff.seeing import Expansion, Graph, anomaly, expand, graph
 from hpcad.autodiff.state import no_grad
-from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import Tensor, tensor, value_of
 from hpcad.autodiff.vjp import vjp
 
 __all__ = [
     "PRIMITIVES",
+    "Expansion",
     "GradientSink",
+    "Graph",
     "NumericalDerivative",
     "Parameter",
     "Primitive",
     "Tape",
     "Tensor",
+    "anomaly",
     "backward",
+    "check_grads",
     "check_vjp",
     "directional",
+    "elementwise_grad",
+    "expand",
+    "ggnvp",
     "grad",
+    "grad_and_aux",
+    "graph",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jvp",
+    "laplacian",
     "linearize",
     "no_grad",
+    "numerical_directional",
     "numerical_gradient",
+    "numerical_hessian",
+    "numerical_jacobian",
+    "numerical_jvp",
+    "numerical_vjp",
     "tensor",
     "unguarded",
     "value_and_grad",
     "value_of",
+    "vhp",
     "vjp",
 ]

@@ -92,7 +92,7 @@ def _layer_norm_vjp_in_place(
 def _layer_norm_jvp(
     ts: Sequence[Any], _y: Any, saved: Any, _x: Any, scale: Any, _shift: Any, eps: float
 ) -> Any:
-    """``dhat scale + hat dscale + dshift``, ``dhat = (dx - mean(dx) - hat mean(dx hat)) / sigma``."""
+    """``dhat scale + hat dscale + dshift``, where ``dhat`` is projected as in the VJP."""
     hat, inverse = _normalised(_x, eps) if saved is None else saved
     dx, dscale, dshift = ts
     parts = []

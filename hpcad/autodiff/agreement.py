@@ -1,0 +1,189 @@
+"""The comparison of exact derivatives with numerical ones, and what is said when they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.difference import stencil
+from hpcad.autodiff.jvp import jvp
+from hpcad.autodiff.probe import Probe
+from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.vjp import vjp
+
+_QUICK = "central4"  # four values; where it disagrees, a careful derivative decides
+_STEP = 1e-4  # of it in double precision: truncation and rounding are both about 1e-12
+_ENTRIES = 2000  # at most, looked at one by one to find the wrong one
+
+
+@dataclass
+class Agreement:
+    """Checks that derivatives agree; the settings of one call of ``check_grads``."""
+
+    modes: list[str]
+    atol: float
+    rtol: float
+    eps: float | None
+    rng: np.random.Generator
+
+    def run(
+        self, f: Callable[..., Any], points: list[Any], names: list[str], order: int, what: str
+    ) -> None:
+        """Check ``f`` (of arrays, returning a tuple of arrays), then its derivatives."""
+        probe = Probe(f, points)
+        vs = [self.direction(x) for x in points]
+        ws = [self.direction(value_of(y)) for y in probe.value]
+        expected = self.project(ws, self.quick(probe, vs))
+        at = _Where(probe, points, names, ws, what)
+        slope = None
+        if "forward" in self.modes:
+            values, tangents = jvp(f, points, vs)
+            self.alike(values, probe.value, tangents, f"{what}forward mode")
+            slope = self.project(ws, probe.flat(tangents))
+            if not self.close(slope, expected):
+                expected = self.careful(probe, vs, ws)
+                if not self.close(slope, expected):
+                    self.fail(at, "forward", slope, expected)
+        if "reverse" in self.modes:
+            values, pullback = vjp(f, *points)
+            cotangents = pullback(tuple(ws))
+            self.alike(values, probe.value, (), f"{what}reverse mode")
+            self.alike((), points, cotangents, f"{what}reverse mode")
+            pulled = _pairing(cotangents, vs)
+            if not self.close(pulled, expected):
+                expected = self.careful(probe, vs, ws)
+                if not self.close(pulled, expected):
+                    self.fail(at, "reverse", pulled, expected)
+            if slope is not None:
+                size = float(np.sum(np.abs(_weighted(ws, probe.flat(tangents)))))
+                sizes = [np.abs(value_of(g)) for g in cotangents]
+                size += _pairing(sizes, [np.abs(v) for v in vs])
+                if not abs(slope - pulled) <= max(1e3 * probe.eps, 1e-11) * (1.0 + size):
+                    raise AssertionError(
+                        f"{what}forward and reverse mode disagree: <w, J v> = {slope!r}, "
+                        f"<J^T w, v> = {pulled!r}"
+                    )
+        if order > 1:
+            self.derivatives(f, points, vs, ws, names, order, what)
+
+    def derivatives(
+        self, f: Any, points: list[Any], vs: list[Any], ws: list[Any], names: list[str],
+        order: int, what: str,
+    ) -> None:  # fmt: skip
+        """Check the derivatives of the derivatives."""
+        n = len(points)
+
+        def pushed(*xs: Any) -> Any:
+            return jvp(f, xs[:n], xs[n:])[1]
+
+        def pulled(*xs: Any) -> Any:
+            return vjp(f, *xs[:n])[1](tuple(xs[n:]))
+
+        if "forward" in self.modes:
+            more = [f"tangent of {name}" for name in names]
+            self.run(pushed, points + vs, names + more, order - 1, f"{what}forward mode, then ")
+        if "reverse" in self.modes:
+            more = [f"cotangent of result {i}" for i in range(len(ws))]
+            self.run(pulled, points + ws, names + more, order - 1, f"{what}reverse mode, then ")
+
+    def direction(self, x: Any) -> Any:
+        """Random numbers of the shape and dtype of ``x``."""
+        v = self.rng.standard_normal(np.shape(x))
+        if x.dtype.kind == "c":
+            v = v + 1j * self.rng.standard_normal(np.shape(x))
+        return np.asarray(v, x.dtype)
+
+    def quick(self, probe: Probe, vs: list[Any]) -> np.ndarray:
+        """``J v`` from four values."""
+        step = self.eps or (_STEP if probe.eps < 1e-10 else probe.eps**0.2)
+        line = probe.line(vs)
+        with np.errstate(all="ignore"):
+            return np.asarray(sum(w * line(k * step) for k, w in stencil(_QUICK).items()) / step)
+
+    def careful(self, probe: Probe, vs: list[Any], ws: list[Any]) -> float:
+        """``Re <w, J v>`` with steps chosen by their errors."""
+        if self.eps is not None:
+            return self.project(ws, self.quick(probe, vs))
+        return self.project(ws, probe.derivative(vs, "richardson").value)
+
+    def project(self, ws: list[Any], flat: np.ndarray) -> float:
+        return float(np.sum(_weighted(ws, flat)))
+
+    def close(self, a: float, b: float) -> bool:
+        return abs(a - b) <= self.atol + self.rtol * max(abs(a), abs(b))
+
+    def alike(self, values: Any, points: Any, derivatives: Any, where: str) -> None:
+        """Values are the function's own; derivatives have the shapes and dtypes of ``points``."""
+        for i, (y, x) in enumerate(zip(values, points, strict=False)):
+            if not np.allclose(value_of(y), value_of(x), self.rtol, self.atol, equal_nan=True):
+                raise AssertionError(f"{where}: result {i} is not the function's value")
+        for i, (d, x) in enumerate(zip(derivatives, points, strict=False)):
+            if d.shape != x.shape or d.dtype != x.dtype:
+                raise AssertionError(
+                    f"{where}: derivative {i} has shape {d.shape} and dtype {d.dtype}, but belongs "
+                    f"to an array of shape {x.shape} and dtype {x.dtype}"
+                )
+
+    def fail(self, at: _Where, mode: str, exact: float, expected: float) -> None:
+        """Look at the entries one by one, and raise."""
+        worst = at.worst(self, mode)
+        raise AssertionError(
+            f"{at.what}{mode} mode: {worst}; along a random direction it is {exact!r}, "
+            f"numerically {expected!r}"
+        )
+
+
+@dataclass
+class _Where:
+    """A failed check."""
+
+    probe: Probe
+    points: list[Any]
+    names: list[str]
+    ws: list[Any]
+    what: str
+
+    def worst(self, check: Agreement, mode: str) -> str:
+        """The entry of the arguments whose derivative is furthest from the numerical one."""
+        f, points = self.probe.function, self.points
+        gradients = vjp(f, *points)[1](tuple(self.ws)) if mode == "reverse" else None
+        found = []
+        total = sum(x.size for x in points)
+        for leaf, x in enumerate(points):
+            units = (1.0, 1.0j) if x.dtype.kind == "c" else (1.0,)
+            for index in list(np.ndindex(x.shape))[: max(1, _ENTRIES * x.size // max(1, total))]:
+                for unit in units:
+                    vs = [np.zeros(p.shape, p.dtype) for p in points]
+                    vs[leaf][index] = unit
+                    if gradients is not None:
+                        exact = float(np.real(value_of(gradients[leaf])[index] * unit))
+                    else:
+                        exact = check.project(self.ws, self.probe.flat(jvp(f, points, vs)[1]))
+                    expected = check.careful(self.probe, vs, self.ws)
+                    distance = abs(exact - expected) / (1.0 + abs(expected))
+                    distance = np.inf if np.isnan(distance) else distance
+                    found.append((distance, leaf, index, unit, exact, expected))
+        _, leaf, index, unit, exact, expected = max(found, key=lambda entry: entry[0])
+        place = f"entry {index}" if index else "its value"
+        if unit == 1.0j:
+            place += " (imaginary part)"
+        return (
+            f"the derivative with respect to {self.names[leaf]}, {place}, is {exact!r}, "
+            f"numerically {expected!r}"
+        )
+
+
+def _weighted(ws: list[Any], flat: np.ndarray) -> np.ndarray:
+    joined = np.concatenate([np.zeros(0), *(np.ravel(w) for w in ws)])
+    return np.real(joined * flat)
+
+
+def _pairing(cotangents: Sequence[Any], vs: Sequence[Any]) -> float:
+    """``Re sum(g v)``, in double precision."""
+    return sum(
+        float(np.sum(np.real(np.asarray(value_of(g), np.result_type(g.dtype, np.float64)) * v)))
+        for g, v in zip(cotangents, vs, strict=True)
+    )

@@ -1,0 +1,282 @@
+"""Derivatives of a function of one number from samples: stencils, Richardson, the complex step.
+
+The function returns a flat vector. Every element gets an error estimate of its own: the truncation
+error as seen by comparing step sizes, plus the rounding of the values, which is measured.
+
+Sources: B. Fornberg, "Generation of finite difference formulas on arbitrarily spaced grids",
+Math. Comp. 51 (1988); C. J. F. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)",
+Adv. Eng. Software 4 (1982); J. J. Moré and S. M. Wild, "Estimating computational noise", SIAM J.
+Sci. Comput. 33 (2011); W. Squire and G. Trapp, "Using complex variables to estimate derivatives of
+real functions", SIAM Review 40 (1998).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+from hpcad.errors import ConfigError
+
+Line = Callable[[complex], np.ndarray]  # t -> values of the function at x + t v
+
+_SHRINK = 1.4  # of the step from row to row of Ridders' table
+_ROWS = 10
+_RICHARDSON_ORDER = 8  # the accuracy to expect of the table is that of a stencil of this order
+_SETTLED = 30.0  # times the error to expect: no further steps are tried
+_PROBES = range(-4, 5)  # samples, in spacings, from whose differences the rounding is measured
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A derivative of each element, the estimate of its error, and the step it was taken with."""
+
+    value: np.ndarray
+    error: np.ndarray
+    step: np.ndarray
+
+    def better(self, other: Slope) -> Slope:
+        """Of each element, the one with the smaller estimate."""
+        mine = self.error <= other.error
+        pairs = [(self.value, other.value), (self.error, other.error), (self.step, other.step)]
+        return Slope(*(np.where(mine, a, b) for a, b in pairs))
+
+
+def slope_of(value: np.ndarray, error: np.ndarray, step: float) -> Slope:
+    """One attempt; what is not finite is of no use."""
+    good = np.isfinite(value) & np.isfinite(error)
+    return Slope(value, np.where(good, error, np.inf), np.full(value.shape, step))
+
+
+# -- stencils -----------------------------------------------------------------------------
+
+
+@lru_cache
+def stencil(name: str, derivative: int = 1) -> Mapping[int, float]:
+    """Weights by offset, in steps: the derivative is their weighted sum over ``step^derivative``.
+
+    Parameters
+    ----------
+    name : str
+        ``forward``, ``backward`` or ``central``, and the order: the truncation error is
+        ``O(step^order)``. Central ones have even orders.
+    derivative : int
+
+    Notes
+    -----
+    The weights are the derivatives at 0 of the Lagrange polynomials of the offsets, in exact
+    arithmetic.
+    """
+    kind, order = _parsed(name)
+    reach = order + derivative - 1
+    if kind == "central":
+        reach = order // 2 + (derivative - 1) // 2
+        offsets = range(-reach, reach + 1)
+    else:
+        offsets = range(reach + 1) if kind == "forward" else range(-reach, 1)
+    weights = {}
+    for k in offsets:
+        polynomial = [Fraction(1)]
+        for m in offsets:
+            if m != k:  # times (x - m) / (k - m)
+                shifted = [Fraction(0), *polynomial]
+                constant = [-m * c for c in polynomial] + [Fraction(0)]
+                polynomial = [(a + b) / (k - m) for a, b in zip(shifted, constant, strict=True)]
+        weights[k] = float(polynomial[derivative] * math.factorial(derivative))
+    return {k: w for k, w in weights.items() if w != 0.0}
+
+
+def _parsed(name: str) -> tuple[str, int]:
+    match = re.fullmatch("(forward|backward|central)([1-9][0-9]?)", name)
+    if match is None or (match[1] == "central" and int(match[2]) % 2):
+        raise ConfigError(
+            f"unknown method {name!r}; choose richardson, complex, or a stencil: forward1, "
+            "forward2, ..., backward1, ..., central2, central4, ..."
+        )
+    return match[1], int(match[2])
+
+
+def order_of(method: str) -> int:
+    """Order of the truncation error."""
+    return _RICHARDSON_ORDER if method == "richardson" else _parsed(method)[1]
+
+
+def by_stencil(
+    line: Line, method: str, step: float, derivative: int, noise: np.ndarray, eps: float
+) -> Slope:
+    """The weighted sum; its error from a stencil of twice the step and from the rounding."""
+    weights = stencil(method, derivative)
+
+    def sum_over(h: float) -> tuple[np.ndarray, np.ndarray]:
+        values = {k: line(k * h) for k in weights}
+        total = sum(w * values[k] for k, w in weights.items()) / h**derivative
+        return np.asarray(total), np.max(np.abs(list(values.values())), axis=0)
+
+    fine, size = sum_over(step)
+    coarse, _ = sum_over(2 * step)
+    # Between the estimate for a smooth function and the bound for any: their geometric mean.
+    truncation = np.abs(coarse - fine) / math.sqrt(2.0 ** order_of(method) - 1)
+    gain = sum(map(abs, weights.values())) / step**derivative
+    return slope_of(fine, truncation + np.maximum(noise, eps * size) * gain, step)
+
+
+# -- Richardson extrapolation -------------------------------------------------------------
+
+
+def by_richardson(line: Line, step: float, derivative: int, noise: np.ndarray, eps: float) -> Slope:
+    """Central differences at shrinking steps, extrapolated to step 0 (Neville's table)."""
+    middle = line(0.0) if derivative == 2 else None
+    best: Slope | None = None
+    before: list[np.ndarray] = []
+    h = step
+    for _ in range(_ROWS):
+        ahead, behind = line(h), line(-h)
+        if middle is None:
+            row = [(ahead - behind) / (2 * h)]
+        else:
+            row = [((ahead - middle) + (behind - middle)) / h**2]
+        # Two equal entries of the table are no proof: the values themselves are rounded.
+        size = np.maximum(np.abs(ahead), np.abs(behind))
+        rounding = np.maximum(noise, eps * size) * 2.0**derivative / (2 * h) ** derivative
+        factor = 1.0
+        for k, earlier in enumerate(before):
+            factor *= _SHRINK**2
+            row.append((factor * row[k] - earlier) / (factor - 1.0))
+            rounding = rounding * ((factor + 1.0) / (factor - 1.0))
+            change = np.maximum(np.abs(row[k + 1] - row[k]), np.abs(row[k + 1] - earlier))
+            found = slope_of(row[k + 1], change + rounding, h)
+            best = found if best is None else best.better(found)
+        if best is not None and settled(best, "richardson", derivative, eps):
+            break
+        before, h = row, h / _SHRINK
+    assert best is not None  # the second row always sets it
+    return best
+
+
+# -- the complex step ---------------------------------------------------------------------
+
+
+def by_complex_step(line: Line, step: float, plain: Slope, place: float, eps: float) -> Slope:
+    """``Im f(x + i h) / h``: nothing is subtracted, so h may be tiny.
+
+    Of a function that is not analytic this is something else than the derivative: where it is
+    further from a plain difference than that may be off, the distance is the error.
+    """
+
+    def slope(t: complex) -> np.ndarray:
+        return np.imag(line(t + 1j * step)) / step
+
+    value = slope(0.0)
+    distance = np.abs(value - plain.value)
+    distance = np.where(distance > 10 * plain.error, distance, 0.0)
+    rounding = np.maximum(4 * eps * np.abs(value), 4 * measured_noise(slope, place, eps))
+    return slope_of(value, np.maximum(rounding, distance), step)
+
+
+# -- rounding, and the choice of steps ----------------------------------------------------
+
+
+def measured_noise(line: Line, place: float, eps: float) -> np.ndarray:
+    """Size of the errors in the values that come from rounding them and their places.
+
+    A smooth function hardly changes over tiny spacings, and what it does change its low
+    differences take up: the high ones show the rounding. Where it does not change at all, its
+    values are coarse, and wider spacings show their steps.
+    """
+    noise, _ = _noise_at(line, 16 * eps, place, eps)
+    wider, stuck = _noise_at(line, eps**0.5, place, eps)
+    noise = np.maximum(noise, wider)
+    for spacing in (100 * eps**0.5, 1e-2):
+        if not stuck.any():
+            break
+        wider, still = _noise_at(line, spacing, place, eps)
+        noise = np.where(stuck, np.maximum(noise, wider), noise)
+        stuck &= still
+    return np.where(np.isnan(noise), np.inf, noise)
+
+
+def _noise_at(
+    line: Line, spacing: float, place: float, eps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The noise seen at one spacing, and where most neighbours have equal values."""
+    values = np.array([line(k * spacing * place) for k in _PROBES])
+    change = np.diff(values, axis=0)
+    of_places = np.abs(values[-1] - values[0]) / (len(_PROBES) - 1) * (eps / spacing)
+    stuck = np.count_nonzero(change == 0, axis=0) > len(_PROBES) // 2
+    return np.maximum(_roughness(change), of_places), stuck
+
+
+def _roughness(table: np.ndarray) -> np.ndarray:
+    """Standard deviation of independent errors, as the differences of high order have it."""
+    found = []
+    for k in range(2, 7):
+        table = np.diff(table, axis=0)
+        if k >= 5:
+            scale = math.factorial(k) ** 2 / math.factorial(2 * k)
+            found.append(np.sqrt(scale * np.mean(np.abs(table) ** 2, axis=0)))
+    return np.max(found, axis=0)
+
+
+def steps_to_try(method: str, scale: float, place: float, derivative: int, eps: float) -> list:
+    """Steps to start from, the likeliest first.
+
+    A function may turn on a length that is much shorter or longer than its argument (or than 1).
+    """
+    if method == "richardson":
+        fraction = 0.1
+    else:
+        # Truncation grows as h^order and rounding as eps / h^derivative: least together near this.
+        fraction = eps ** (1 / (order_of(method) + derivative))
+    steps = [fraction * scale * s for s in (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)]
+    if 0 < place < 0.5 * scale:
+        steps += [fraction * place * s for s in (1.0, 1e-1, 1e-2, 1e-3)]
+    return [*steps, *(fraction * scale * s for s in (1e1, 1e2, 1e3))]
+
+
+def settled(found: Slope, method: str, derivative: int, eps: float) -> bool:
+    """Whether the error is about what the method can give."""
+    order = order_of(method)
+    expected = eps ** (order / (order + derivative))
+    sizes = np.abs(found.value)
+    sizes = np.maximum(sizes, 1e-3 * np.max(sizes, initial=0.0))  # an element may be 0
+    return bool(np.all(found.error <= _SETTLED * expected * sizes))
+
+
+def differentiate(
+    line: Line, method: str, steps: Iterable[float], derivative: int, noise: np.ndarray, eps: float
+) -> Slope:
+    """Of every element, the derivative at the step that seems best."""
+    tried = []
+    for step in steps:
+        if method == "richardson":
+            found = by_richardson(line, step, derivative, noise, eps)
+        else:
+            found = by_stencil(line, method, step, derivative, noise, eps)
+        tried.append((step, found))
+        if settled(found, method, derivative, eps):
+            break
+    return _agreed([found for _, found in sorted(tried, key=lambda pair: pair[0])])
+
+
+def _agreed(found: Sequence[Slope]) -> Slope:
+    """Of every element, the best of the estimates that agree with all from shorter steps.
+
+    An estimate from a very long step may look precise because it hardly depends on the function:
+    a difference of bounded values over a long step is always small. At the shortest steps there is
+    nothing but rounding, which is known (O. Lepski's rule of choosing a bandwidth).
+    """
+    best, trusted = found[0], np.ones(found[0].value.shape, bool)
+    for longer in found[1:]:
+        known = np.isfinite(best.error) & np.isfinite(longer.error)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(longer.value - best.value) > longer.error + best.error
+        trusted &= ~(known & apart)
+        take = trusted & (longer.error < best.error)
+        pairs = [(longer.value, best.value), (longer.error, best.error), (longer.step, best.step)]
+        best = Slope(*(np.where(take, a, b) for a, b in pairs))
+    return best
