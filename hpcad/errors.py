@@ -55,3 +55,27 @@ class DifferentiationError(HpcadError):
     """A derivative was asked for that does not exist or whose record is gone."""
 
     exit_code = 8
+
+
+class NonFiniteError(HpcadError, ArithmeticError):
+    """An operation made a NaN or an infinity, and :func:`hpcad.anomaly` watched for it.
+
+    Attributes
+    ----------
+    kind : str
+        ``"value"``, ``"tangent"`` or ``"cotangent"``.
+    primitive : str
+        Name of the operation.
+    file : str
+    line : int
+        Where the operation ran forwards.
+    """
+
+    exit_code = 9
+
+    def __init__(self, message: str, kind: str, primitive: str, file: str, line: int) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.primitive = primitive
+        self.file = file
+        self.line = line

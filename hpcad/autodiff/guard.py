@@ -11,6 +11,7 @@ Device arrays are not guarded: a fingerprint would have to synchronise.
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ import xxhash
 from hpcad.autodiff.state import STATE
 from hpcad.errors import DifferentiationError
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 @contextmanager
@@ -85,9 +86,15 @@ def fingerprint(array: np.ndarray) -> int:
 
 def user_line() -> str:
     """``file:line`` of the innermost frame outside this package."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
+    frame = user_frame()
     if frame is None:
         return "an unknown line"
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame outside this package."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame

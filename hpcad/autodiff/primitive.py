@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.keep import Keep, reverse_needs, tangent_needs
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.state import STATE
@@ -18,6 +19,8 @@ from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.errors import DifferentiationError, ShapeError
 
 PRIMITIVES: dict[str, Primitive] = {}
+
+_AT = " (at "
 
 Rule = Callable[..., Any]
 TangentRule = Rule | str | None
@@ -170,12 +173,15 @@ class Primitive:
     def explained(
         self, error: Exception, args: Sequence[Any], params: Mapping[str, Any]
     ) -> Exception:
-        """The error with the primitive and the shapes of its arguments named."""
-        if isinstance(error, ShapeError):
+        """The error with the primitive, the shapes of its arguments and the user's line named."""
+        message = str(error)
+        if not isinstance(error, ShapeError):
+            shapes = ", ".join(_describe(arg) for arg in args)
+            options = "".join(f", {key}={value!r}" for key, value in params.items())
+            message = f"{self.name}({shapes}{options}): {message.strip()}"
+        elif _AT in message:  # one operation inside another
             return error
-        shapes = ", ".join(_describe(arg) for arg in args)
-        options = "".join(f", {key}={value!r}" for key, value in params.items())
-        return ShapeError(f"{self.name}({shapes}{options}): {error}")
+        return ShapeError(f"{message}{_AT}{user_line()})")
 
     def keep(self, purpose: int, mask: int) -> Keep:
         """What a record must keep; see :class:`~hpcad.autodiff.keep.Keep`."""

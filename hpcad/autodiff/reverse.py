@@ -10,6 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tape import NO_SLOT, Record, Tape
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.autodiff.transposed import derived_vjp
@@ -30,12 +31,15 @@ class Pull:
         leaves are accumulated in the leaves.
     owned : set of int
         Slots whose cotangent nothing else refers to, and which may be added to in place.
+    observer : object or None
+        Who is told about every cotangent: that of the tape, else that of the thread.
     """
 
     def __init__(self, tape: Tape, seeds: Mapping[int, Any]) -> None:
         self.tape = tape
         self.cotangents = dict(seeds)
         self.owned: set[int] = set()
+        self.observer: Any = tape.observer or STATE.observer
         self._verified: set[int] = set()
 
     def verify_inputs(self, slots: Iterable[int]) -> None:
@@ -83,7 +87,9 @@ class Pull:
         Every operation passes here; written for speed, like :meth:`Tape.process`.
         """
         cotangents, avals, guards = self.cotangents, self.tape.avals, self.tape.guards
-        observed = self.tape.observer is not None
+        observed = self.observer is not None
+        if observed:
+            records = self.observer.walking(self, records)
         for record in records:
             primitive, out, ins, answer, args, _, params = record
             if type(out) is int:
@@ -140,14 +146,14 @@ class Pull:
             return False
         primitive.into[i](leaf.grad, 1.0 if leaf.fresh else 0.0, g, answer, *args, **params)
         leaf.fresh = True
-        if self.tape.observer is not None:
-            self.tape.observer.pulled(self.tape, record, leaf.grad)
+        if self.observer is not None:
+            self.observer.pulled(self.tape, record, ins[i], leaf.grad)
         return True
 
     def _accumulate(self, slot: int, part: Any, record: Record) -> None:
         tape = self.tape
-        if tape.observer is not None:
-            tape.observer.pulled(tape, record, part)
+        if self.observer is not None:
+            self.observer.pulled(tape, record, slot, part)
         if slot < NO_SLOT:
             leaf = tape.leaves[-2 - slot]
             leaf.accumulate(value_of(fit(part, leaf.value.shape, leaf.value.dtype)))

@@ -23,7 +23,7 @@ class TraceState(threading.local):
     guarding : bool
         Whether tapes fingerprint the arrays they capture; see :mod:`hpcad.autodiff.guard`.
     observer : object or None
-        Who is told about every value, tangent and cotangent (:mod:`hpcad.autodiff.anomaly`).
+        Who is told about every value, tangent and cotangent (:mod:`hpcad.autodiff.seeing`).
     ambient : callable
         Weak reference to the ambient tape. Weak, because the tensors on a tape own it: when
         the last of them dies, so does the record of how it was computed.

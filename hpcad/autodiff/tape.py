@@ -181,7 +181,7 @@ class Tape(Trace):
                 tuple(map(weakref.ref, result)) if primitive.outputs else weakref.ref(result)
             )
         if self.observer is not None:
-            self.observer.recorded(self, self.records[-1], answer)
+            self.observer.recorded(self, self.records[-1], args, answer)
         return result
 
     def _outputs(self, answer: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
