@@ -39,10 +39,12 @@ def softmax(x: Any) -> Any:
 
 def _logsumexp(x: Any) -> Any:
     x = floating(x)
-    top = x.max(axis=-1)
+    top = x.max(axis=-1, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, top.dtype.type(0))  # inf - inf would be NaN
     e = x - top[..., None]
     np.exp(e, out=e)
-    return np.log(e.sum(axis=-1)) + top
+    with np.errstate(divide="ignore"):  # nothing but -inf: so is the logarithm
+        return np.log(e.sum(axis=-1)) + top
 
 
 logsumexp = Primitive(

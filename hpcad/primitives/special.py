@@ -1,0 +1,236 @@
+"""Special functions: error functions, gamma and Bessel functions, entropies.
+
+Values come from SciPy on the host and from CuPy's copy of it on the device. Families that are
+closed under differentiation (polygamma, Bessel) have the order as a parameter, so derivatives of
+any order exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import backend_of
+from hpcad.errors import ConfigError
+from hpcad.primitives.arithmetic import (
+    add,
+    divide,
+    masked_divide,
+    masked_multiply,
+    multiply,
+    negative,
+    square,
+    subtract,
+)
+from hpcad.primitives.builders import binary, floating, unary
+from hpcad.primitives.complex_numbers import sign
+from hpcad.primitives.exponential import exp, log
+from hpcad.primitives.shapes import broadcast
+
+
+@cache
+def _library(name: str) -> ModuleType:
+    """Imported when first used: it takes longer than all of hpcad."""
+    if name == "cupy":
+        import cupyx.scipy.special as library
+    else:
+        import scipy.special as library
+    return library
+
+
+def special(name: str) -> Callable[..., Any]:
+    """The function of that name in the library that fits the arrays."""
+
+    def value(*args: Any) -> Any:
+        device = any(backend_of(x).name == "cupy" for x in args)
+        library = _library("cupy" if device else "numpy")
+        if not hasattr(library, name):
+            raise ConfigError(f"{library.__name__} has no {name}; compute it with device='cpu'")
+        return getattr(library, name)(*args)
+
+    value.__name__ = name
+    return value
+
+
+# -- error functions ----------------------------------------------------------------------------
+
+_BELL = 2.0 / math.sqrt(math.pi)
+_NORMAL = 1.0 / math.sqrt(2.0 * math.pi)
+
+
+def _bell(x: Any) -> Any:
+    """``2 / sqrt(pi) exp(-x^2)``."""
+    return multiply(exp(negative(square(x))), _BELL)
+
+
+def _normal(x: Any) -> Any:
+    """The density of the standard normal distribution."""
+    return multiply(exp(multiply(square(x), -0.5)), _NORMAL)
+
+
+def _log_ndtr_slope(x: Any, z: Any) -> Any:
+    """``density / distribution``, from their logarithms: both may underflow."""
+    return multiply(exp(subtract(multiply(square(x), -0.5), z)), _NORMAL)
+
+
+# fmt: off
+erf      = unary("erf",      special("erf"),      lambda g, _z, x: multiply(g, _bell(x)))
+erfc     = unary("erfc",     special("erfc"),     lambda g, _z, x: negative(multiply(g, _bell(x))))
+erfcx    = unary("erfcx",    special("erfcx"),    lambda g, z, x: multiply(g, subtract(
+                                                      multiply(multiply(x, z), 2), _BELL)))
+erfinv   = unary("erfinv",   special("erfinv"),   lambda g, z, _x: masked_divide(g, _bell(z)))
+erfcinv  = unary("erfcinv",  special("erfcinv"),  lambda g, z, _x: negative(
+                                                      masked_divide(g, _bell(z))))
+ndtr     = unary("ndtr",     special("ndtr"),     lambda g, _z, x: multiply(g, _normal(x)))
+log_ndtr = unary("log_ndtr", special("log_ndtr"), lambda g, z, x: multiply(
+                                                      g, _log_ndtr_slope(x, z)))
+ndtri    = unary("ndtri",    special("ndtri"),    lambda g, z, _x: masked_divide(g, _normal(z)))
+# fmt: on
+
+# -- the gamma function and its relatives -------------------------------------------------------
+
+
+def _polygamma(n: Any, x: Any) -> Any:
+    """``(-1)^(n+1) n! zeta(n+1, x)``, and digamma for n = 0."""
+    x = floating(x)
+    sign_of_n = 2.0 * np.remainder(n, 2) - 1.0
+    s = np.where(np.equal(n, 0), 2.0, np.add(n, 1.0))  # zeta(1) is not needed, and infinite
+    total = special("zeta")(s, np.where(x < 0, 1.0, x))
+    if (x < 0).any():
+        total = np.where(x < 0, _zeta_below(s, x, sign_of_n), total)
+    found = sign_of_n * special("gamma")(s) * total
+    return np.where(np.equal(n, 0), special("psi")(x), found).astype(x.dtype, copy=False)
+
+
+def _zeta_below(s: Any, x: Any, sign_of_s: Any) -> Any:
+    """``sum_k 1 / (x+k)^s`` for negative ``x``.
+
+    The terms of positive base are one zeta function; those of negative base are a piece of
+    another, which is the difference of two, up to the sign ``(-1)^s``.
+    """
+    zeta = special("zeta")
+    size = np.abs(x)
+    rest = size - np.floor(size)
+    return zeta(s, 1.0 - rest) + sign_of_s * (zeta(s, rest) - zeta(s, size + 1.0))
+
+
+def _ratio(x: Any, y: Any) -> Any:
+    """The slope of ``log beta(x, y)`` in ``x``."""
+    return subtract(digamma(x), digamma(add(x, y)))
+
+
+# fmt: off
+gamma   = unary("gamma",   special("gamma"),   lambda g, z, x: multiply(
+                                                   g, multiply(z, digamma(x))))
+gammaln = unary("gammaln", special("gammaln"), lambda g, _z, x: multiply(g, digamma(x)))
+digamma = unary("digamma", special("psi"),     lambda g, _z, x: multiply(g, polygamma(1, x)))
+polygamma = binary("polygamma", _polygamma, None,
+                   lambda g, _z, n, x: multiply(g, polygamma(add(n, 1), x)))
+beta   = binary("beta",   special("beta"),
+                lambda g, z, x, y: multiply(g, multiply(z, _ratio(x, y))),
+                lambda g, z, x, y: multiply(g, multiply(z, _ratio(y, x))))
+betaln = binary("betaln", special("betaln"), lambda g, _z, x, y: multiply(g, _ratio(x, y)),
+                                             lambda g, _z, x, y: multiply(g, _ratio(y, x)))
+
+
+def _gammainc_slope(a: Any, x: Any) -> Any:
+    """``x^(a-1) exp(-x) / gamma(a)``."""
+    return exp(subtract(subtract(xlogy(subtract(a, 1), x), x), gammaln(a)))
+
+
+# The derivative in ``a`` is no elementary function; hpcad.numpy refuses a tracked one.
+gammainc  = binary("gammainc",  special("gammainc"),  None,
+                   lambda g, _z, a, x: masked_multiply(g, _gammainc_slope(a, x)))
+gammaincc = binary("gammaincc", special("gammaincc"), None,
+                   lambda g, _z, a, x: negative(masked_multiply(g, _gammainc_slope(a, x))))
+
+# -- logistic functions -------------------------------------------------------------------------
+
+
+def _softplus(x: Any) -> Any:
+    """``log(1 + exp(x))`` without overflow."""
+    x = floating(x)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+expit     = unary("expit",     special("expit"),     lambda g, z, _x: multiply(
+                                                         g, multiply(z, subtract(1, z))))
+logit     = unary("logit",     special("logit"),     lambda g, _z, x: masked_divide(
+                                                         g, multiply(x, subtract(1, x))))
+log_expit = unary("log_expit", special("log_expit"), lambda g, _z, x: multiply(
+                                                         g, expit(negative(x))))
+softplus  = unary("softplus",  _softplus,            lambda g, _z, x: multiply(g, expit(x)))
+
+# -- entropies ----------------------------------------------------------------------------------
+
+xlogy    = binary("xlogy",    special("xlogy"),
+                  lambda g, _z, _x, y: masked_multiply(g, log(y)),
+                  lambda g, _z, x, y: masked_multiply(g, masked_divide(x, y)))
+xlog1py  = binary("xlog1py",  special("xlog1py"),
+                  lambda g, _z, _x, y: masked_multiply(g, log(add(y, 1))),
+                  lambda g, _z, x, y: masked_multiply(g, masked_divide(x, add(y, 1))))
+entr     = unary("entr",      special("entr"),
+                 lambda g, _z, x: negative(masked_multiply(g, add(log(x), 1))))
+rel_entr = binary("rel_entr", special("rel_entr"),
+                  lambda g, _z, x, y: masked_multiply(g, add(log(divide(x, y)), 1)),
+                  lambda g, _z, x, y: negative(masked_multiply(g, masked_divide(x, y))))
+kl_div   = binary("kl_div",   special("kl_div"),
+                  lambda g, _z, x, y: masked_multiply(g, log(divide(x, y))),
+                  lambda g, _z, x, y: masked_multiply(g, subtract(1, masked_divide(x, y))))
+# fmt: on
+
+# -- Bessel functions of integer order ----------------------------------------------------------
+
+
+def _of_order(family: str, named: dict[int, str]) -> Callable[..., Any]:
+    """The function of the family, by its own name where the order has one: that one is faster."""
+
+    def value(x: Any, *, order: int) -> Any:
+        x = floating(x)
+        if order in named:
+            return special(named[order])(x)
+        return special(family)(order, x)
+
+    return value
+
+
+def _bessel(name: str, named: dict[int, str], rule: Any) -> Primitive:
+    return Primitive(name, _of_order(name, named), broadcast, [rule], jvp="same")
+
+
+def _neighbours(function: Any, x: Any, order: int) -> tuple[Any, Any]:
+    return function(x, order=order - 1), function(x, order=order + 1)
+
+
+def _jv_rule(g: Any, _z: Any, x: Any, order: int) -> Any:
+    """``J_n' = (J_(n-1) - J_(n+1)) / 2``."""
+    if order == 0:
+        return negative(multiply(g, jv(x, order=1)))
+    return multiply(g, multiply(subtract(*_neighbours(jv, x, order)), 0.5))
+
+
+def _iv_rule(g: Any, _z: Any, x: Any, order: int) -> Any:
+    """``I_n' = (I_(n-1) + I_(n+1)) / 2``."""
+    if order == 0:
+        return multiply(g, iv(x, order=1))
+    return multiply(g, multiply(add(*_neighbours(iv, x, order)), 0.5))
+
+
+def _ive_rule(g: Any, z: Any, x: Any, order: int) -> Any:
+    """The same, scaled by ``exp(-|x|)``, whose own slope comes in addition."""
+    if order == 0:
+        slope = ive(x, order=1)
+    else:
+        slope = multiply(add(*_neighbours(ive, x, order)), 0.5)
+    return multiply(g, subtract(slope, multiply(sign(x), z)))
+
+
+jv = _bessel("jv", {0: "j0", 1: "j1"}, _jv_rule)
+iv = _bessel("iv", {0: "i0", 1: "i1"}, _iv_rule)
+ive = _bessel("ive", {0: "i0e", 1: "i1e"}, _ive_rule)
