@@ -263,7 +263,7 @@ def _blocks(
     rows = []
     for band, row_shape in zip(np.split(matrix, row_ends), row_shapes, strict=True):
         blocks = [
-            block.reshape(*row_shape, *shape)
+            block.reshape((*row_shape, *shape))
             for block, shape in zip(np.split(band, ends, axis=1), shapes, strict=True)
         ]
         rows.append(structure.build(blocks))
