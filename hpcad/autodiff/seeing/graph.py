@@ -127,7 +127,8 @@ class Graph:
         rows = [("", "", "dtype and shape", "bytes", "FLOPs", "line", "source")]
         for node in self.nodes:
             mark = " -> " + ", ".join(node.results) if node.results else ""
-            where = (node.line.short, node.line.text) if node.kind == "operation" else ("", "")
+            where = (node.line.short, _shortened(node.line.text, 60))
+            where = where if node.kind == "operation" else ("", "")
             flops = count(node.flops) if node.kind == "operation" else ""
             name = f"v{node.number}"
             rows.append((name, node.call + mark, node.types, size(node.bytes), flops, *where))
@@ -271,8 +272,9 @@ def captions(node: Node) -> tuple[str, str, str]:
     arrow = f" \u2192 {', '.join(node.results)}" if node.results else ""
     if node.kind != "operation":
         return (node.name or node.kind) + arrow, node.types, size(node.bytes)
-    scalars = [x for x in node.operands if isinstance(x, str)]
-    extra = ", ".join(scalars + ([node.options] if node.options else []))
+    parts = ["\u00b7" if isinstance(x, int) else x for x in node.operands]
+    parts = (parts if len(parts) > len(node.inputs) else []) + [node.options] * bool(node.options)
+    extra = ", ".join(parts)
     name = node.name + (f" ({_shortened(extra)})" if extra else "") + arrow
     cost = f"{count(node.flops)} FLOP" if node.flops else "view" if not node.bytes else ""
     return name, f"{node.types}, {size(node.bytes)}", f"{cost}, {node.line.short}".strip(", ")

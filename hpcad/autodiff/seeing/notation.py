@@ -104,7 +104,7 @@ def forth_form(name: str, tangents: Sequence[str | None], z: str, args: Sequence
 
 def marked(name: str, mark: str) -> str:
     """The name with a dot or bar over its first character."""
-    return name[:1] + mark + name[1:]
+    return unicodedata.normalize("NFC", name[:1] + mark) + name[1:]
 
 
 def width(text: str) -> int:
