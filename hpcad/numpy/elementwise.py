@@ -58,7 +58,8 @@ acos  = of_one("acos",  e.acos,  "Inverse cosine, in radians", "``-1 / sqrt(1 - 
 atan  = of_one("atan",  e.atan,  "Inverse tangent, in radians", "``1 / (1 + x^2)``")
 sinh  = of_one("sinh",  e.sinh,  "Hyperbolic sine", "``cosh(x)``")
 cosh  = of_one("cosh",  e.cosh,  "Hyperbolic cosine", "``sinh(x)``")
-tanh  = of_one("tanh",  e.tanh,  "Hyperbolic tangent", "``1 - tanh(x)^2``")
+tanh  = of_one("tanh",  lambda x: (e.complex_tanh if e.is_complex(x) else e.tanh)(x),
+               "Hyperbolic tangent", "``1 - tanh(x)^2``")
 asinh = of_one("asinh", e.asinh, "Inverse hyperbolic sine", "``1 / sqrt(x^2 + 1)``")
 acosh = of_one("acosh", e.acosh, "Inverse hyperbolic cosine", "``1 / sqrt(x^2 - 1)``")
 atanh = of_one("atanh", e.atanh, "Inverse hyperbolic tangent", "``1 / (1 - x^2)``")

@@ -39,16 +39,16 @@ def _complex_expm1(x: Any) -> Any:
     re = np.expm1(a) * np.cos(b) - 2 * np.square(np.sin(b / 2))
     im = np.exp(a) * np.sin(b)
     on_axis = b == 0
-    re, im = np.where(on_axis, np.expm1(a), re), np.where(on_axis, b, im)
+    re, im = np.where(on_axis, np.expm1(a) + 0.0, re), np.where(on_axis, b, im)  # + 0: of -0, too
     # exp(-inf) is 0 and exp(+inf) is infinite, in whatever direction.
     turning = np.isinf(a) & ~np.isfinite(b)
     re = np.where(turning, np.abs(a), re)
     im = np.where(turning, np.where(a < 0, a.dtype.type(0), np.abs(a) * np.nan), im)
     re = np.where(a == -np.inf, a.dtype.type(-1), re)
-    return _complex(re, im).astype(x.dtype, copy=False)
+    return complex_of(re, im).astype(x.dtype, copy=False)
 
 
-def _complex(re: Any, im: Any) -> Any:
+def complex_of(re: Any, im: Any) -> Any:
     """Assemble by parts: ``re + 1j * im`` would spread infinities and NaN."""
     out = np.empty_like(re, np.result_type(re, np.complex64))
     out.real, out.imag = re, im

@@ -17,7 +17,7 @@ from hpcad.primitives.arithmetic import (
     subtract,
 )
 from hpcad.primitives.builders import binary, floating, unary
-from hpcad.primitives.exponential import sqrt
+from hpcad.primitives.exponential import complex_of, sqrt
 from hpcad.primitives.shapes import broadcast
 
 
@@ -31,7 +31,24 @@ def _acosh_slope(x: Any) -> Any:
     return multiply(sqrt(subtract(x, 1)), sqrt(add(x, 1)))
 
 
+def _tanh_rule(g: Any, z: Any, _x: Any) -> Any:
+    return multiply(g, subtract(1, square(z)))
+
+
+def _complex_tanh(x: Any) -> Any:
+    """NumPy's, but at an infinite real part the 0 has the sign of the imaginary part of ``x``.
+
+    The array API standard has it so; C gives it the sign of its sine.
+    """
+    z = np.tanh(x)
+    beyond = np.isinf(np.real(x)) & np.isfinite(np.imag(x))
+    if not beyond.any():
+        return z
+    return np.where(beyond, complex_of(np.sign(np.real(x)), np.copysign(0, np.imag(x))), z)
+
+
 # fmt: off
+complex_tanh = unary("complex_tanh", _complex_tanh, _tanh_rule)
 sin   = unary("sin",   np.sin,     lambda g, _z, x: multiply(g, cos(x)))
 cos   = unary("cos",   np.cos,     lambda g, _z, x: negative(multiply(g, sin(x))))
 tan   = unary("tan",   np.tan,     lambda g, z, _x: multiply(g, add(square(z), 1)))
@@ -40,7 +57,7 @@ acos  = unary("acos",  np.arccos,  lambda g, _z, x: negative(masked_divide(g, sq
 atan  = unary("atan",  np.arctan,  lambda g, _z, x: masked_divide(g, add(square(x), 1)))
 sinh  = unary("sinh",  np.sinh,    lambda g, _z, x: multiply(g, cosh(x)))
 cosh  = unary("cosh",  np.cosh,    lambda g, _z, x: multiply(g, sinh(x)))
-tanh  = unary("tanh",  np.tanh,    lambda g, z, _x: multiply(g, subtract(1, square(z))))
+tanh  = unary("tanh",  np.tanh,    _tanh_rule)
 asinh = unary("asinh", np.arcsinh, lambda g, _z, x: masked_divide(g, sqrt(add(square(x), 1))))
 acosh = unary("acosh", np.arccosh, lambda g, _z, x: masked_divide(g, _acosh_slope(x)))
 atanh = unary("atanh", np.arctanh, lambda g, _z, x: masked_divide(g, _ring(x)))
