@@ -10,7 +10,8 @@ from hpcad.nn.layers import Dropout, LayerNorm, Linear
 from hpcad.nn.module import Module
 from hpcad.primitives.attention import attention
 from hpcad.primitives.elementwise import add, gelu
-from hpcad.primitives.layout import reshape, transpose, unstack
+from hpcad.primitives.joining import unstack
+from hpcad.primitives.layout import reshape, transpose
 
 
 class CausalSelfAttention(Module):

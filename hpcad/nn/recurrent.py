@@ -13,7 +13,7 @@ from hpcad.backend import backend_of
 from hpcad.nn import initializers as init
 from hpcad.nn.module import InitializedParameter, Module
 from hpcad.primitives.elementwise import add, multiply, sigmoid, subtract, tanh
-from hpcad.primitives.layout import split, stack, unstack
+from hpcad.primitives.joining import split, stack, unstack
 from hpcad.primitives.product import linear
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.tensor import value_of
-from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
+from hpcad.primitives import shapes
 
 Shape = tuple[int, ...]
 
@@ -38,11 +37,27 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
     return _reshape(x, shape=wanted, before=before)
 
 
-def expand_dims(x: Any, axis: int) -> Any:
-    """Insert an axis of length 1."""
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
+    """Insert axes of length 1 at the given places of the answer."""
     shape = list(np.shape(x))
-    shape.insert(normalize_axis_index(axis, len(shape) + 1), 1)
+    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    for place in sorted(normalize_axis_tuple(wanted, len(shape) + len(wanted))):
+        shape.insert(place, 1)
     return reshape(x, shape)
+
+
+def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
+    """Remove the given axes, which must have length 1 (all such axes by default)."""
+    shape = tuple(np.shape(x))
+    if axis is None:
+        return reshape(x, tuple(n for n in shape if n != 1))
+    axes = normalize_axis_tuple(axis, len(shape))
+    if any(shape[a] != 1 for a in axes):
+        raise ShapeError(
+            f"squeeze: axes {axes} of shape {shape} do not all have length 1; "
+            "sum or index an axis that is longer"
+        )
+    return reshape(x, tuple(n for a, n in enumerate(shape) if a not in axes))
 
 
 # -- transpose ----------------------------------------------------------------------------
@@ -74,177 +89,69 @@ def matrix_transpose(x: Any) -> Any:
     return transpose(x, (*range(ndim - 2), ndim - 1, ndim - 2))
 
 
-# -- indexing -----------------------------------------------------------------------------
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
+    """Move axes to new places; the others keep their order."""
+    ndim = len(np.shape(x))
+    start = normalize_axis_tuple(source, ndim, "source")
+    end = normalize_axis_tuple(destination, ndim, "destination")
+    if len(start) != len(end):
+        raise ShapeError(
+            f"moveaxis: {len(start)} axes to move, but {len(end)} places to move them to"
+        )
+    order = [a for a in range(ndim) if a not in start]
+    for place, axis in sorted(zip(end, start, strict=True)):
+        order.insert(place, axis)
+    return transpose(x, order)
 
 
-def _advanced(index: Any) -> bool:
-    """Whether an index may name an element twice: anything but numbers, slices, None and ..."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return not all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts)
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Exchange two axes."""
+    order = list(range(len(np.shape(x))))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return transpose(x, order)
 
 
-def _indexed_shape(shape: Shape, *, index: Any, before: Shape) -> Shape:
-    return np.empty(shape, np.bool_)[index].shape
+# -- flip and roll ------------------------------------------------------------------------
 
-
-def _scatter(g: Any, *, index: Any, before: Shape) -> Any:
-    out = backend_of(g).zeros(before, g.dtype)
-    if _advanced(index):
-        np.add.at(out, index, g)
-    else:
-        out[index] = g
-    return out
-
-
-_getitem = Primitive(
-    "getitem",
-    lambda x, *, index, before: x[index],
-    _indexed_shape,
-    [lambda g, _z, _x, index, before: scatter(g, index=index, before=before)],
-    jvp="linear",
-)
-scatter = Primitive(
-    "scatter",  # the adjoint of getitem: zeros with g added at the index
-    _scatter,
-    lambda g, *, index, before: before,
-    [lambda g, _z, _x, index, before: _getitem(g, index=index, before=before)],
+_flip = Primitive(
+    "flip",
+    lambda x, *, axes: np.flip(x, axes),
+    shapes.same,
+    [lambda g, _z, _x, axes: _flip(g, axes=axes)],
     jvp="linear",
 )
 
 
-def getitem(x: Any, index: Any) -> Any:
-    """``x[index]``; repeated indices accumulate in the VJP. The index is not differentiated."""
-    parts = index if isinstance(index, tuple) else (index,)
-    plain = tuple(value_of(p) for p in parts)
-    return _getitem(x, index=plain, before=tuple(np.shape(x)))
+def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
+    """Reverse the order along the given axes (all by default); its own adjoint."""
+    return _flip(x, axes=shapes.axes_of(axis, len(np.shape(x))))
 
 
-# -- joining and splitting ----------------------------------------------------------------
-
-
-def _joined(*given: Shape, axis: int, sizes: tuple[int, ...]) -> Shape:
-    first = list(given[0])
-    first[axis] = int(np.sum(sizes))
-    return tuple(first)
-
-
-def _concatenate_vjp(
-    needs: tuple[bool, ...], g: Any, _z: Any, _saved: Any, *_xs: Any, axis: int, sizes: Any
-) -> list[Any]:
-    ends = [int(e) for e in np.cumsum(sizes)]
-    lead = (slice(None),) * axis
-    return [
-        getitem(g, (*lead, slice(end - size, end))) if needed else None
-        for needed, size, end in zip(needs, sizes, ends, strict=True)
-    ]
-
-
-_concatenate = Primitive(
-    "concatenate",
-    lambda *xs, axis, sizes: np.concatenate(xs, axis=axis),
-    _joined,
-    joint=_concatenate_vjp,
-    jvp="jointly linear",
-)
-
-
-def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
-    """Join arrays along an existing axis."""
-    if len(xs) == 0:
-        raise ShapeError("concatenate and stack need at least one array")
-    axis = normalize_axis_index(axis, len(np.shape(xs[0])))
-    return _concatenate(*xs, axis=axis, sizes=tuple(np.shape(x)[axis] for x in xs))
-
-
-def stack(xs: Sequence[Any], axis: int = 0) -> Any:
-    """Join arrays along a new axis."""
-    return concatenate([expand_dims(x, axis) for x in xs], axis)
-
-
-def _unstack(x: Any, *, axis: int, shape: Shape) -> tuple[Any, ...]:
-    lead = (slice(None),) * axis
-    return tuple(x[(*lead, i)] for i in range(x.shape[axis]))
-
-
-def _unstack_vjp(
-    _needs: Any, gs: Any, _zs: Any, _saved: Any, _x: Any, axis: int, shape: Shape
-) -> list[Any]:
-    known = next(g for g in gs if g is not None)
-    zero = np.zeros_like(value_of(known))
-    return [stack([zero if g is None else g for g in gs], axis)]
-
-
-_unstack_primitive = Primitive(
-    "unstack",
-    _unstack,
-    lambda x, *, axis, shape: (x[:axis] + x[axis + 1 :],) * x[axis],
-    joint=_unstack_vjp,
+_roll = Primitive(
+    "roll",
+    lambda x, *, shift, axes: np.roll(x, shift, axes),
+    shapes.same,
+    [lambda g, _z, _x, shift, axes: _roll(g, shift=tuple(-s for s in shift), axes=axes)],
     jvp="linear",
-    outputs=True,
 )
 
 
-def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
-    """Split into the slices along ``axis``; the adjoint of :func:`stack`."""
+def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
+    """Shift along the given axes, what leaves at one end entering at the other.
+
+    Without ``axis`` the flattened array is rolled. The adjoint rolls back.
+    """
     shape = tuple(np.shape(x))
-    return _unstack_primitive(x, axis=normalize_axis_index(axis, len(shape)), shape=shape)
-
-
-def _split_vjp(
-    _needs: Any, gs: Any, _zs: Any, _saved: Any, _x: Any, sections: int, axis: int
-) -> list[Any]:
-    known = next(g for g in gs if g is not None)
-    zero = np.zeros_like(value_of(known))
-    return [concatenate([zero if g is None else g for g in gs], axis)]
-
-
-_split = Primitive(
-    "split",
-    lambda x, *, sections, axis: tuple(np.split(x, sections, axis)),
-    lambda x, *, sections, axis: ((*x[:axis], x[axis] // sections, *x[axis + 1 :]),) * sections,
-    joint=_split_vjp,
-    jvp="linear",
-    outputs=True,
-)
-
-
-def split(x: Any, sections: int, axis: int = 0) -> tuple[Any, ...]:
-    """Cut into equal parts along ``axis``; the adjoint of :func:`concatenate`."""
-    return _split(x, sections=sections, axis=normalize_axis_index(axis, len(np.shape(x))))
-
-
-# -- rows by index ------------------------------------------------------------------------
-
-
-def _add_rows(g: Any, index: Any, *, rows: int) -> Any:
-    trailing = g.shape[index.ndim :]
-    out = backend_of(g).zeros((rows, *trailing), g.dtype)
-    backend_of(g).scatter_add_rows(out, index.ravel(), g.reshape(index.size, *trailing))
-    return out
-
-
-def _take_rows_into(out: Any, beta: float, g: Any, _z: Any, _table: Any, index: Any) -> None:
-    if beta == 0.0:
-        out[...] = 0
-    backend_of(g).scatter_add_rows(out, index.ravel(), g.reshape(index.size, *out.shape[1:]))
-
-
-def _take_rows_vjp(g: Any, _z: Any, table: Any, index: Any) -> Any:
-    return add_rows(g, index, rows=np.shape(table)[0])
-
-
-take_rows = Primitive(
-    "take_rows",  # table[index]: an embedding
-    lambda table, index: np.take(table, index, axis=0),
-    lambda table, index: (*index, *table[1:]),
-    [_take_rows_vjp, None],
-    jvp=["linear", None],
-    into={0: _take_rows_into},
-)
-add_rows = Primitive(
-    "add_rows",  # the adjoint of take_rows
-    _add_rows,
-    lambda g, index, *, rows: (rows, *g[len(index) :]),
-    [lambda g, _z, _x, index, rows: take_rows(g, index), None],
-    jvp=["linear", None],
-)
+    if axis is None:
+        flat = reshape(x, math.prod(shape))
+        return reshape(roll(flat, int(np.sum(shift)), 0), shape)
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
+    if len(shifts) == 1:
+        shifts *= len(axes)
+    if len(axes) == 1:
+        axes *= len(shifts)
+    if len(shifts) != len(axes):
+        raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes; give one for each")
+    axes = tuple(normalize_axis_index(a, len(shape)) for a in axes)
+    return _roll(x, shift=tuple(int(s) for s in shifts), axes=axes)

@@ -9,14 +9,15 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives import shapes
-from hpcad.primitives.elementwise import divide, equal, multiply
+from hpcad.primitives.elementwise import cast, divide
 from hpcad.primitives.layout import reshape
+from hpcad.primitives.shapes import as_array
 
 Axis = int | tuple[int, ...] | None
 
 
-def _spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
-    """Give every element that was reduced the cotangent of its sum."""
+def spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+    """Give every element that was reduced the cotangent of what it was reduced to."""
     if not keepdims and axis is not None:
         g = reshape(g, shapes.reduced(shape, axis=axis, keepdims=True))
     return broadcast_to(g, shape)
@@ -44,79 +45,46 @@ _sum = Primitive(
     "sum",
     lambda x, *, axis, keepdims, shape: np.sum(x, axis=axis, keepdims=keepdims),
     lambda x, *, axis, keepdims, shape: shapes.reduced(x, axis=axis, keepdims=keepdims),
-    [lambda g, _z, _x, axis, keepdims, shape: _spread(g, shape, axis, keepdims)],
+    [lambda g, _z, _x, axis, keepdims, shape: spread(g, shape, axis, keepdims)],
     jvp="linear",
 )
 
 
-def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
     """Sum over ``axis`` (all axes by default). VJP: broadcast."""
-    return _sum(x, axis=_static(axis), keepdims=keepdims, shape=np.shape(x))
+    x = as_array(x)
+    return in_dtype(
+        lambda y: _sum(y, axis=static(axis), keepdims=keepdims, shape=tuple(y.shape)), x, dtype
+    )
 
 
-def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Arithmetic mean over ``axis``."""
-    count = math.prod(np.shape(x)[a] for a in shapes.axes_of(axis, len(np.shape(x))))
-    return divide(sum(x, axis, keepdims), count)
+def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
+    """Arithmetic mean over ``axis``; of no elements it is nan."""
+    x = as_array(x)
+    count = count_of(x.shape, axis) or math.nan
+    if dtype is None and x.dtype.kind not in "fc":
+        dtype = np.float64
+    if dtype is None and x.dtype == np.float16:  # the sum could exceed its range
+        return cast(divide(sum(x, axis, keepdims, dtype=np.float32), count), dtype=x.dtype)
+    return divide(sum(x, axis, keepdims, dtype=dtype), count)
 
 
-def _extreme_share(z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    """1 / (number of ties) where an element attains the extreme, 0 elsewhere."""
-    hit = multiply(equal(x, _spread(z, np.shape(x), axis, keepdims)), x.dtype.type(1))
-    return divide(hit, sum(hit, axis, keepdims=True))
+def in_dtype(reduce: Any, x: Any, dtype: Any) -> Any:
+    """``reduce(x)`` computed and returned in ``dtype`` (that of the reduction for None)."""
+    if dtype is None:
+        return reduce(x)
+    wanted = np.dtype(dtype)
+    answer = reduce(x if x.dtype == wanted else cast(x, dtype=wanted))
+    # Sums and products of small integers are promoted all the same.
+    return answer if answer.dtype == wanted else cast(answer, dtype=wanted)
 
 
-def _extreme_vjp(g: Any, z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    """Split the cotangent evenly among the elements that attain the extreme."""
-    share = _extreme_share(z, x, axis, keepdims)
-    return multiply(_spread(g, np.shape(x), axis, keepdims), share)
+def count_of(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements are reduced to one."""
+    return math.prod(shape[a] for a in shapes.axes_of(axis, len(shape)))
 
 
-def _extreme_jvp(t: Any, z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    """The mean of the tangents of the elements that attain the extreme."""
-    return sum(multiply(t, _extreme_share(z, x, axis, keepdims)), axis, keepdims)
-
-
-_max = Primitive(
-    "max",
-    lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
-    shapes.reduced,
-    [_extreme_vjp],
-    jvp=[_extreme_jvp],
-)
-_min = Primitive(
-    "min",
-    lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
-    shapes.reduced,
-    [_extreme_vjp],
-    jvp=[_extreme_jvp],
-)
-
-
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Maximum over ``axis``; at ties the cotangent is split evenly."""
-    return _max(x, axis=_static(axis), keepdims=keepdims)
-
-
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Minimum over ``axis``; at ties the cotangent is split evenly."""
-    return _min(x, axis=_static(axis), keepdims=keepdims)
-
-
-_argmax = Primitive(
-    "argmax",
-    lambda x, *, axis: np.argmax(x, axis=axis),
-    lambda x, *, axis: shapes.reduced(x, axis=axis),
-    constant=True,
-)
-
-
-def argmax(x: Any, axis: int | None = None) -> Any:
-    """Index of the maximum (of the first at ties), a plain array."""
-    return _argmax(x, axis=axis)
-
-
-def _static(axis: Any) -> Axis:
+def static(axis: Any) -> Axis:
     """An axis argument as a parameter that can be compared and hashed."""
     if axis is None or isinstance(axis, int):
         return axis
@@ -134,3 +102,35 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     )
     total = sum(x, axis=axes) if axes else x
     return total if np.shape(total) == shape else reshape(total, shape)
+
+
+# -- tests and counts ---------------------------------------------------------------------
+
+
+def _test(name: str, value: Any) -> Primitive:
+    return Primitive(
+        name,
+        lambda x, *, axis, keepdims: value(x, axis=axis, keepdims=keepdims),
+        shapes.reduced,
+        constant=True,
+    )
+
+
+_all = _test("all", np.all)
+_any = _test("any", np.any)
+_count_nonzero = _test("count_nonzero", np.count_nonzero)
+
+
+def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether every element is non-zero."""
+    return _all(as_array(x), axis=static(axis), keepdims=keepdims)
+
+
+def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether some element is non-zero."""
+    return _any(as_array(x), axis=static(axis), keepdims=keepdims)
+
+
+def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """How many elements are not zero."""
+    return _count_nonzero(as_array(x), axis=static(axis), keepdims=keepdims)

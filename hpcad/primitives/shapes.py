@@ -43,3 +43,8 @@ def reduced(
 def matmul(a: Shape, b: Shape) -> Shape:
     """(..., m, k) by (..., k, n)."""
     return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+
+
+def as_array(x: Any) -> Any:
+    """Numbers and lists as a NumPy array; arrays and tensors as they are."""
+    return x if hasattr(x, "dtype") else np.asarray(x)

@@ -37,6 +37,8 @@ def test_every_primitive_has_samples():
 
 @pytest.mark.parametrize(("primitive", "args", "params"), CASES)
 def test_shape_rule(primitive, args, params):
+    if primitive.shape is None:
+        pytest.skip("its shape depends on the values")
     answer = primitive(*args, **params)
     shapes = [None if a is None else np.shape(a) for a in args]
     expected = primitive.shape(*shapes, **params)

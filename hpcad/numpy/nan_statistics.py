@@ -1,0 +1,101 @@
+"""Reductions that ignore nan: such entries count as absent and get no cotangent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hpcad.numpy.statistical import free_parameters, prod, root, squared_modulus, sum
+from hpcad.primitives import extremes, reduction
+from hpcad.primitives.elementwise import (
+    cast,
+    divide,
+    less_equal,
+    logical_not,
+    not_equal,
+    subtract,
+    where,
+)
+from hpcad.primitives.reduction import Axis
+from hpcad.primitives.shapes import as_array
+
+__all__: list[str] = [
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
+]
+
+
+def _filled(x: Any, value: int) -> tuple[Any, Any]:
+    """Where x is nan, and x with ``value`` there."""
+    x = as_array(x)
+    missing = not_equal(x, x)
+    return missing, where(missing, value, x)
+
+
+def _shared(total: Any, missing: Any, axis: Axis, keepdims: bool, less: float = 0) -> Any:
+    """``total`` over (number of entries that are there - ``less``); nan if that is not positive."""
+    count = subtract(reduction.sum(logical_not(missing), axis, keepdims), less)
+    kind = np.float64 if total.dtype.kind not in "fc" else np.finfo(total.dtype).dtype
+    return divide(total, cast(where(less_equal(count, 0), math.nan, count), dtype=kind))
+
+
+def nansum(x: Any, /, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    """Sum of what is not nan; parameters as for :func:`sum`."""
+    return sum(_filled(x, 0)[1], axis, dtype, keepdims=keepdims)
+
+
+def nanprod(x: Any, /, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    """Product of what is not nan; parameters as for :func:`prod`."""
+    return prod(_filled(x, 1)[1], axis, dtype, keepdims=keepdims)
+
+
+def nanmax(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """Largest element that is not nan (nan if all are); at ties split evenly."""
+    return extremes.nanmax(x, axis, keepdims)
+
+
+def nanmin(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """Smallest element that is not nan (nan if all are); at ties split evenly."""
+    return extremes.nanmin(x, axis, keepdims)
+
+
+def nanmean(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """Mean of what is not nan; nan where there is nothing else."""
+    missing, filled = _filled(x, 0)
+    return _shared(reduction.sum(filled, axis, keepdims), missing, axis, keepdims)
+
+
+def nanvar(
+    x: Any,
+    /,
+    axis: Axis = None,
+    *,
+    correction: float | None = None,
+    keepdims: bool = False,
+    ddof: float | None = None,
+) -> Any:
+    """Variance of what is not nan; see :func:`var`."""
+    missing, filled = _filled(x, 0)
+    centred = where(missing, 0, subtract(filled, nanmean(x, axis, keepdims=True)))
+    spread = reduction.sum(squared_modulus(centred), axis, keepdims)
+    return _shared(spread, missing, axis, keepdims, free_parameters(correction, ddof))
+
+
+def nanstd(
+    x: Any,
+    /,
+    axis: Axis = None,
+    *,
+    correction: float | None = None,
+    keepdims: bool = False,
+    ddof: float | None = None,
+) -> Any:
+    """Standard deviation of what is not nan; see :func:`std`."""
+    return root(nanvar(x, axis, correction=correction, keepdims=keepdims, ddof=ddof))
