@@ -12,7 +12,7 @@ from typing import Any
 
 
 def _missing(*_: Any, **__: Any) -> Any:
-    raise RuntimeError("import hpcad.primitives before using tensors")
+    raise RuntimeError("import hpcad.numpy before using tensors")
 
 
 class Links:
@@ -38,6 +38,8 @@ class Links:
         ``stack(arrays, axis)``.
     assign : callable
         ``assign(x, index, value)``: item assignment on the tensor x.
+    ufunc, function : callable
+        NumPy's dispatch to :mod:`hpcad.numpy`, which puts them in.
     """
 
     ambient_tape: Callable[[], Any] = staticmethod(_missing)
@@ -49,6 +51,8 @@ class Links:
     zeros_like: Callable[..., Any] = staticmethod(_missing)
     stack: Callable[..., Any] = staticmethod(_missing)
     assign: Callable[..., None] = staticmethod(_missing)
+    ufunc: Callable[..., Any] = staticmethod(_missing)
+    function: Callable[..., Any] = staticmethod(_missing)
 
 
 LINKS = Links()

@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcad.autodiff.conversion import AMBIENT, CONSTANT, Conversions
 from hpcad.autodiff.links import LINKS
-from hpcad.backend import Array, to_host
+from hpcad.backend import Array
 from hpcad.errors import DifferentiationError
 
 if TYPE_CHECKING:
     from hpcad.autodiff.tape import Tape
 
-CONSTANT = -1  # level of a tensor that no trace follows
-AMBIENT = 0  # level of parameters and of what is computed from them
 
-
-class Tensor:
+class Tensor(Conversions):
     """An array that differentiation can follow.
 
     Users make tensors with :func:`tensor` or get them as results; transforms make them inside.
-    The operators and methods of NumPy arrays are installed by :mod:`hpcad.primitives`.
+    Operators are installed by :mod:`hpcad.primitives`, the methods of NumPy arrays by
+    :mod:`hpcad.numpy`.
+
+    Item assignment and ``+=`` change the tensor object: it stands for the new value from there
+    on. What was computed from the old value before keeps it, and so do its derivatives. Indexing
+    gives values, not windows: after ``row = x[0]``, assigning to ``row`` does not change ``x``.
+    A tensor without axes is a number: ``s += 1`` gives the name ``s`` to another tensor, as it
+    does with Python's and NumPy's scalars.
 
     Attributes
     ----------
@@ -36,7 +41,7 @@ class Tensor:
         -1 for constants, 0 for the ambient tape, k inside the k-th nested transform.
     """
 
-    __slots__ = ("__weakref__", "level", "slot", "trace", "value")
+    __slots__ = ("__weakref__", "_past", "level", "slot", "tangent", "trace", "value")
 
     if TYPE_CHECKING:  # installed by hpcad.primitives.operators
 
@@ -60,8 +65,13 @@ class Tensor:
 
         def __neg__(self) -> Tensor: ...
         def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
         def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
         def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+
+    # Set only where they are needed, because tensors are made often:
+    tangent: Any  # of a dual tensor
+    _past: tuple[int, Any]  # how often assigned to, and a tensor that must live as long
 
     def __init__(
         self, value: Any, trace: Tape | None = None, slot: int = -1, level: int = CONSTANT
@@ -87,62 +97,35 @@ class Tensor:
     def size(self) -> int:
         return self.value.size
 
+    @property
+    def version(self) -> int:
+        """How often the tensor was assigned to."""
+        past = getattr(self, "_past", None)
+        return 0 if past is None else past[0]
+
     def __len__(self) -> int:
+        if not self.value.shape:
+            raise TypeError("len() of a tensor without axes")
         return self.value.shape[0]
 
     def __repr__(self) -> str:
         kind = type(self).__name__
         return f"{kind}({value_of(self)!r}, level={self.level})"
 
-    def __bool__(self) -> bool:
-        return bool(value_of(self))
-
-    def __float__(self) -> float:
-        self._refuse_inside_transforms("float")
-        return float(value_of(self))
-
-    def __int__(self) -> int:
-        self._refuse_inside_transforms("int")
-        return int(value_of(self))
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        return format(self.item() if self.size == 1 else value_of(self), spec)
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
             raise TypeError("a tensor without axes cannot be iterated over")
         return (self[i] for i in range(len(self)))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.level > CONSTANT:
-            raise TypeError(
-                "NumPy cannot take a tensor that is differentiated: its derivative would be lost; "
-                "use the function of that name in hpcad.numpy, or tensor.numpy() for the plain "
-                "values"
-            )
-        return np.array(to_host(value_of(self)), dtype=dtype, copy=copy)
-
     def __array_function__(self, func: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         if func is np.shape:
             return args[0].shape
-        raise TypeError(
-            f"numpy.{func.__name__} does not know tensors; use hpcad.numpy.{func.__name__} if "
-            "there is one, or tensor.numpy() for the plain values"
-        )
-
-    def _refuse_inside_transforms(self, kind: str) -> None:
-        """``math.sin(x)`` asks for float(x), and would silently lose the derivative."""
-        if self.level > AMBIENT:
-            raise TypeError(
-                f"{kind}() of a tensor inside grad or vjp would lose its derivative (the math "
-                "module asks for it, too); use functions of hpcad.numpy, or x.item() to read "
-                "the value"
-            )
-
-    def item(self) -> Any:
-        """Return the single value as a Python scalar."""
-        return value_of(self).item()
-
-    def numpy(self) -> np.ndarray:
-        """Return the values as a NumPy array on the host, cut off from differentiation."""
-        return np.asarray(to_host(value_of(self)))
+        return LINKS.function(func, args, kwargs)
 
     def detach(self) -> Tensor:
         """Return a constant with the same values."""
@@ -188,3 +171,34 @@ def value_of(x: Any) -> Any:
     while isinstance(x, Tensor):
         x = x.value
     return x
+
+
+def rebind(x: Tensor, result: Tensor) -> None:
+    """Let ``x`` stand for ``result`` from here on; ``result`` is not used by anyone else."""
+    x.value = result.value
+    x.trace = result.trace
+    x.slot = result.slot
+    x.level = result.level
+    if hasattr(result, "tangent"):
+        x.tangent = result.tangent
+    elif hasattr(x, "tangent"):
+        del x.tangent
+    keeper = None
+    if x.level == AMBIENT:  # the ambient tape drops records whose tensors are dead
+        keeper, result.value = result, None
+    x._past = (x.version + 1, keeper)
+
+
+def twin(x: Any) -> Any:
+    """Another tensor of the same value and history: assigning to one leaves the other as it is.
+
+    Things that cannot be assigned to (parameters, and what is no tensor) are returned as such.
+    """
+    if not isinstance(x, Tensor) or hasattr(x, "grad"):
+        return x
+    copy = Tensor(x.value, x.trace, x.slot, x.level)
+    if hasattr(x, "tangent"):
+        copy.tangent = x.tangent
+    if x.level == AMBIENT:
+        copy._past = (0, x)
+    return copy

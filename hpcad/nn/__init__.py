@@ -1,5 +1,6 @@
 """Layers, losses and the arenas their parameters live in."""
 
+import hpcad.numpy  # noqa: F401  (gives tensors their methods)
 from hpcad.autodiff import Parameter
 from hpcad.nn import initializers
 from hpcad.nn.arena import ParameterArena, flatten

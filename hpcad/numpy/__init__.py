@@ -4,13 +4,23 @@ Functions take arrays or tensors and differentiate through tensors; names and ca
 of the Python array API standard and of NumPy. One file per chapter of the standard.
 """
 
+from hpcad.numpy import fft as fft
+from hpcad.numpy import linalg as linalg
+from hpcad.numpy import methods as methods  # gives tensors the methods of NumPy's arrays
+from hpcad.numpy.calculus import *
 from hpcad.numpy.creation import *
 from hpcad.numpy.cumulative import *
 from hpcad.numpy.dtypes import *
 from hpcad.numpy.elementwise import *
 from hpcad.numpy.indexing import *
+from hpcad.numpy.info import *
+from hpcad.numpy.joining import *
 from hpcad.numpy.linear_algebra import *
 from hpcad.numpy.manipulation import *
+from hpcad.numpy.matrices import *
+from hpcad.numpy.nan_statistics import *
+from hpcad.numpy.order_statistics import *
+from hpcad.numpy.padding import *
 from hpcad.numpy.searching import *
 from hpcad.numpy.sets import *
 from hpcad.numpy.sorting import *

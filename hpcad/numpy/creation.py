@@ -1,3 +1,291 @@
-"""Creation functions."""
+"""Creation functions. What they return are constant tensors, except where a tensor goes in."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.conversion import device_backend
+from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.backend import Backend, backend_of
+from hpcad.numpy.dtypes import astype, to_device
+from hpcad.primitives import creation as p
+from hpcad.primitives.indexing import is_tracked
+from hpcad.primitives.reduction import broadcast_to
+
+__all__ = [
+    "arange",
+    "array",
+    "asarray",
+    "copy",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "full",
+    "full_like",
+    "geomspace",
+    "identity",
+    "linspace",
+    "logspace",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]
+
+Shape = int | tuple[int, ...]
+
+
+# -- from what is there -------------------------------------------------------------------
+
+
+def asarray(obj: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
+    """Return a tensor of numbers, nested sequences, or arrays of this or another library.
+
+    Parameters
+    ----------
+    obj : array or nested sequence
+        Tracked tensors may stand among the elements; the result differentiates through them.
+    dtype : dtype, optional
+    device : optional
+    copy : bool, optional
+        True: always copy. False: never, but fail where it would be needed. Left out: only where
+        needed; the tensor then shares memory with an array that was given, and is the tensor that
+        was given.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        ``copy=False`` and a copy is needed.
+    """
+    if isinstance(obj, Tensor):
+        return _of_tensor(obj, dtype, device, copy)
+    if isinstance(obj, (list, tuple)):
+        if copy is False:
+            raise ValueError("asarray of a sequence must copy its elements; leave out copy=False")
+        obj = p.nested(obj, dtype)
+        if isinstance(obj, Tensor):
+            return obj if device is None else to_device(obj, device)
+    if device is None and type(obj).__module__.partition(".")[0] == "cupy":
+        plain = backend_of(obj).xp.array(obj, dtype=dtype, copy=bool(copy))
+    else:
+        plain = np.asarray(obj, dtype=dtype, copy=copy)
+    if plain.dtype.kind not in "biufc":
+        raise TypeError(
+            f"cannot make a tensor of {type(obj).__name__} with elements of dtype {plain.dtype}; "
+            "numbers and booleans are needed"
+        )
+    return Tensor(plain if device is None else device_backend(device).asarray(plain))
+
+
+def _of_tensor(x: Tensor, dtype: Any, device: Any, copy: bool | None) -> Any:
+    moves = device is not None and device != x.device
+    casts = dtype is not None and np.dtype(dtype) != x.dtype
+    if copy is False and (moves or casts):
+        raise ValueError(
+            f"asarray(copy=False) of a tensor of dtype {x.dtype} on {x.device} cannot give "
+            f"dtype {dtype} on {device}: that needs a copy"
+        )
+    if casts:
+        x = astype(x, dtype)
+    elif copy:
+        x = p.copy(x)
+    return x.to_device(device) if moves else x
+
+
+def array(obj: Any, /, dtype: Any = None, *, copy: bool | None = True, ndmin: int = 0) -> Any:
+    """Return a tensor with a copy of the values; see :func:`asarray`."""
+    x = asarray(obj, dtype, copy=None if isinstance(obj, (list, tuple)) else copy)
+    missing = ndmin - x.ndim
+    return x[(None,) * missing] if missing > 0 else x
+
+
+def copy(x: Any, /) -> Any:
+    """Return a copy, which differentiates as ``x`` does."""
+    return p.copy(x) if isinstance(x, Tensor) else array(x)
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
+    """Return a constant tensor with the data of an array of any library that has DLPack.
+
+    Parameters
+    ----------
+    x : object with ``__dlpack__``
+    device : optional
+        Where the result is put; left out, it stays where it is.
+    copy : bool, optional
+        As in :func:`asarray`.
+    """
+    if isinstance(x, Tensor):
+        if is_tracked(x):
+            x.__dlpack__()  # says why not
+        x = x._array()
+    source = x.__dlpack_device__()[0]
+    on_host = int(source) in (1, 3)  # kDLCPU, and pinned memory
+    backend: Backend = device_backend("cpu" if on_host else "gpu")
+    options = {} if copy is None or not on_host else {"copy": copy}
+    plain = backend.xp.from_dlpack(x, **options)
+    tensor = Tensor(plain)
+    return tensor if device is None else tensor.to_device(device)
+
+
+# -- filled -------------------------------------------------------------------------------
+
+
+def empty(shape: Shape, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """Return an uninitialised tensor (float64 by default)."""
+    return Tensor(device_backend(device).xp.empty(shape, dtype or np.float64))
+
+
+def zeros(shape: Shape, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """Return a tensor of zeros (float64 by default)."""
+    return Tensor(device_backend(device).xp.zeros(shape, dtype or np.float64))
+
+
+def ones(shape: Shape, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """Return a tensor of ones (float64 by default)."""
+    return Tensor(device_backend(device).xp.ones(shape, dtype or np.float64))
+
+
+def full(shape: Shape, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Any:
+    """Return a tensor with one value everywhere; differentiable in the value.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    fill_value : number or array
+        Broadcast to the shape.
+    dtype : dtype, optional
+        That of the value when left out.
+    """
+    if is_tracked(fill_value):
+        value = fill_value if dtype is None else astype(fill_value, dtype, copy=False)
+        return p.copy(broadcast_to(value, (shape,) if isinstance(shape, int) else tuple(shape)))
+    return Tensor(device_backend(device).xp.full(shape, value_of(fill_value), dtype))
+
+
+def empty_like(x: Any, /, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """Return an uninitialised tensor of the shape of ``x``, and of its dtype and device."""
+    return Tensor(_beside(x, device).xp.empty(np.shape(x), dtype or _dtype_of(x)))
+
+
+def zeros_like(x: Any, /, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """Return a constant tensor of zeros of the shape, dtype and device of ``x``."""
+    return Tensor(_beside(x, device).xp.zeros(np.shape(x), dtype or _dtype_of(x)))
+
+
+def ones_like(x: Any, /, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """Return a constant tensor of ones of the shape, dtype and device of ``x``."""
+    return Tensor(_beside(x, device).xp.ones(np.shape(x), dtype or _dtype_of(x)))
+
+
+def full_like(x: Any, /, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Any:
+    """Return a tensor of the shape, dtype and device of ``x`` with one value everywhere."""
+    if device is None:
+        device = None if _beside(x, None).name == "numpy" else "gpu"
+    return full(np.shape(x), fill_value, dtype or _dtype_of(x), device=device)
+
+
+def _beside(x: Any, device: Any) -> Backend:
+    return backend_of(value_of(x)) if device is None else device_backend(device)
+
+
+def _dtype_of(x: Any) -> Any:
+    return x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+
+
+# -- sequences and matrices ---------------------------------------------------------------
+
+
+def arange(
+    start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None
+) -> Tensor:
+    """Return numbers from ``start`` (0 if only one is given) to before ``stop``."""
+    low, high = (0, start) if stop is None else (start, stop)
+    low, high, step = (value_of(_constant(x, "arange")) for x in (low, high, step))
+    return Tensor(device_backend(device).xp.arange(low, high, step, dtype=dtype))
+
+
+def _constant(x: Any, name: str) -> Any:
+    if is_tracked(x):
+        raise TypeError(
+            f"the number of elements of {name} cannot depend on a tensor that is differentiated; "
+            "use start + step * arange(n)"
+        )
+    return x
+
+
+def linspace(
+    start: Any,
+    stop: Any,
+    /,
+    num: int = 50,
+    endpoint: Any = True,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+) -> Any:
+    """Return ``num`` evenly spaced numbers; differentiable in both ends.
+
+    Parameters
+    ----------
+    start, stop : numbers or arrays
+    num : int
+    endpoint : bool
+        Whether ``stop`` is the last one.
+    dtype : dtype, optional
+    """
+    if is_tracked(start) or is_tracked(stop):
+        parts = num - 1 if endpoint else num
+        weight = np.arange(num) / max(parts, 1)
+        weight = weight.reshape(num, *(1,) * max(np.ndim(start), np.ndim(stop)))
+        points = start * (1 - weight) + stop * weight
+        return points if dtype is None else astype(points, dtype, copy=False)
+    low, high = value_of(start), value_of(stop)
+    return Tensor(device_backend(device).xp.linspace(low, high, num, endpoint, dtype=dtype))
+
+
+def logspace(
+    start: Any, stop: Any, /, num: int = 50, endpoint: Any = True, base: Any = 10.0
+) -> Any:
+    """Return ``base`` to the powers of :func:`linspace`; differentiable in both ends and base."""
+    if not isinstance(base, Tensor):
+        base = np.asarray(base, np.float64)
+    return base ** linspace(start, stop, num, endpoint)
+
+
+def geomspace(start: Any, stop: Any, /, num: int = 50, endpoint: Any = True) -> Any:
+    """Return ``num`` numbers in constant ratio; differentiable in both ends.
+
+    Both ends have the same sign.
+    """
+    if is_tracked(start) or is_tracked(stop):
+        ratio = stop / start
+        return start * ratio ** linspace(0.0, 1.0, num, endpoint)
+    return Tensor(np.geomspace(value_of(start), value_of(stop), num, endpoint))
+
+
+def eye(
+    n_rows: int,
+    n_cols: int | None = None,
+    /,
+    k: int = 0,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+) -> Tensor:
+    """Return a matrix with ones on the ``k``-th diagonal and zeros elsewhere."""
+    columns = n_rows if n_cols is None else n_cols
+    k = max(-n_rows, min(k, columns))  # NumPy's limits are those of a C integer
+    return Tensor(device_backend(device).xp.eye(n_rows, columns, k, dtype or np.float64))
+
+
+def identity(n: int, dtype: Any = None) -> Tensor:
+    """Return the identity matrix."""
+    return eye(n, dtype=dtype)

@@ -14,8 +14,8 @@ from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import PRIMITIVES
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import backend_of
+from hpcad.primitives import assignment, extremes, indexing, joining, layout, product, reduction
 from hpcad.primitives import elementwise as e
-from hpcad.primitives import layout, product, reduction
 
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": e.add,
@@ -55,17 +55,19 @@ def _transpose(self: Tensor, *axes: Any) -> Any:
 METHODS: dict[str, Any] = {
     "__neg__": lambda self: e.negative(self),
     "__abs__": lambda self: e.absolute(self),
-    "__getitem__": layout.getitem,
+    "__getitem__": indexing.getitem,
+    "__setitem__": assignment.assign,
     "sum": reduction.sum,
     "mean": reduction.mean,
-    "max": reduction.max,
-    "min": reduction.min,
+    "max": extremes.max,
+    "min": extremes.min,
     "reshape": _reshape,
     "transpose": _transpose,
-    "astype": lambda self, dtype: e.cast(self, dtype=np.dtype(dtype)),
     "T": property(lambda self: layout.transpose(self)),
     "mT": property(lambda self: layout.matrix_transpose(self)),
 }
+
+UFUNCS: dict[np.ufunc, Callable[..., Any]] = {}
 
 
 def _ufuncs() -> dict[np.ufunc, Callable[..., Any]]:
@@ -73,16 +75,13 @@ def _ufuncs() -> dict[np.ufunc, Callable[..., Any]]:
     return {**table, np.matmul: product.matmul}
 
 
-def _array_ufunc(_: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """NumPy's way into the table: ``np.sin(t)``, and ``array * t``, which is np.multiply."""
-    if method != "__call__" or options or ufunc not in UFUNCS:
-        how = "" if method == "__call__" else f".{method}"
-        how += "".join(f" with {name}=" for name in options)
-        raise TypeError(
-            f"numpy.{ufunc.__name__}{how} has no derivative rule here; use a function of "
-            "hpcad.numpy, or tensor.numpy() for the plain values"
-        )
-    return UFUNCS[ufunc](*inputs)
+    if method == "__call__" and not options:
+        operation = UFUNCS.get(ufunc)
+        if operation is not None:
+            return operation(*inputs)
+    return LINKS.ufunc(ufunc, method, inputs, options)
 
 
 def _zeros_like(x: Any) -> Any:
@@ -90,16 +89,15 @@ def _zeros_like(x: Any) -> Any:
     return backend_of(value).xp.zeros_like(value)
 
 
-UFUNCS = _ufuncs()
-
-
 def install() -> None:
     """Give tensors their operators, and the tape its algebra."""
     for name, operation in BINARY.items():
         setattr(Tensor, f"__{name}__", _plain(operation))
         setattr(Tensor, f"__r{name}__", _flipped(operation))
+        setattr(Tensor, f"__i{name}__", assignment.augmented(operation))
     for name, operation in COMPARISON.items():
         setattr(Tensor, f"__{name}__", _plain(operation))
+    UFUNCS.update(_ufuncs())
     setattr(Tensor, "__array_ufunc__", _array_ufunc)  # noqa: B010  (mypy: assigned to a class)
     for name, method in METHODS.items():
         setattr(Tensor, name, method)
@@ -108,3 +106,6 @@ def install() -> None:
     LINKS.broadcast_to = reduction.broadcast_to
     LINKS.cast = lambda g, dtype: e.cast(g, dtype=dtype)
     LINKS.zeros_like = _zeros_like
+    LINKS.stack = joining.stack
+    LINKS.assign = assignment.assign
+    assignment.calibrate()

@@ -123,10 +123,10 @@ def test_what_would_lose_the_derivative_is_refused():
     p = Parameter(np.ones(3))
     with pytest.raises(TypeError, match=r"hpcad\.numpy"):
         np.asarray(p)
-    with pytest.raises(TypeError, match=r"numpy\.sum does not know tensors; use hpcad\.numpy\.sum"):
-        np.sum(p)
-    with pytest.raises(TypeError, match=r"numpy\.arctan has no derivative rule"):
-        np.arctan(p)
+    with pytest.raises(TypeError, match=r"numpy\.busday_count does not know tensors"):
+        np.busday_count(p, p)
+    with pytest.raises(TypeError, match=r"numpy\.spacing has no derivative rule"):
+        np.spacing(p)
     out = np.ones(3)
     with pytest.raises(TypeError, match=r"numpy\.add with out= has no"):
         out += p

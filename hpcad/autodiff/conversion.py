@@ -1,0 +1,152 @@
+"""How the values of a tensor become Python scalars, NumPy arrays and arrays of other libraries.
+
+Values that leave a tensor are cut off from differentiation. Where a program would not expect
+that, a tracked tensor refuses.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from hpcad.backend import backend_of, get_backend, to_host
+
+CONSTANT = -1  # level of a tensor that no trace follows
+AMBIENT = 0  # level of parameters and of what is computed from them
+
+
+class Conversions:
+    """The part of :class:`~hpcad.autodiff.Tensor` that gives its values away."""
+
+    __slots__ = ()
+
+    value: Any
+    level: int
+
+    def _plain(self) -> Any:
+        """The array below every level."""
+        x: Any = self
+        while isinstance(x, Conversions):
+            x = x.value
+        return x
+
+    # -- scalars --------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """Return the single value as a Python scalar."""
+        return self._plain().item()
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists of Python scalars."""
+        return self._plain().tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self._plain())
+
+    def __float__(self) -> float:
+        return float(self._scalar("float"))
+
+    def __int__(self) -> int:
+        return int(self._scalar("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("complex"))
+
+    def __index__(self) -> int:
+        return operator.index(self._scalar("index"))
+
+    def _scalar(self, kind: str) -> Any:
+        """The single value; ``math.sin(x)`` asks for float(x), and would lose the derivative."""
+        if self.level > AMBIENT:
+            raise TypeError(
+                f"{kind}() of a tensor inside grad or vjp would lose its derivative (the math "
+                "module asks for it, too); use functions of hpcad.numpy, or x.item() to read "
+                "the value"
+            )
+        value = self._plain()
+        if value.size != 1:
+            raise TypeError(
+                f"{kind}() needs a tensor with one element; this one has shape {value.shape}"
+            )
+        return value.item()
+
+    # -- arrays ---------------------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray:
+        """Return the values as a NumPy array on the host, cut off from differentiation.
+
+        The array of a tracked tensor is read-only, because a tape may hold it; that of a
+        constant is the one in the tensor.
+        """
+        array = np.asarray(to_host(self._plain()))
+        if self.level > CONSTANT:
+            array = array.view()
+            array.flags.writeable = False
+        return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.level > CONSTANT:
+            raise TypeError(
+                "NumPy cannot take a tensor that is differentiated: its derivative would be lost; "
+                "use the function of that name in hpcad.numpy, or tensor.numpy() for the plain "
+                "values"
+            )
+        return np.array(to_host(self._plain()), dtype=dtype, copy=copy)
+
+    # -- devices and other libraries ------------------------------------------------------
+
+    @property
+    def device(self) -> Any:
+        """``"cpu"``, or the device object of CuPy."""
+        return getattr(self._plain(), "device", "cpu")
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
+        """Return this tensor on a device (``"cpu"``, ``"gpu"``, or what ``device`` returned)."""
+        if stream is not None:
+            raise ValueError("to_device() takes no stream: copies are ordered by the default one")
+        if device == self.device:
+            return self
+        backend = get_backend("cpu" if device == "cpu" else "gpu")
+        if self.level > CONSTANT:
+            raise TypeError(
+                "a tensor that is differentiated cannot change its device; move the arguments "
+                "of the function instead"
+            )
+        plain = self._plain()
+        return type(self)(to_host(plain) if device == "cpu" else backend.asarray(plain))
+
+    def __dlpack__(
+        self,
+        /,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        if self.level > CONSTANT:
+            raise BufferError(
+                "DLPack cannot export a tensor that is differentiated: its derivative would be "
+                "lost; export tensor.detach() for the plain values"
+            )
+        options: dict[str, Any] = {"stream": stream, "max_version": max_version}
+        options |= {"dl_device": dl_device, "copy": copy}
+        given = {name: option for name, option in options.items() if option is not None}
+        return self._array().__dlpack__(**given)
+
+    def __dlpack_device__(self, /) -> tuple[Any, int]:
+        return self._array().__dlpack_device__()
+
+    def _array(self) -> Any:
+        """The plain array; a NumPy scalar becomes one without axes."""
+        value = self._plain()
+        return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def device_backend(device: Any) -> Any:
+    """The backend of a device as ``device=`` arguments name it (None: the host)."""
+    if device is None or isinstance(device, str):
+        return get_backend(device or "cpu")
+    return backend_of(device)  # a device object of CuPy belongs to its package

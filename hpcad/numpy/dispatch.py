@@ -1,0 +1,220 @@
+"""NumPy's own functions on tensors: ``np.sin(t)``, ``np.linalg.solve(t, b)``, ``np.add.reduce(t)``.
+
+NumPy hands every call that has a tensor among its arguments to the tensor (NEP 13 and NEP 18), and
+from there it goes to the function of that name in this namespace. What has none fails by name, at
+the call: computing on the plain values would lose the derivative.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.primitives.assignment import assign
+
+_NO_VALUE = np._NoValue  # type: ignore[attr-defined]  # NumPy's "left out"
+_MANY = 64
+_INSTEAD = "use a function of hpcad.numpy, or tensor.numpy() for the plain values"
+
+# NumPy's names for functions that the standard, and this namespace, call otherwise.
+_OTHER_NAMES = {
+    "bitwise_not": "bitwise_invert",
+    "conjugate": "conj",
+    "invert": "bitwise_invert",
+    "left_shift": "bitwise_left_shift",
+    "right_shift": "bitwise_right_shift",
+    "arccos": "acos",
+    "arccosh": "acosh",
+    "arcsin": "asin",
+    "arcsinh": "asinh",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arctanh": "atanh",
+}
+_OTHER_PARAMETERS = {"a_min": "min", "a_max": "max", "ddof": "correction", "newshape": "shape"}
+_REDUCTIONS = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+_ACCUMULATIONS = {"add": "cumulative_sum", "multiply": "cumulative_prod"}
+
+
+def find(name: str, room: str = "") -> Callable[..., Any] | None:
+    """The function of this namespace for NumPy's name; ``room`` is ``"linalg"`` or ``"fft"``."""
+    namespace: Any = sys.modules["hpcad.numpy"]
+    if room:
+        namespace = getattr(namespace, room, None)
+    found = getattr(namespace, name, None)
+    return getattr(namespace, _OTHER_NAMES.get(name, name), None) if found is None else found
+
+
+# -- ufuncs -------------------------------------------------------------------------------
+
+
+def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """What a tensor does with a ufunc; see :meth:`numpy.class.__array_ufunc__`."""
+    name = called.__name__.removeprefix("cupy_")
+    options = {key: value for key, value in options.items() if value is not None}
+    how = "" if method == "__call__" else f".{method}"
+    unknown = set(options) - (set() if method == "__call__" else {"axis", "keepdims", "dtype"})
+    if unknown:
+        how += "".join(f" with {option}=" for option in sorted(unknown))
+        raise TypeError(f"numpy.{name}{how} has no derivative rule here; {_INSTEAD}")
+    function = find({"reduce": _REDUCTIONS, "accumulate": _ACCUMULATIONS}.get(method, {}).get(
+        name, name if method in ("__call__", "outer") else ""
+    ))  # fmt: skip
+    if function is None:
+        raise TypeError(f"numpy.{name}{how} has no derivative rule here; {_INSTEAD}")
+    if method == "outer":
+        x, y = inputs
+        return function(x[(..., *(None,) * np.ndim(y))] if np.ndim(y) else x, y)
+    if method in ("reduce", "accumulate"):
+        (x, *axis) = inputs
+        options = {"axis": axis[0] if axis else 0, **options}
+        return function(x, **options)
+    return function(*inputs)
+
+
+# -- functions ----------------------------------------------------------------------------
+
+
+def function(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What a tensor does with another function of NumPy; see NEP 18."""
+    if called in _ABOUT:
+        return called(*map(_described, args), **{k: _described(v) for k, v in kwargs.items()})
+    if called in _IN_PLACE:
+        return _IN_PLACE[called](*args, **kwargs)
+    room = (getattr(called, "__module__", None) or "numpy").partition(".")[2]
+    path = f"numpy.{room}.{called.__name__}" if room else f"numpy.{called.__name__}"
+    ours = find(called.__name__, room)
+    if ours is None:
+        raise TypeError(
+            f"{path} does not know tensors, and hpcad.numpy has no function of that name; use "
+            "other functions of hpcad.numpy, or tensor.numpy() for the plain values"
+        )
+    return call(ours, called, path, args, kwargs)
+
+
+def call(
+    ours: Callable[..., Any],
+    theirs: Callable[..., Any],
+    path: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    """Call ``ours`` with arguments as they were given to NumPy's function.
+
+    Arguments that the standard takes by name only may be given by place, as NumPy takes them.
+    """
+    places, keywords, open_ended = _accepted(ours)
+    names = [_ours(name, keywords) for name in _names(theirs)]
+    given: list[Any] = []
+    named = {_ours(name, keywords): arg for name, arg in kwargs.items()}
+    for i, arg in enumerate(args):
+        known = i < len(names)
+        fits = i < len(places) and (places[i] is None or not known or places[i] == names[i])
+        if known and not (fits and i == len(given)):
+            named[names[i]] = arg
+        else:
+            given.append(arg)
+    for i in range(len(given), min(len(places), len(names))):
+        if places[i] is not None or names[i] in keywords or names[i] not in named:
+            break
+        given.append(named.pop(names[i]))
+    for name in [n for n in named if n not in keywords and not open_ended]:
+        if named[name] is not None and named[name] is not _NO_VALUE:
+            raise TypeError(f"{path} with {name}= is not there for tensors; {_INSTEAD}")
+        del named[name]
+    return ours(*given, **named)
+
+
+def _ours(name: str, keywords: set[str]) -> str:
+    """Our name for a parameter of NumPy."""
+    other = _OTHER_PARAMETERS.get(name, name)
+    return other if name not in keywords and other in keywords else name
+
+
+@cache
+def _names(theirs: Callable[..., Any]) -> list[str]:
+    """The parameters of a function in order, as far as they are known."""
+    try:
+        parameters = inspect.signature(theirs).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+
+
+@cache
+def _accepted(ours: Callable[..., Any]) -> tuple[list[str | None], set[str], bool]:
+    """What one of our functions takes.
+
+    Returns
+    -------
+    places : list
+        Names of what may be given by place; None where only the place counts: the first argument
+        is the array, whatever NumPy calls it.
+    keywords : set
+        What may be given by name.
+    open_ended : bool
+        Whether other names may be given, too.
+    """
+    try:
+        parameters = list(inspect.signature(ours).parameters.values())
+    except (TypeError, ValueError):  # a primitive
+        return [None] * _MANY, set(), True
+    places: list[str | None] = []
+    for p in parameters:
+        if p.kind is p.VAR_POSITIONAL:
+            places += [None] * _MANY
+        elif p.kind is p.POSITIONAL_ONLY or (p.kind is p.POSITIONAL_OR_KEYWORD and not places):
+            places.append(None)
+        elif p.kind is p.POSITIONAL_OR_KEYWORD:
+            places.append(p.name)
+    keywords = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    return places, keywords, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+# Functions that ask about arrays, and compute nothing that has a derivative.
+_ABOUT = {
+    np.shape,
+    np.ndim,
+    np.size,
+    np.result_type,
+    np.can_cast,
+    np.common_type,
+    np.min_scalar_type,
+    np.iscomplexobj,
+    np.isrealobj,
+    np.may_share_memory,
+    np.shares_memory,
+}
+
+
+def _described(x: Any) -> Any:
+    return value_of(x) if isinstance(x, Tensor) else x
+
+
+def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
+    """NumPy's function changes its first argument."""
+    put = find("put_along_axis")
+    assert put is not None
+    if not isinstance(arr, Tensor):
+        raise TypeError(f"numpy.put_along_axis cannot put tensors into an array; {_INSTEAD}")
+    assign(arr, ..., put(arr, indices, values, axis=axis))
+
+
+_IN_PLACE: dict[Any, Callable[..., None]] = {np.put_along_axis: _put_along_axis}
+
+LINKS.ufunc = ufunc
+LINKS.function = function

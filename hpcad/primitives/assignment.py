@@ -1,0 +1,300 @@
+"""Item assignment that differentiates.
+
+``x[index] = v`` rebinds the tensor ``x`` to the answer of :data:`index_set`, a primitive like any
+other. Whoever holds the old value keeps it, so no derivative can be wrong. A copy per assignment
+would make a loop that fills an array quadratic; where nothing but ``x`` holds the old array, it is
+written in place. The same holds in the backward pass, for the cotangent.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.keep import EVERYTHING
+from hpcad.autodiff.parameter import Parameter
+from hpcad.autodiff.primitive import Primitive
+from hpcad.autodiff.reverse import Pull
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tape import Tape
+from hpcad.autodiff.tensor import Tensor, rebind, value_of
+from hpcad.backend import backend_of
+from hpcad.errors import ShapeError
+from hpcad.primitives.creation import nested
+from hpcad.primitives.elementwise import cast, multiply
+from hpcad.primitives.indexing import (
+    Index,
+    Shape,
+    getitem,
+    indexed_shape,
+    is_tracked,
+    may_repeat,
+    plain_index,
+)
+
+# -- who holds an array -------------------------------------------------------------------
+
+
+class Granted(threading.local):
+    """The arrays (by id) that the assignment now being made may overwrite."""
+
+    ids: Sequence[int] = ()
+
+
+_GRANTED = Granted()
+
+
+def _held_once(x: Tensor) -> int:
+    return sys.getrefcount(x.value)
+
+
+_ALONE = _held_once(Tensor(np.zeros(1)))
+
+
+def _owned(x: Tensor) -> list[int]:
+    """The arrays that are reached through ``x`` and through nothing else."""
+    found: list[int] = []
+    # A tape that keeps everything is replayed later, from the old values.
+    if not any(getattr(trace, "purpose", None) == EVERYTHING for trace in STATE.traces):
+        _collect(x, found)
+    return found
+
+
+def _collect(x: Tensor, found: list[int]) -> None:
+    if sys.getrefcount(x.value) <= _ALONE:
+        if isinstance(x.value, Tensor):
+            _collect(x.value, found)
+        elif _is_ours(x.value):
+            found.append(id(x.value))
+    if hasattr(x, "tangent") and sys.getrefcount(x.tangent) <= _ALONE:
+        if isinstance(x.tangent, Tensor):
+            _collect(x.tangent, found)
+        elif _is_ours(x.tangent):
+            found.append(id(x.tangent))
+
+
+def _is_ours(array: Any) -> bool:
+    """Whether an array has memory of its own that may be written, and no guard watches it."""
+    return (
+        type(array) is np.ndarray
+        and array.flags.owndata
+        and array.flags.writeable
+        and weakref.getweakrefcount(array) == 0
+    )
+
+
+# -- the primitive ------------------------------------------------------------------------
+
+
+def _index_set(x: Any, v: Any, *, index: Index, before: Shape) -> Any:
+    out = x if id(x) in _GRANTED.ids else backend_of(x).xp.array(x)
+    out[index] = v
+    return out
+
+
+def _index_set_vjp(
+    needs: Sequence[bool], g: Any, _z: Any, _saved: Any, _x: Any, _v: Any, index: Index, before: Any
+) -> list[Any]:
+    """For ``x`` zero where it was overwritten; for ``v`` the cotangents of the last writers."""
+    part = None
+    if needs[1]:
+        part = getitem(g, index)
+        if may_repeat(index):
+            part = multiply(part, _last_writers(index, before))
+    if not needs[0]:
+        return [None, part]
+    if isinstance(g, Tensor):
+        return [index_set(g, 0, index=index, before=before), part]
+    if isinstance(part, np.ndarray) and part.base is not None:
+        part = part.copy()  # g is overwritten below
+    if not (sys.getrefcount(g) <= _FRESH.count and _is_ours(g) and _callers() == _FRESH.callers):
+        g = backend_of(g).xp.array(g)
+    g[index] = 0
+    return [g, part]
+
+
+def _last_writers(index: Index, before: Shape) -> Any:
+    """1 for each element of the value that is still there after the assignment, else 0."""
+    shape = indexed_shape(before, index=index, before=before)
+    order = np.arange(int(np.prod(shape))).reshape(shape)
+    last = np.empty(before, order.dtype)
+    last[index] = order
+    return (last[index] == order).astype(np.int8)
+
+
+def _index_set_jvp(
+    ts: Sequence[Any], _z: Any, _saved: Any, _x: Any, _v: Any, index: Index, before: Any
+) -> Any:
+    t, tv = ts
+    if tv is None:
+        tv = 0
+    if t is None:
+        plain = value_of(tv)
+        t = backend_of(plain).zeros(before, plain.dtype)
+    return index_set(t, tv, index=index, before=before)
+
+
+index_set = Primitive(
+    "index_set",  # x with v at the index; of repeated indices the last one counts
+    _index_set,
+    lambda x, _v, *, index, before: x,
+    joint=_index_set_vjp,
+    joint_jvp=_index_set_jvp,
+)
+
+
+class Fresh:
+    """What a cotangent looks like to its rule when nothing else holds it.
+
+    Measured once, on the engine itself, because it depends on how the engine and the interpreter
+    pass arguments.
+    """
+
+    count = 0
+    callers: tuple[CodeType, ...] = ()
+
+
+_FRESH = Fresh()
+
+
+def _callers() -> tuple[CodeType, CodeType]:
+    """Who called the rule, and who called that."""
+    frame: Any = sys._getframe(2)
+    return frame.f_code, frame.f_back.f_code
+
+
+def calibrate() -> None:
+    """Pull a new array through the engine, and count its references in the rules it gets to.
+
+    The smaller count is that of an array which the engine itself holds no second time.
+    """
+    counts: list[int] = []
+
+    def seen(
+        needs: Any, g: Any, _z: Any, _saved: Any, _x: Any, _v: Any, index: Any, before: Any
+    ) -> list[Any]:
+        counts.append(sys.getrefcount(g))
+        _FRESH.callers = _callers()
+        return [g.copy(), None]
+
+    probe = Primitive(
+        "probe", lambda x, _v, *, index, before: x + 1, None, joint=seen, register=False
+    )
+    observer, STATE.observer = STATE.observer, None
+    try:
+        with Tape() as tape:
+            x = tape.input(np.zeros(1))
+            for _ in range(3):
+                x = probe(x, 0.0, index=(), before=())
+            z = multiply(x, 2.0)
+        Pull(tape, {z.slot: np.ones(1)}).retain()
+    finally:
+        STATE.observer = observer
+    _FRESH.count = min(counts)
+
+
+# -- assignment ---------------------------------------------------------------------------
+
+
+def assign(x: Tensor, index: Any, value: Any) -> None:
+    """``x[index] = value``: ``x`` stands for the new value from here on.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of any level; it becomes a tensor of the level of ``value`` if that is higher.
+    index : index
+        As in NumPy. Of repeated indices the last one counts.
+    value : array or number
+        Broadcast to the shape of ``x[index]`` and cast to the dtype of ``x``.
+
+    Raises
+    ------
+    TypeError
+        ``x`` is a parameter, or cannot hold the value: a complex number in a real tensor, or a
+        tracked one in a tensor of integers.
+    ShapeError
+        The value does not fit the index.
+    """
+    if isinstance(x, Parameter):
+        raise TypeError(
+            f"parameter {x.name!r} cannot be changed by item assignment; use "
+            "parameter.assign(values)"
+        )
+    prepared = plain_index(index, is_tracked(x) or is_tracked(value))
+    fitted = _fitted(x, value, prepared)
+    _GRANTED.ids = _owned(x)
+    try:
+        result = index_set(x, fitted, index=prepared, before=tuple(x.shape))
+    finally:
+        _GRANTED.ids = ()
+    rebind(x, result)
+
+
+def at_set(x: Any, value: Any, index: Index) -> Any:
+    """``x`` with ``value`` at a prepared index, as another tensor."""
+    return index_set(x, _fitted(x, value, index), index=index, before=tuple(np.shape(x)))
+
+
+def _fitted(x: Any, value: Any, index: Index) -> Any:
+    """Check that ``x`` can hold the value, and drop leading axes as NumPy does."""
+    kind = getattr(value, "dtype", None)
+    if kind is None:
+        if isinstance(value, (list, tuple)):
+            value = nested(value)
+        kind = np.result_type(value)
+    if kind.kind == "c" and x.dtype.kind != "c":
+        raise TypeError(
+            f"a tensor of dtype {x.dtype} cannot hold complex numbers; assign the real part, or "
+            "make the tensor complex first"
+        )
+    if not is_tracked(value):
+        return value
+    if x.dtype.kind not in "fc":
+        raise TypeError(
+            f"a tensor of dtype {x.dtype} cannot hold a value that is differentiated, because "
+            "the derivative would be lost; make it floating point first, or assign "
+            "value.detach()"
+        )
+    shape = np.shape(value)
+    if shape:
+        extra = len(shape) - len(indexed_shape(x.shape, index=index, before=x.shape))
+        if extra > 0 and all(n == 1 for n in shape[:extra]):
+            value = getitem(value, (0,) * extra)
+    return value
+
+
+# -- in-place operators -------------------------------------------------------------------
+
+
+def augmented(operation: Any) -> Any:
+    """The method of ``x += y`` and its like, from the operation."""
+
+    def method(self: Tensor, other: Any, /) -> Tensor:
+        if isinstance(self, Parameter):
+            self._refuse_in_place(other)
+        result = operation(self, other)
+        if not self.shape:
+            return result  # a number: the name gets another one
+        if result.shape != self.shape:
+            raise ShapeError(
+                f"an in-place operator cannot change the shape {tuple(self.shape)} of a tensor "
+                f"to {tuple(result.shape)}; use x = x + y instead of x += y"
+            )
+        if result.dtype != self.dtype:
+            if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+                raise TypeError(
+                    f"an in-place operator cannot put numbers of dtype {result.dtype} into a "
+                    f"tensor of dtype {self.dtype}; use x = x + y instead of x += y"
+                )
+            result = cast(result, dtype=self.dtype)
+        rebind(self, result)
+        return self
+
+    return method
