@@ -81,7 +81,7 @@ def _pad_vjp(g: Any, _z: Any, _x: Any, widths: Widths, before: Shape) -> Any:
 
 _pad_zeros = Primitive(
     "pad_zeros",
-    lambda x, *, widths, before: np.pad(x, widths),
+    lambda x, *, widths, before: np.pad(x, widths) if widths else x,
     lambda x, *, widths, before: tuple(n + a + b for n, (a, b) in zip(x, widths, strict=True)),
     [_pad_vjp],
     jvp="linear",

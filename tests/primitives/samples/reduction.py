@@ -123,11 +123,11 @@ def _recurrence(a, b, *, axis, reverse):
 
 def _running(operation):
     def reference(x, *, axis, reverse):
-        x = np.flip(x, axis) if reverse else x
-        lines = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
-        out = np.array([list(itertools.accumulate(line, operation)) for line in lines], x.dtype)
-        out = np.moveaxis(out.reshape(np.moveaxis(x, axis, -1).shape), -1, axis)
-        return np.flip(out, axis) if reverse else out
+        out, places = x.copy(), range(x.shape[axis])
+        lead = (slice(None),) * axis
+        for last, i in itertools.pairwise(reversed(places) if reverse else places):
+            out[(*lead, i)] = operation(out[(*lead, last)], out[(*lead, i)])
+        return out
 
     return reference
 
