@@ -21,7 +21,9 @@ from hpcad.autodiff.parameter import GradientSink, Parameter
 from hpcad.autodiff.primitive import PRIMITIVES, Primitive
 from hpcad.autodiff.products import directional, ggnvp, hvp, laplacian, vhp
 from hpcad.autodiff.recording import Tape
+from hpcad.autodiff.remat import remat
 from hpcad.autodiff.seeing import Expansion, Graph, anomaly, expand, graph
+from hpcad.autodiff.sequence import remat_sequence, remat_while
 from hpcad.autodiff.state import no_grad
 from hpcad.autodiff.tensor import Tensor, tensor, value_of
 from hpcad.autodiff.vjp import vjp
@@ -62,6 +64,9 @@ __all__ = [
     "numerical_jacobian",
     "numerical_jvp",
     "numerical_vjp",
+    "remat",
+    "remat_sequence",
+    "remat_while",
     "tensor",
     "unguarded",
     "value_and_grad",

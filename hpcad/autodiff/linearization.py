@@ -14,7 +14,7 @@ from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primals import as_primals
 from hpcad.autodiff.pytree import Structure, flatten
 from hpcad.autodiff.reverse import Pull
-from hpcad.autodiff.tape import Tape
+from hpcad.autodiff.tape import FREED, Tape
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import backend_of
 from hpcad.errors import DifferentiationError
@@ -115,6 +115,8 @@ def record(
     tracked = [isinstance(r, Tensor) and r.trace is tape for r in results]
     values = [r.value if t else r for r, t in zip(results, tracked, strict=True)]
     slots = [r.slot if t else None for r, t in zip(results, tracked, strict=True)]
+    if any(slot is not None and slot not in tape.avals for slot in slots):
+        raise DifferentiationError(FREED)
     linearization = Linearization(
         tape, inputs, structure, slots, [aval(value) for value in values], out
     )

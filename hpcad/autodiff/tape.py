@@ -38,10 +38,11 @@ _TWICE = (
     "the losses that share a computation and call backward() once (or keep the record with "
     "backward(retain=True))"
 )
-_FREED = (
-    "a tensor was used again after backward() had freed the record of how it was "
-    "computed; call .detach() on it to use it as a constant (as for the state a "
-    "recurrent network carries from batch to batch), or compute it anew"
+FREED = (
+    "a tensor was used again after backward() had freed the record of how it was computed (or "
+    "after it left a function under remat without being returned); call .detach() on it to use it "
+    "as a constant (as for the state a recurrent network carries from batch to batch), or compute "
+    "it anew"
 )
 _LEFT = (
     "a tensor left the transform or thread that made it; return it from the function "
@@ -125,7 +126,7 @@ class Tape(Trace):
                 if arg.trace is self:
                     slot = arg.slot
                     if slot not in self.avals:
-                        raise DifferentiationError(_FREED)
+                        raise DifferentiationError(FREED)
                     arg = arg.value
                     mask += 1
                 elif arg.level == self.level:
@@ -214,7 +215,7 @@ class Tape(Trace):
                 slot = self._leaf_slots[id(arg)] = -1 - len(self.leaves)
             return slot
         if arg.trace is not None and getattr(arg.trace, "spent", False):
-            raise DifferentiationError(_FREED)
+            raise DifferentiationError(FREED)
         raise DifferentiationError(_LEFT)
 
     # -- taking records out ---------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,24 +46,21 @@ class TrainingStep:
         return self.ids
 
 
-class _Current(threading.local):
-    step: TrainingStep | None = None
-
-
-_current = _Current()
+# A context variable, so that a function that is recomputed sees the step of its first run.
+_current: ContextVar[TrainingStep | None] = ContextVar("training step", default=None)
 
 
 def current_step() -> TrainingStep | None:
     """Return the training step this thread is in, or None in evaluation."""
-    return _current.step
+    return _current.get()
 
 
 @contextmanager
 def training_step(seed: int, step: int, ids: np.ndarray | None = None) -> Iterator[None]:
     """Run a forward pass in training mode; see :class:`TrainingStep`."""
-    before = _current.step
-    _current.step = TrainingStep(seed, step, ids)
+    before = _current.get()
+    _current.set(TrainingStep(seed, step, ids))
     try:
         yield
     finally:
-        _current.step = before
+        _current.set(before)

@@ -1,0 +1,238 @@
+"""A chain of steps on the tape, of which only some states are kept."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.guard import Guard
+from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.outcome import Outcome, not_the_same
+from hpcad.autodiff.places import Places, Plan
+from hpcad.autodiff.primitive import Primitive
+from hpcad.autodiff.reverse import Pull
+from hpcad.autodiff.revolve import ADVANCE, DROP, RESTORE, REVERSE, SPILL, STORE, Action
+from hpcad.autodiff.sealed import Sealed, seal, tensors_of
+from hpcad.autodiff.stretch import Stretch, Surroundings, alive, put_record, unpruned
+from hpcad.autodiff.tape import Tape
+from hpcad.autodiff.tensor import Tensor
+
+Path = str | os.PathLike[str]
+Entered = tuple[Tensor, int]  # an input of the tape, and its slot
+
+
+class Deeper(Exception):  # noqa: N818  # no error: caught by who runs the chain
+    """A step recorded on a tape further in than that of the chain."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+
+
+class Chain:
+    """Runs the steps forwards once, and backwards as its plan says.
+
+    On the tape, all steps but the last become one record; the last one stays as it is. Every
+    run of a step is recorded, and dropped at once if it was only to advance: so which parts of a
+    state depend on what is differentiated never changes, and there is one way to run a step.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    step_of : callable
+        ``step_of(k)`` returns step k, a function from state to state.
+    plan : Plan
+    tape : Tape
+        On which the steps record.
+    first : Sealed
+        The initial state.
+    directory : path, optional
+        Where states are spilled to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step_of: Callable[[int], Callable[[Any], Any]],
+        plan: Plan,
+        tape: Tape,
+        first: Sealed,
+        directory: Path | None = None,
+    ) -> None:
+        self._name = name
+        self._step_of = step_of
+        self._plan = plan
+        self._tape = weakref.ref(tape)  # which owns this
+        self._first = first
+        self._places = Places(first, directory)
+        self._surroundings = Surroundings()
+        self._outcomes: list[Outcome] = []
+        self._externals: set[int] = set()
+        self._guards: list[Guard] = []
+        self._ins: list[int] = []
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of {len(self._outcomes) + 1} steps>"
+
+    # -- forwards -------------------------------------------------------------------------
+
+    def forward(self, more: Callable[[int, Any], bool], further_in: Sequence[Tape]) -> Any:
+        """Run steps as long as ``more(number, state)``; returns the last state.
+
+        Raises
+        ------
+        Deeper
+            A step recorded on one of the tapes ``further_in``.
+        """
+        tape: Any = self._tape()
+        above = [Stretch(other) for other in further_in]
+        try:
+            with unpruned(tape):
+                return self._forward(tape, more, above)
+        except BaseException:
+            self._places.reset()
+            raise
+
+    def _forward(
+        self, tape: Tape, more: Callable[[int, Any], bool], above: Sequence[Stretch]
+    ) -> Any:
+        state, number = self._first.open(tape), 0
+        last, entered = Stretch(tape), list[Entered]()
+        while self._asks(more, number, state):
+            if number:
+                sealed = self._close(last, number, state)
+                last = Stretch(tape)
+                state, entered = sealed.enter(tape)
+                del sealed
+            state = self._step_of(number)(state)
+            number += 1
+            for stretch in reversed(above):
+                if stretch.grown:
+                    last.drop()
+                    raise Deeper(stretch.tape)
+        if number > 1 and entered:
+            # The last step stays on the tape, behind the record of all steps before it.
+            self._put(last.start, entered)
+        else:
+            self._places.reset()
+        return state
+
+    def _asks(self, more: Callable[[int, Any], bool], number: int, state: Any) -> bool:
+        """What the condition records leaves no trace."""
+        stretch = Stretch(self._tape())  # type: ignore[arg-type]  # it is running
+        answer = more(number, state)
+        stretch.drop()
+        return answer
+
+    def _close(self, stretch: Stretch, number: int, state: Any) -> Sealed:
+        """Step ``number - 1`` was not the last: drop its records, and keep its state if planned."""
+        tape = stretch.tape
+        checking = self._surroundings.checking
+        self._outcomes.append(Outcome.of(stretch, tensors_of(state, tape), checking))
+        self._externals |= stretch.externals()
+        self._guards = alive([*self._guards, *stretch.guards()])
+        sealed = seal(state, tape)
+        stretch.drop()
+        kind, dropped = self._plan.visit(number)
+        if dropped is not None:
+            self._places.drop(dropped)
+        if kind is not None:
+            self._places.put(kind, number, sealed)
+        return sealed
+
+    def _put(self, at: int, outputs: list[Entered]) -> None:
+        tape: Any = self._tape()
+        self._ins = put_record(tape, at, CHAIN, outputs, self._externals, alive(self._guards), self)
+        if self._surroundings.checking:
+            for x in self._first.leaves:
+                if type(x) is np.ndarray:
+                    tape._guard(outputs[0][1], x, self._name)
+
+    # -- backwards ------------------------------------------------------------------------
+
+    def pull(self, cotangents: Sequence[Any]) -> list[Any]:
+        """From the cotangents of the state before the last step to those of what was used."""
+        tape: Any = self._tape()
+        back = _Backwards(self, tape, list(cotangents))
+        del cotangents
+        start = Stretch(tape)
+        try:
+            for action in self._plan.reversal(self._places.kept, len(self._outcomes)):
+                back.do(action)
+        finally:
+            start.drop()
+            self._places.reset()
+        return [back.pull.cotangents.get(slot) for slot in self._ins]
+
+    def run_again(self, number: int, state: Sealed, stretch: Stretch) -> tuple[Any, list[Entered]]:
+        """Record one step; returns the next state, and the inputs that stand for this one."""
+        tape = stretch.tape
+        around = self._surroundings
+        with around.again(tape):
+            tree, entered = state.enter(tape) if number else (state.open(tape), [])
+            tree = around.context.copy().run(self._step_of(number), tree)
+            outcome = Outcome.of(stretch, tensors_of(tree, tape), around.checking)
+        name = f"{self._name}, step {number},"
+        self._outcomes[number].compare(outcome, name)
+        if not stretch.externals() <= self._externals:
+            raise not_the_same(name, "a dependence on other tensors or parameters")
+        return tree, entered
+
+
+class _Backwards:
+    """One reversal under way: the current state, and the cotangents of the one to reverse to."""
+
+    def __init__(self, chain: Chain, tape: Tape, cotangents: list[Any]) -> None:
+        self.pull = Pull(tape, {})
+        self._chain = chain
+        self._tape = tape
+        self._cotangents = cotangents
+        self._state: Any = None
+
+    def do(self, action: Action) -> None:
+        places = self._chain._places
+        if action.kind == ADVANCE:
+            for number in range(action.at, action.to):
+                self._advance(number)
+        elif action.kind in (STORE, SPILL):
+            places.put(action.kind, action.at, self._state)
+        elif action.kind == RESTORE:
+            self._state = places.restore(action.at)
+        elif action.kind == DROP:
+            places.drop(action.at)
+        elif action.kind == REVERSE:
+            self._reverse(action.at)
+
+    def _advance(self, number: int) -> None:
+        stretch = Stretch(self._tape)
+        tree, _ = self._chain.run_again(number, self._state, stretch)
+        self._state = seal(tree, self._tape)
+        stretch.drop()
+
+    def _reverse(self, number: int) -> None:
+        stretch = Stretch(self._tape)
+        tree, entered = self._chain.run_again(number, self._state, stretch)
+        slots = [x.slot for x in tensors_of(tree, self._tape)]
+        inputs = [slot for _, slot in entered]
+        del tree, entered
+        self._state = None
+        found = self.pull.cotangents
+        while slots:
+            slot, g = slots.pop(), self._cotangents.pop()
+            if g is not None:
+                found[slot] = LINKS.add(found[slot], g) if slot in found else g
+        del g
+        self.pull.drain(stretch.start)
+        self._cotangents = [found.pop(slot, None) for slot in inputs]
+        stretch.drop()
+
+
+def _pull(_needs: Any, g: Any, _ans: Any, _saved: Any, *_args: Any, segment: Chain) -> list[Any]:
+    return segment.pull(g)
+
+
+CHAIN = Primitive("remat_sequence", None, None, joint=_pull, outputs=True, register=False)  # type: ignore[arg-type]  # never called
