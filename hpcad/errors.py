@@ -51,6 +51,10 @@ class ShapeError(HpcadError, ValueError):
     exit_code = 7
 
 
+class OutOfBoundsError(ShapeError, IndexError):
+    """An index or axis does not fit the shape of an array."""
+
+
 class DifferentiationError(HpcadError):
     """A derivative was asked for that does not exist or whose record is gone."""
 

@@ -16,7 +16,7 @@ from hpcad.autodiff.keep import Keep, reverse_needs, tangent_needs
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
-from hpcad.errors import DifferentiationError, ShapeError
+from hpcad.errors import DifferentiationError, OutOfBoundsError, ShapeError
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -181,7 +181,8 @@ class Primitive:
             message = f"{self.name}({shapes}{options}): {message.strip()}"
         elif _AT in message:  # one operation inside another
             return error
-        return ShapeError(f"{message}{_AT}{user_line()})")
+        kind = OutOfBoundsError if isinstance(error, IndexError) else ShapeError
+        return kind(f"{message}{_AT}{user_line()})")
 
     def keep(self, purpose: int, mask: int) -> Keep:
         """What a record must keep; see :class:`~hpcad.autodiff.keep.Keep`."""
