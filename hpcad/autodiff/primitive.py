@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.keep import Keep, reverse_needs, tangent_needs
 from hpcad.autodiff.links import LINKS
@@ -181,6 +183,8 @@ class Primitive:
             message = f"{self.name}({shapes}{options}): {message.strip()}"
         elif _AT in message:  # one operation inside another
             return error
+        if isinstance(error, np.linalg.LinAlgError):  # the shapes were right
+            return np.linalg.LinAlgError(f"{message}{_AT}{user_line()})")
         kind = OutOfBoundsError if isinstance(error, IndexError) else ShapeError
         return kind(f"{message}{_AT}{user_line()})")
 

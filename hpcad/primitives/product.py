@@ -13,6 +13,7 @@ from hpcad.errors import ShapeError
 from hpcad.primitives import shapes
 from hpcad.primitives.layout import matrix_transpose, reshape
 from hpcad.primitives.reduction import sum
+from hpcad.primitives.shapes import as_array
 
 _matmul = Primitive(
     "matmul",
@@ -29,9 +30,10 @@ _matmul = Primitive(
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product with NumPy's rules for 1-D operands and broadcast batches.
 
-    VJP: ``dA = G B^T``, ``dB = A^T G``.
+    VJP: ``dA = G B^T``, ``dB = A^T G`` (transposes without conjugation, for complex numbers, too).
     """
-    na, nb = len(np.shape(a)), len(np.shape(b))
+    a, b = as_array(a), as_array(b)
+    na, nb = len(a.shape), len(b.shape)
     if na == 0 or nb == 0:
         raise ShapeError("matmul needs arrays of at least one dimension; use * for scalars")
     left = reshape(a, (1, *np.shape(a))) if na == 1 else a
