@@ -83,3 +83,21 @@ class NonFiniteError(HpcadError, ArithmeticError):
         self.primitive = primitive
         self.file = file
         self.line = line
+
+
+class ConvergenceError(HpcadError, ArithmeticError):
+    """An iteration did not reach its tolerance.
+
+    Attributes
+    ----------
+    residual : float
+        How far off it was in the end.
+    iterations : int
+    """
+
+    exit_code = 10
+
+    def __init__(self, message: str, residual: float, iterations: int) -> None:
+        super().__init__(message)
+        self.residual = residual
+        self.iterations = iterations

@@ -2,10 +2,13 @@
 
 from hpcad.autodiff.backward import backward
 from hpcad.autodiff.check import check_grads, check_vjp
+from hpcad.autodiff.custom import primitive
 from hpcad.autodiff.grad import elementwise_grad, grad, grad_and_aux, value_and_grad
 from hpcad.autodiff.guard import unguarded
+from hpcad.autodiff.implicit import fixed_point, newton, root
 from hpcad.autodiff.jacobian import hessian, jacfwd, jacobian, jacrev
 from hpcad.autodiff.jvp import jvp, linearize
+from hpcad.autodiff.linear_solve import linear_solve
 from hpcad.autodiff.numerical import (
     NumericalDerivative,
     numerical_directional,
@@ -45,6 +48,7 @@ __all__ = [
     "directional",
     "elementwise_grad",
     "expand",
+    "fixed_point",
     "ggnvp",
     "grad",
     "grad_and_aux",
@@ -56,7 +60,9 @@ __all__ = [
     "jacrev",
     "jvp",
     "laplacian",
+    "linear_solve",
     "linearize",
+    "newton",
     "no_grad",
     "numerical_directional",
     "numerical_gradient",
@@ -64,9 +70,11 @@ __all__ = [
     "numerical_jacobian",
     "numerical_jvp",
     "numerical_vjp",
+    "primitive",
     "remat",
     "remat_sequence",
     "remat_while",
+    "root",
     "tensor",
     "unguarded",
     "value_and_grad",

@@ -10,21 +10,21 @@ import numpy as np
 
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.pytree import Structure, flatten, leaves_like, paths
-from hpcad.autodiff.tensor import CONSTANT, Tensor
+from hpcad.autodiff.tensor import CONSTANT, Tensor, twin
 from hpcad.errors import DifferentiationError, ShapeError
 
 Argnums = int | Sequence[int]
 
 
 def as_primals(
-    primals: Sequence[Any], positions: Sequence[int] | None = None
+    primals: Sequence[Any], positions: Sequence[int | str] | None = None
 ) -> tuple[list[Any], Structure]:
     """The leaves of the primals, checked, and the structure of the tuple of primals.
 
     Parameters
     ----------
     primals : sequence of pytrees
-    positions : sequence of int, optional
+    positions : sequence of int or str, optional
         Of the primals among the user's arguments, for messages; 0, 1, ... when left out.
     """
     flat, structure = flatten(tuple(primals))
@@ -35,7 +35,7 @@ def as_primals(
         where = [
             path
             for position, child in zip(positions, structure.children, strict=True)
-            for path in paths(child, f"args[{position}]")
+            for path in paths(child, position if isinstance(position, str) else f"args[{position}]")
         ]
         for x, path in zip(flat, where, strict=True):
             as_primal(x, path)  # raises again, and says where
@@ -44,8 +44,8 @@ def as_primals(
 
 def as_primal(x: Any, path: str = "the argument") -> Any:
     """A number or array as something that can be differentiated with respect to."""
-    if isinstance(x, Tensor) and x.level == CONSTANT:
-        x = x.value
+    if isinstance(x, Tensor):  # a twin keeps what the tensor is now, should it be assigned to
+        x = x.value if x.level == CONSTANT else twin(x)
     if isinstance(x, int | float | complex) and not isinstance(x, bool):
         x = np.asarray(x, complex if isinstance(x, complex) else float)
     kind = getattr(getattr(x, "dtype", None), "kind", None)

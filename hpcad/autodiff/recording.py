@@ -54,7 +54,7 @@ class Tape(WengertList):
         """
         if not any(trace is self for trace in STATE.traces):
             raise DifferentiationError("watch() must be called inside of the tape's with block")
-        leaves, structure = as_primals((tree,))
+        leaves, structure = as_primals((tree,), ["watched"])
         inputs = [self.input(x) for x in leaves]
         self._watched.update(x.slot for x in inputs)
         return structure.build(inputs)[0]

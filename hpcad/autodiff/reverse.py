@@ -14,6 +14,7 @@ from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tape import NO_SLOT, Record, Tape
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.autodiff.transposed import derived_vjp
+from hpcad.errors import ShapeError
 
 
 class Pull:
@@ -156,11 +157,11 @@ class Pull:
             self.observer.pulled(tape, record, slot, part)
         if slot < NO_SLOT:
             leaf = tape.leaves[-2 - slot]
-            leaf.accumulate(value_of(fit(part, leaf.value.shape, leaf.value.dtype)))
+            leaf.accumulate(value_of(fit(part, leaf.value.shape, leaf.value.dtype, record)))
             return
         shape, dtype = tape.avals[slot]
         if part.shape != shape or part.dtype is not dtype:
-            part = fit(part, shape, dtype)
+            part = fit(part, shape, dtype, record)
         cotangents = self.cotangents
         if slot not in cotangents:
             cotangents[slot] = part
@@ -198,10 +199,24 @@ def _backwards(records: list[Record]) -> Iterator[Record]:
         yield records[i]
 
 
-def fit(part: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+def fit(part: Any, shape: tuple[int, ...], dtype: Any, record: Record | None = None) -> Any:
     """Undo what broadcasting and type promotion did in the forward pass."""
     if part.shape != shape:
+        if not expands(shape, part.shape):
+            name = "a primitive" if record is None else record[0].name
+            raise ShapeError(
+                f"the vjp rule of {name} returned a cotangent of shape {tuple(part.shape)} for an "
+                f"argument of shape {tuple(shape)}; it must have that shape, or one that the "
+                "argument broadcasts to"
+            )
         part = LINKS.sum_to(part, shape)
     if part.dtype != dtype:
         part = LINKS.cast(part, dtype)
     return part
+
+
+def expands(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of the one shape broadcasts to the other."""
+    return len(small) <= len(large) and all(
+        a in (1, b) for a, b in zip(small[::-1], large[::-1], strict=False)
+    )
