@@ -15,7 +15,7 @@ from hpcad.autodiff.primals import as_primals
 from hpcad.autodiff.pytree import Structure, flatten
 from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.tape import FREED, Tape
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, twin, value_of
 from hpcad.backend import backend_of
 from hpcad.errors import DifferentiationError
 
@@ -108,12 +108,13 @@ def record(
     aux = None
     with Tape(purpose=purpose) as tape:
         inputs = [tape.input(x) for x in leaves]
-        answer = function(*structure.build(inputs))
+        # Twins, because the function may assign to what it gets.
+        answer = function(*structure.build([twin(x) for x in inputs]))
         if has_aux:
             answer, aux = split_aux(answer)
     results, out = flatten(answer)
     tracked = [isinstance(r, Tensor) and r.trace is tape for r in results]
-    values = [r.value if t else r for r, t in zip(results, tracked, strict=True)]
+    values = [twin(r.value) if t else r for r, t in zip(results, tracked, strict=True)]
     slots = [r.slot if t else None for r, t in zip(results, tracked, strict=True)]
     if any(slot is not None and slot not in tape.avals for slot in slots):
         raise DifferentiationError(FREED)
@@ -144,7 +145,7 @@ def detached(aux: Any, trace: Any) -> Any:
     ours = [isinstance(x, Tensor) and x.trace is trace for x in leaves]
     if not any(ours):  # it may hold containers that cannot be built anew
         return aux
-    return structure.build([x.value if o else x for x, o in zip(leaves, ours, strict=True)])
+    return structure.build([twin(x.value) if o else x for x, o in zip(leaves, ours, strict=True)])
 
 
 def separate(parts: list[Any], seeds: list[Any]) -> list[Any]:
@@ -156,5 +157,7 @@ def separate(parts: list[Any], seeds: list[Any]) -> list[Any]:
             or any(np.may_share_memory(part, x) for x in seen if type(x) is np.ndarray)
         ):
             parts[i] = part.copy()
+        elif isinstance(part, Tensor) and any(part is x for x in seen):
+            parts[i] = twin(part)
         seen.append(parts[i])
     return parts
