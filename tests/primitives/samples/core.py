@@ -38,23 +38,10 @@ def one(make):
     return [((make(3, 4),), {}), ((make(),), {}), ((make(2, 0),), {})]
 
 
-INDEX = np.array([[2, 0, 2], [1, 1, 3]])
 MASK = rng.random((3, 4)) > 0.5
-SLICE = (slice(None, None, 2), 1)
-FANCY = (np.array([0, 2, 2, 0]),)
 WHOLE = {"axis": None, "keepdims": False}
 
 SAMPLES = {
-    "getitem": [
-        ((real(4, 3),), {"index": SLICE, "before": (4, 3)}),
-        ((real(4, 3),), {"index": FANCY, "before": (4, 3)}),
-    ],
-    "scatter": [
-        ((real(2),), {"index": SLICE, "before": (4, 3)}),
-        ((real(4, 3),), {"index": FANCY, "before": (4, 3)}),
-    ],
-    "take_rows": [((real(4, 5), INDEX), {})],
-    "add_rows": [((real(2, 3, 5), INDEX), {"rows": 4})],
     "matmul": [
         ((real(2, 3), real(3, 4)), {}),
         ((real(5, 2, 3), real(5, 3, 4)), {}),
