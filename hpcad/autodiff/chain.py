@@ -162,6 +162,8 @@ class Chain:
         start = Stretch(tape)
         try:
             for action in self._plan.reversal(self._places.kept, len(self._outcomes)):
+                if back.finished:
+                    break
                 back.do(action)
         finally:
             start.drop()
@@ -193,6 +195,11 @@ class _Backwards:
         self._cotangents = cotangents
         self._state: Any = None
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing depends on the steps that are left."""
+        return all(g is None for g in self._cotangents)
+
     def do(self, action: Action) -> None:
         places = self._chain._places
         if action.kind == ADVANCE:
@@ -222,13 +229,15 @@ class _Backwards:
         self._state = None
         found = self.pull.cotangents
         while slots:
-            slot, g = slots.pop(), self._cotangents.pop()
-            if g is not None:
-                found[slot] = LINKS.add(found[slot], g) if slot in found else g
-        del g
+            _add(found, slots.pop(), self._cotangents.pop())
         self.pull.drain(stretch.start)
         self._cotangents = [found.pop(slot, None) for slot in inputs]
         stretch.drop()
+
+
+def _add(cotangents: dict[int, Any], slot: int, g: Any) -> None:
+    if g is not None:
+        cotangents[slot] = LINKS.add(cotangents[slot], g) if slot in cotangents else g
 
 
 def _pull(_needs: Any, g: Any, _ans: Any, _saved: Any, *_args: Any, segment: Chain) -> list[Any]:

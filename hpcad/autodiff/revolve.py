@@ -127,6 +127,8 @@ def reversal(kept: Sequence[int], steps: int, slots: int) -> Iterator[Action]:
         if start < end:
             yield Action(RESTORE, start)
             yield from _piece(start, end, slots - number)
+        else:
+            yield Action(DROP, start)
         end = min(start, end)
 
 

@@ -95,7 +95,7 @@ def remat_while(
     Nobody knows the number of steps beforehand, so the states to keep are chosen while the loop
     runs. The backward pass is optimal for these states. The total number of runs exceeds that of
     :func:`remat_sequence`, which knows the number, by at most a fifth (2 slots), a ninth (3) or a
-    tenth (4 and more), and by 1 or 2 % on average, for all loops of up to 2000 steps.
+    twelfth (4 and more), and by 1 or 2 % on average, for all loops of up to 2000 steps.
 
     Parameters
     ----------

@@ -93,6 +93,8 @@ class TwoLevels:
             if start < end:
                 yield Action(RESTORE, start)
                 yield from self._piece(start, end, free, disk, on_disk)
+            else:
+                yield Action(DROP, start)
             end = min(start, end)
 
     def _piece(self, start: int, end: int, free: int, disk: int, on_disk: bool) -> Iterator[Action]:
