@@ -8,10 +8,12 @@ from hpcad.numpy import fft as fft
 from hpcad.numpy import linalg as linalg
 from hpcad.numpy import methods as methods  # gives tensors the methods of NumPy's arrays
 from hpcad.numpy.calculus import *
+from hpcad.numpy.covariance import *
 from hpcad.numpy.creation import *
 from hpcad.numpy.cumulative import *
 from hpcad.numpy.dtypes import *
 from hpcad.numpy.elementwise import *
+from hpcad.numpy.elementwise_options import *
 from hpcad.numpy.indexing import *
 from hpcad.numpy.info import *
 from hpcad.numpy.joining import *

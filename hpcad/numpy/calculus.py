@@ -134,7 +134,7 @@ def _slope(f: Any, axis: int, spacing: Any, edge_order: int) -> Any:
 # -- interpolation ------------------------------------------------------------------------
 
 
-def interp(x: Any, xp: Any, fp: Any, /, left: Any = None, right: Any = None) -> Any:
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
     """Piecewise linear interpolation.
 
     Parameters

@@ -119,37 +119,37 @@ def _largest(part: Any) -> int:
     return max(map(_largest, part)) if isinstance(part, list) else len(np.shape(part))
 
 
-def hsplit(x: Any, sections: int | Sequence[int], /) -> tuple[Any, ...]:
+def hsplit(x: Any, /, indices_or_sections: int | Sequence[int]) -> tuple[Any, ...]:
     """Cut along axis 1 (a vector along axis 0); see :func:`split`."""
-    return split(x, sections, 0 if len(np.shape(x)) == 1 else 1)
+    return split(x, indices_or_sections, 0 if len(np.shape(x)) == 1 else 1)
 
 
-def vsplit(x: Any, sections: int | Sequence[int], /) -> tuple[Any, ...]:
+def vsplit(x: Any, /, indices_or_sections: int | Sequence[int]) -> tuple[Any, ...]:
     """Cut along axis 0; see :func:`split`."""
-    return split(atleast_2d(x), sections, 0)
+    return split(atleast_2d(x), indices_or_sections, 0)
 
 
-def dsplit(x: Any, sections: int | Sequence[int], /) -> tuple[Any, ...]:
+def dsplit(x: Any, /, indices_or_sections: int | Sequence[int]) -> tuple[Any, ...]:
     """Cut along axis 2; see :func:`split`."""
-    return split(x, sections, 2)
+    return split(x, indices_or_sections, 2)
 
 
 # -- at places that are known -------------------------------------------------------------
 
 
-def append(x: Any, values: Any, /, axis: int | None = None) -> Any:
+def append(x: Any, /, values: Any, axis: int | None = None) -> Any:
     """Put ``values`` behind ``x`` (both flattened without ``axis``)."""
     return joining.concatenate([x, values], axis)
 
 
-def delete(x: Any, places: Any, /, axis: int | None = None) -> Any:
-    """Leave out the slices at ``places`` (a number, slice or array; of the flattened array)."""
+def delete(x: Any, /, obj: Any, axis: int | None = None) -> Any:
+    """Leave out the slices at ``obj`` (a number, slice or array; of the flattened array)."""
     x, axis = _along(x, axis)
-    return take(x, np.delete(np.arange(x.shape[axis]), places), axis)
+    return take(x, np.delete(np.arange(x.shape[axis]), obj), axis)
 
 
-def insert(x: Any, places: Any, values: Any, /, axis: int | None = None) -> Any:
-    """Put ``values`` before the slices at ``places``, as :func:`numpy.insert` does.
+def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Any:
+    """Put ``values`` before the slices at ``obj``, as :func:`numpy.insert` does.
 
     Differentiable in ``x`` and ``values``; the places are constants.
     """
@@ -157,10 +157,10 @@ def insert(x: Any, places: Any, values: Any, /, axis: int | None = None) -> Any:
     values = as_array(values)
     missing = len(x.shape) - len(values.shape)
     values = layout.reshape(values, (1,) * missing + tuple(values.shape)) if missing > 0 else values
-    if np.ndim(places) == 0 and not isinstance(places, slice):
+    if np.ndim(obj) == 0 and not isinstance(obj, slice):
         values = layout.moveaxis(values, 0, axis)
     length = x.shape[axis]
-    place = np.arange(length + 1)[places] if isinstance(places, slice) else np.asarray(places)
+    place = np.arange(length)[obj] if isinstance(obj, slice) else np.asarray(obj)
     count = values.shape[axis] if place.size == 1 else place.size
     values = broadcast_to(values, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
     order = np.insert(np.arange(length), place, np.arange(length, length + count))

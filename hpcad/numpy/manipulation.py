@@ -51,7 +51,7 @@ def broadcast_to(x: Any, /, shape: int | Sequence[int]) -> Any:
 
 def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
     """Return the shape to which arrays of the given shapes are broadcast."""
-    return np.broadcast_shapes(*shapes)  # type: ignore[arg-type]  # a list will do
+    return np.broadcast_shapes(*shapes)
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:

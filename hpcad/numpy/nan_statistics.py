@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.numpy.cumulative import cumprod, cumsum
 from hpcad.numpy.statistical import free_parameters, prod, root, squared_modulus, sum
 from hpcad.primitives import extremes, reduction
 from hpcad.primitives.elementwise import (
@@ -22,6 +23,8 @@ from hpcad.primitives.reduction import Axis
 from hpcad.primitives.shapes import as_array
 
 __all__: list[str] = [
+    "nancumprod",
+    "nancumsum",
     "nanmax",
     "nanmean",
     "nanmin",
@@ -54,6 +57,16 @@ def nansum(x: Any, /, axis: Axis = None, dtype: Any = None, *, keepdims: bool = 
 def nanprod(x: Any, /, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
     """Product of what is not nan; parameters as for :func:`prod`."""
     return prod(_filled(x, 1)[1], axis, dtype, keepdims=keepdims)
+
+
+def nancumsum(x: Any, /, axis: int | None = None, dtype: Any = None) -> Any:
+    """Running sums in which nan counts as 0; see :func:`cumsum`."""
+    return cumsum(_filled(x, 0)[1], axis, dtype)
+
+
+def nancumprod(x: Any, /, axis: int | None = None, dtype: Any = None) -> Any:
+    """Running products in which nan counts as 1; see :func:`cumprod`."""
+    return cumprod(_filled(x, 1)[1], axis, dtype)
 
 
 def nanmax(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:

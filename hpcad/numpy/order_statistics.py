@@ -10,13 +10,21 @@ import numpy as np
 from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of, to_host
 from hpcad.errors import ShapeError
-from hpcad.primitives import layout, ordering, shapes
-from hpcad.primitives.elementwise import add, cast, multiply, not_equal, subtract, where
+from hpcad.numpy.indexing import take_along_axis
+from hpcad.primitives import layout, ordering, reduction, shapes
+from hpcad.primitives.elementwise import add, cast, equal, multiply, not_equal, subtract, where
 from hpcad.primitives.indexing import getitem
 from hpcad.primitives.reduction import Axis
 from hpcad.primitives.repetition import take
 
-__all__: list[str] = ["median", "percentile", "quantile"]
+__all__: list[str] = [
+    "median",
+    "nanmedian",
+    "nanpercentile",
+    "nanquantile",
+    "percentile",
+    "quantile",
+]
 
 
 def median(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
@@ -32,12 +40,12 @@ def median(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
     return quantile(x, 0.5, axis, keepdims=keepdims)
 
 
-def percentile(x: Any, q: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
+def percentile(x: Any, /, q: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """As :func:`quantile`, with ``q`` from 0 to 100."""
-    return quantile(x, np.asarray(to_host(value_of(q))) / 100, axis, keepdims=keepdims)
+    return quantile(x, _plain(q) / 100, axis, keepdims=keepdims)
 
 
-def quantile(x: Any, q: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
+def quantile(x: Any, /, q: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """Quantiles by linear interpolation between neighbours of the sorted elements.
 
     Parameters
@@ -57,26 +65,65 @@ def quantile(x: Any, q: Any, /, axis: Axis = None, *, keepdims: bool = False) ->
     """
     places = _checked(q)
     lines, kept = _lines(x, axis)
-    n = lines.shape[-1]
-    if n == 0:
-        raise ShapeError("quantile needs at least one element along the axes it reduces")
+    last, n = len(kept), lines.shape[-1]
     ordered = ordering.sort(lines, -1)
-    where_ = places.ravel() * (n - 1)
-    low = np.floor(where_).astype(np.intp)
-    high = np.minimum(low + 1, n - 1)
-    part = backend_of(value_of(lines)).asarray(where_ - low, dtype=lines.dtype)
-    last = len(lines.shape) - 1
-    below, above = take(ordered, low, last), take(ordered, high, last)
-    answer = add(below, multiply(subtract(above, below), part))
+    low, high, part = _neighbours(places.ravel() * (n - 1), n, lines)
+    answer = _between(take(ordered, low, last), take(ordered, high, last), part)
     # A nan is sorted to the end.
     worst = getitem(ordered, (..., slice(n - 1, n)))
     answer = where(not_equal(worst, worst), worst, answer)
+    return _shaped(answer, places, x, axis, kept, keepdims)
+
+
+def nanmedian(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """As :func:`median`, of what is not nan; nan where there is nothing else."""
+    return nanquantile(x, 0.5, axis, keepdims=keepdims)
+
+
+def nanpercentile(x: Any, /, q: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """As :func:`nanquantile`, with ``q`` from 0 to 100."""
+    return nanquantile(x, _plain(q) / 100, axis, keepdims=keepdims)
+
+
+def nanquantile(x: Any, /, q: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """As :func:`quantile`, of what is not nan; nan where there is nothing else."""
+    places = _checked(q)
+    lines, kept = _lines(x, axis)
+    missing = not_equal(lines, lines)
+    lines = where(missing, math.nan, lines)  # such entries get no cotangent
+    count = lines.shape[-1] - _plain(reduction.count_nonzero(missing, -1, True))
+    ordered = ordering.sort(lines, -1)
+    low, high, part = _neighbours(places.ravel() * np.maximum(count - 1, 0), count, lines)
+    answer = _between(take_along_axis(ordered, low), take_along_axis(ordered, high), part)
+    return _shaped(answer, places, x, axis, kept, keepdims)
+
+
+def _neighbours(place: np.ndarray, count: Any, like: Any) -> tuple[np.ndarray, np.ndarray, Any]:
+    """The elements on both sides of a place in the sorted line, and how far it is behind one."""
+    low = np.floor(place).astype(np.intp)
+    high = np.minimum(low + 1, np.maximum(count - 1, 0))
+    return low, high, backend_of(value_of(like)).asarray(place - low, dtype=like.dtype)
+
+
+def _between(below: Any, above: Any, part: Any) -> Any:
+    """Interpolated; where ``part`` is 0 the upper neighbour, infinite perhaps, has no say."""
+    alone = equal(part, 0)
+    rise = subtract(where(alone, 0, above), where(alone, 0, below))
+    return add(below, multiply(rise, part))
+
+
+def _shaped(answer: Any, places: Any, x: Any, axis: Axis, kept: Any, keepdims: bool) -> Any:
+    """The axes of the quantiles in front, and those that were reduced if they are wanted."""
     shape = shapes.reduced(tuple(np.shape(x)), axis=axis, keepdims=True) if keepdims else kept
     return layout.reshape(layout.moveaxis(answer, -1, 0), (*places.shape, *shape))
 
 
+def _plain(x: Any) -> np.ndarray:
+    return np.asarray(to_host(value_of(x)))
+
+
 def _checked(q: Any) -> np.ndarray:
-    places = np.asarray(to_host(value_of(q)), dtype=np.float64)
+    places = _plain(q).astype(np.float64)
     if not np.all((places >= 0) & (places <= 1)):
         raise ShapeError(
             "quantiles must lie between 0 and 1 (percentiles between 0 and 100), but some of "
@@ -94,4 +141,6 @@ def _lines(x: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
     others = tuple(a for a in range(len(x.shape)) if a not in axes)
     kept = tuple(x.shape[a] for a in others)
     length = math.prod(x.shape[a] for a in axes)
+    if length == 0:
+        raise ShapeError("quantiles need at least one element along the axes that are reduced")
     return layout.reshape(layout.transpose(x, (*others, *axes)), (*kept, length)), kept

@@ -18,7 +18,7 @@ __all__: list[str] = ["pad"]
 COPIES = ("edge", "reflect", "symmetric", "wrap")
 
 
-def pad(x: Any, pad_width: Any, /, mode: str = "constant", *, constant_values: Any = 0) -> Any:
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Any:
     """Put elements around an array.
 
     Parameters

@@ -11,7 +11,11 @@ __all__: list[str] = [
     "bincount",
     "digitize",
     "histogram",
+    "intersect1d",
     "isin",
+    "setdiff1d",
+    "setxor1d",
+    "union1d",
     "unique",
     "unique_all",
     "unique_counts",
@@ -77,6 +81,26 @@ def unique(
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Any:
     """Whether each element of ``x1`` is among those of ``x2`` (is not: ``invert``)."""
     return sets.isin(as_array(x1), as_array(x2), invert=invert)
+
+
+def intersect1d(x1: Any, x2: Any, /) -> Any:
+    """Distinct values that both arrays have, in ascending order."""
+    return sets.intersect1d(as_array(x1), as_array(x2))
+
+
+def setdiff1d(x1: Any, x2: Any, /) -> Any:
+    """Distinct values of ``x1`` that ``x2`` does not have, in ascending order."""
+    return sets.setdiff1d(as_array(x1), as_array(x2))
+
+
+def setxor1d(x1: Any, x2: Any, /) -> Any:
+    """Distinct values that only one of the arrays has, in ascending order."""
+    return sets.setxor1d(as_array(x1), as_array(x2))
+
+
+def union1d(x1: Any, x2: Any, /) -> Any:
+    """Distinct values that at least one of the arrays has, in ascending order."""
+    return sets.union1d(as_array(x1), as_array(x2))
 
 
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:

@@ -54,12 +54,12 @@ def argsort(
     return ordering.argsort(x, axis, descending, stable or kind == "stable")
 
 
-def partition(x: Any, kth: int | Sequence[int], /, axis: int | None = -1) -> Any:
+def partition(x: Any, /, kth: int | Sequence[int], axis: int | None = -1) -> Any:
     """Put the elements that belong at ``kth`` there, smaller ones before, larger ones behind."""
     return ordering.partition(x, kth, axis)
 
 
-def argpartition(x: Any, kth: int | Sequence[int], /, axis: int | None = -1) -> Any:
+def argpartition(x: Any, /, kth: int | Sequence[int], axis: int | None = -1) -> Any:
     """The indices of :func:`partition`; constants."""
     return ordering.argpartition(x, kth, axis)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from hpcad.autodiff.tensor import value_of
 from hpcad.errors import ConfigError, ShapeError
 from hpcad.primitives import joining, layout, reduction
 from hpcad.primitives.elementwise import not_equal, subtract
@@ -14,7 +15,7 @@ from hpcad.primitives.indexing import getitem
 from hpcad.primitives.reduction import Axis, broadcast_to
 from hpcad.primitives.shapes import as_array
 
-__all__: list[str] = ["all", "any", "diff", "ediff1d"]
+__all__: list[str] = ["all", "any", "array_equal", "array_equiv", "diff", "ediff1d"]
 
 
 def all(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
@@ -25,6 +26,17 @@ def all(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
 def any(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """Whether some element is non-zero; nan is."""
     return reduction.any(x, axis, keepdims)
+
+
+def array_equal(x1: Any, x2: Any, /, equal_nan: bool = False) -> bool:
+    """Whether two arrays have the same shape and the same elements."""
+    a, b = value_of(as_array(x1)), value_of(as_array(x2))
+    return bool(np.array_equal(a, b, equal_nan))
+
+
+def array_equiv(x1: Any, x2: Any, /) -> bool:
+    """Whether two arrays are equal after broadcasting one to the shape of the other."""
+    return bool(np.array_equiv(value_of(as_array(x1)), value_of(as_array(x2))))
 
 
 def diff(x: Any, /, n: int = 1, axis: int = -1, *, prepend: Any = None, append: Any = None) -> Any:

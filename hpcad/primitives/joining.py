@@ -138,11 +138,12 @@ def _pieces_vjp(
 _split = Primitive("split", _pieces, _pieces_shape, joint=_pieces_vjp, jvp="linear", outputs=True)
 
 
-def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Cut along ``axis`` into equal parts, or before the given places.
 
     The adjoint of :func:`concatenate`.
     """
+    sections = indices_or_sections
     if not isinstance(sections, int):
         return _cut(x, sections, axis)
     length = _length(x, axis)
@@ -154,8 +155,9 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
     return _divide(x, (length // sections,) * sections, axis)
 
 
-def array_split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """As :func:`split`; parts may differ by one in length, the longer ones first."""
+    sections = indices_or_sections
     if not isinstance(sections, int):
         return _cut(x, sections, axis)
     if sections < 1:

@@ -35,7 +35,7 @@ rearrange = Primitive(
 
 
 def _argsort_value(x: Any, *, axis: int, descending: bool, stable: bool) -> Any:
-    kind = "stable" if stable else None
+    kind: Any = "stable" if stable else None
     if not descending:
         return np.argsort(x, axis=axis, kind=kind)
     # Equal elements keep their order if the reversed array is sorted and the result reversed.

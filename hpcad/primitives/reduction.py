@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,9 @@ _sum = Primitive(
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
     """Sum over ``axis`` (all axes by default). VJP: broadcast."""
     x = as_array(x)
-    return in_dtype(
-        lambda y: _sum(y, axis=static(axis), keepdims=keepdims, shape=tuple(y.shape)), x, dtype
-    )
+    if dtype is not None:
+        return in_dtype(lambda y: sum(y, axis, keepdims), x, dtype)
+    return _sum(x, axis=static(axis), keepdims=keepdims, shape=tuple(x.shape))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
@@ -69,7 +70,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None
     return divide(sum(x, axis, keepdims, dtype=dtype), count)
 
 
-def in_dtype(reduce: Any, x: Any, dtype: Any) -> Any:
+def in_dtype(reduce: Callable[[Any], Any], x: Any, dtype: Any) -> Any:
     """``reduce(x)`` computed and returned in ``dtype`` (that of the reduction for None)."""
     if dtype is None:
         return reduce(x)

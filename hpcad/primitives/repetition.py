@@ -28,7 +28,7 @@ def take(x: Any, places: np.ndarray, axis: int) -> Any:
     return moveaxis(take_rows(moveaxis(x, axis, 0), places), 0, axis)
 
 
-def repeat(x: Any, repeats: Any, /, axis: int | None = None) -> Any:
+def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Any:
     """Repeat each element, or each slice along ``axis``.
 
     Parameters
@@ -58,10 +58,10 @@ def repeat(x: Any, repeats: Any, /, axis: int | None = None) -> Any:
     return reshape(spread, (*head[:-1], head[-1] * many, *tail))
 
 
-def tile(x: Any, repetitions: int | Sequence[int], /) -> Any:
-    """Lay copies of ``x`` side by side, ``repetitions[i]`` of them along axis ``i``."""
+def tile(x: Any, /, reps: int | Sequence[int]) -> Any:
+    """Lay copies of ``x`` side by side, ``reps[i]`` of them along axis ``i``."""
     x = as_array(x)
-    wanted = (repetitions,) if isinstance(repetitions, int) else tuple(map(int, repetitions))
+    wanted = (reps,) if isinstance(reps, int) else tuple(map(int, reps))
     ndim = max(len(wanted), len(x.shape))
     shape = (1,) * (ndim - len(x.shape)) + tuple(x.shape)
     wanted = (1,) * (ndim - len(wanted)) + wanted

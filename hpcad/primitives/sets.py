@@ -15,6 +15,13 @@ unique_inverse = Primitive(
 )
 unique_values = Primitive("unique_values", lambda x: np.sort(np.unique_values(x)), None)
 
+# fmt: off
+intersect1d = Primitive("intersect1d", lambda x, y: np.intersect1d(x, y), None)
+setdiff1d   = Primitive("setdiff1d",   lambda x, y: np.setdiff1d(x, y),   None)
+setxor1d    = Primitive("setxor1d",    lambda x, y: np.setxor1d(x, y),    None)
+union1d     = Primitive("union1d",     lambda x, y: np.union1d(x, y),     None)
+# fmt: on
+
 
 def _isin(x: Any, among: Any, *, invert: bool) -> Any:
     return np.isin(x, among, invert=invert)

@@ -44,6 +44,7 @@ SUMS = [((make(2, 3, 4),), {**over, "shape": (2, 3, 4)}) for over in OVER for ma
 EXTREMES = [*(((apart(2, 3, 4),), over) for over in OVER), ((apart(1),), WHOLE)]
 COUNTS = [((with_zeros(3, 4),), over) for over in OVER[:2]]
 VALUES = [((rng.integers(0, 4, (3, 4)).astype(float),), {})]
+SETS = [((np.array([3.0, 1.0, 1.0]), np.array([[1.0], [2.0]])), {})]
 
 SAMPLES = {
     "sum": [*SUMS, ((real(0, 3),), {"axis": 0, "keepdims": False, "shape": (0, 3)})],
@@ -102,6 +103,10 @@ SAMPLES = {
     "unique_inverse": VALUES,
     "unique_values": VALUES,
     "isin": [((np.arange(6.0).reshape(2, 3), np.array([1.0, 4.0])), {"invert": False})],
+    "intersect1d": SETS,
+    "setdiff1d": SETS,
+    "setxor1d": SETS,
+    "union1d": SETS,
     "bincount": [((np.array([1, 0, 1, 4]), None), {"least": 7})],
     "histogram": [((apart(5), 3, None), {"limits": None, "density": False})],
     "digitize": [((apart(2, 3), np.arange(3.0)), {"right": True})],
