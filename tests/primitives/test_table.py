@@ -76,10 +76,14 @@ def test_every_primitive_that_takes_complex_numbers_has_a_complex_sample():
     assert taking - FOR_REAL_NUMBERS == set()
 
 
-# Their values exist for complex arrays, but mean nothing there.
+# Meant for real numbers, whatever NumPy makes of complex ones; of the last row the derivatives
+# are not implemented for complex numbers, or the answers have phases that differences jump across.
 FOR_REAL_NUMBERS = {
-    "attention", "cross_entropy", "global_mean", "layer_norm", "logsumexp", "max_pool", "pick",
-    "softmax", "unpool",
+    "attention", "cross_entropy", "gelu", "gelu_slope", "global_mean", "layer_norm", "logsumexp",
+    "max_pool", "relu", "sigmoid", "softmax", "softplus", "unpool", "pick",
+    "clip", "fmax", "fmin", "max", "maximum", "min", "minimum", "nanmax", "nanmin", "sort",
+    "nan_to_num",
+    "digamma", "gamma", "eig", "eigh", "svd",
 }  # fmt: skip
 
 
@@ -88,7 +92,7 @@ def _takes_complex(primitive, args, params):
     try:
         with np.errstate(all="ignore"):
             primitive(*turned, **params)
-    except (TypeError, ValueError, ArithmeticError, DifferentiationError):
+    except (TypeError, ValueError, ArithmeticError, DifferentiationError, Warning):
         return False
     return True
 
