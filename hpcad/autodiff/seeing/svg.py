@@ -37,7 +37,7 @@ def draw(graph: Graph) -> str:
     left = min((p.x - p.width / 2 for p in layout.places), default=0.0) - MARGIN
     right = max((p.x + p.width / 2 for p in layout.places), default=0.0) + MARGIN
     legend = "".join(_legend(graph, left + MARGIN))
-    right = max(right, left + 560.0)
+    right = max(right, left + 2 * MARGIN + max(6.0 * len(graph.totals()), 380.0))
     depth = HEAD + 2 * MARGIN + max(0, len(layout.layers) - 1) * STEP + HEIGHT
     edges = "".join(_edges(layout))
     boxes = "".join(
