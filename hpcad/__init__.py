@@ -15,11 +15,12 @@ _HOMES = {
     "Parameter": "hpcad.autodiff",
     "Tape": "hpcad.autodiff",
     "Tensor": "hpcad.autodiff",
-    "check_grads": "hpcad.autodiff",
     "anomaly": "hpcad.autodiff",
+    "check_grads": "hpcad.autodiff",
     "directional": "hpcad.autodiff",
     "elementwise_grad": "hpcad.autodiff",
     "expand": "hpcad.autodiff",
+    "fixed_point": "hpcad.autodiff",
     "ggnvp": "hpcad.autodiff",
     "grad": "hpcad.autodiff",
     "grad_and_aux": "hpcad.autodiff",
@@ -31,6 +32,7 @@ _HOMES = {
     "jacrev": "hpcad.autodiff",
     "jvp": "hpcad.autodiff",
     "laplacian": "hpcad.autodiff",
+    "linear_solve": "hpcad.autodiff",
     "linearize": "hpcad.autodiff",
     "no_grad": "hpcad.autodiff",
     "numerical_directional": "hpcad.autodiff",
@@ -39,6 +41,13 @@ _HOMES = {
     "numerical_jacobian": "hpcad.autodiff",
     "numerical_jvp": "hpcad.autodiff",
     "numerical_vjp": "hpcad.autodiff",
+    "odeint": "hpcad.autodiff",
+    "per_sample_grad": "hpcad.autodiff",
+    "primitive": "hpcad.autodiff",
+    "remat": "hpcad.autodiff",
+    "remat_sequence": "hpcad.autodiff",
+    "remat_while": "hpcad.autodiff",
+    "root": "hpcad.autodiff",
     "tensor": "hpcad.autodiff",
     "value_and_grad": "hpcad.autodiff",
     "vhp": "hpcad.autodiff",
@@ -73,7 +82,7 @@ __all__ = ["__version__", *sorted(_HOMES), *_ROOMS]
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        import_module("hpcad.primitives")  # gives tensors their operators
+        import_module("hpcad.numpy")  # gives tensors their operators and methods
         return getattr(import_module(_HOMES[name]), name)
     if name in _ROOMS:
         return import_module(f"hpcad.{name}")

@@ -20,7 +20,9 @@ from hpcad.autodiff.numerical_jacobian import (
     numerical_jacobian,
     numerical_vjp,
 )
+from hpcad.autodiff.ode import odeint
 from hpcad.autodiff.parameter import GradientSink, Parameter
+from hpcad.autodiff.per_sample import per_sample_grad
 from hpcad.autodiff.primitive import PRIMITIVES, Primitive
 from hpcad.autodiff.products import directional, ggnvp, hvp, laplacian, vhp
 from hpcad.autodiff.recording import Tape
@@ -70,6 +72,8 @@ __all__ = [
     "numerical_jacobian",
     "numerical_jvp",
     "numerical_vjp",
+    "odeint",
+    "per_sample_grad",
     "primitive",
     "remat",
     "remat_sequence",

@@ -74,7 +74,7 @@ def primitive(
         return functools.partial(
             primitive, vjp=vjp, jvp=jvp, outputs=outputs, constant=constant, name=name
         )
-    title = name or getattr(value, "__name__", "custom")
+    title = str(name or getattr(value, "__name__", "custom"))
     if not constant and vjp is None and not _is_rules(jvp):
         raise DifferentiationError(
             f"primitive {title} needs a rule: vjp=, or jvp= with rules; that it is "
