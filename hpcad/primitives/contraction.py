@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.backend import backend_of
+from hpcad.backend import backend_of, flops
 from hpcad.errors import ShapeError
 
 Shape = tuple[int, ...]
@@ -44,6 +44,10 @@ def _contract(a: Any, b: Any, *, left: str, right: str, out: str) -> Any:
     columns = [label for label in right if label not in left]
     lead = tuple(sizes[label] for label in batch)
     m, k, n = (math.prod(sizes[label] for label in group) for group in (rows, summed, columns))
+    if batch and not rows and not columns:
+        # A GEMM of a row by a column each: strided sums are as fast, and need no copies.
+        flops.count_gemm(m, n, k, math.prod(lead))
+        return np.einsum(f"{left},{right}->{out}", a, b)
     product = backend_of(a).gemm(
         _permuted(a, left, batch + rows + summed).reshape(*lead, m, k),
         _permuted(b, right, batch + summed + columns).reshape(*lead, k, n),

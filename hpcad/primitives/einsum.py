@@ -1,6 +1,6 @@
 """Einstein summation of any number of arrays, as a sequence of contractions of two.
 
-The order is NumPy's (``numpy.einsum_path``): it looks for the order with the fewest operations.
+``numpy.einsum_path`` finds an order with few operations, once for all arrays of the same shapes.
 Each step is a :data:`~hpcad.primitives.contraction.contract`, so derivatives pass through the
 same order of steps, and every sum of products is a GEMM.
 """
@@ -8,6 +8,7 @@ same order of steps, and every sum of products is a GEMM.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from hpcad.primitives import reduction
 from hpcad.primitives.contraction import LETTERS, contract, diagonal
 from hpcad.primitives.elementwise import cast
 from hpcad.primitives.layout import reshape, transpose
+from hpcad.primitives.shapes import as_array
 
 Term = tuple[Any, str]  # an array and the labels of its axes
+SEARCHED = 5  # arrays up to which every order is tried
 
 
-def einsum(*operands: Any, optimize: Any = "greedy") -> Any:
+def einsum(*operands: Any, optimize: Any = True) -> Any:
     """Evaluate the Einstein summation convention.
 
     Parameters
@@ -32,7 +35,8 @@ def einsum(*operands: Any, optimize: Any = "greedy") -> Any:
         order. ``...`` stands for axes that are broadcast; a label twice in one term takes a
         diagonal; a length of 1 is broadcast.
     optimize : bool, str or path
-        How ``numpy.einsum_path`` chooses the order; False multiplies from left to right.
+        The order of the products: True for the best of all orders of up to five arrays, and a
+        greedy choice for more; False for left to right; else as in ``numpy.einsum_path``.
 
     Returns
     -------
@@ -72,24 +76,32 @@ def parse(operands: Sequence[Any]) -> tuple[list[Term], str]:
         explicit = _from_list(operands[-1]) if len(operands) % 2 else None
     if len(subscripts) != len(arrays):
         raise ShapeError(f"einsum: {len(subscripts)} terms in the subscripts, {len(arrays)} arrays")
+    arrays = [as_array(x) for x in arrays]
+    counts = tuple(len(x.shape) for x in arrays)
+    labels, out = _letters(tuple(subscripts), explicit, counts)
+    return list(zip(arrays, labels, strict=True)), out
+
+
+@lru_cache(maxsize=1024)
+def _letters(
+    subscripts: tuple[str, ...], explicit: str | None, ndims: tuple[int, ...]
+) -> tuple[list[str], str]:
+    """The labels of every axis of the terms and of the answer."""
     _check_letters(subscripts, explicit)
-    arrays = [x if hasattr(x, "dtype") else np.asarray(x) for x in arrays]
-    counts = [
-        _ellipsis_axes(labels, len(x.shape)) for labels, x in zip(subscripts, arrays, strict=True)
-    ]
+    counts = [_ellipsis_axes(labels, n) for labels, n in zip(subscripts, ndims, strict=True)]
     used = set("".join(subscripts)) | set(explicit or "")
     free = [label for label in LETTERS if label not in used]
     dots = "".join(free[: max(counts)])
-    terms = [
-        (x, labels.replace("...", dots[len(dots) - count :]))
-        for x, labels, count in zip(arrays, subscripts, counts, strict=True)
+    filled = [
+        labels.replace("...", dots[len(dots) - count :])
+        for labels, count in zip(subscripts, counts, strict=True)
     ]
     if explicit is None:
         flat = "".join(subscripts).replace("...", "")
         explicit = "..." + "".join(sorted(c for c in set(flat) if flat.count(c) == 1))
     elif "..." not in explicit and dots:
         raise ShapeError("einsum: the terms have an ellipsis, so the answer needs one, too")
-    return terms, explicit.replace("...", dots)
+    return filled, explicit.replace("...", dots)
 
 
 def _from_list(labels: Sequence[Any]) -> str:
@@ -136,14 +148,24 @@ def _distinct(x: Any, labels: str, sizes: dict[str, int]) -> Term:
     return x, labels
 
 
-def _path(terms: Sequence[Term], out: str, optimize: Any) -> list[Sequence[int]]:
+def _path(terms: Sequence[Term], out: str, optimize: Any) -> Sequence[Sequence[int]]:
     """Which terms to multiply next; the product becomes the last term."""
     if len(terms) < 3 or optimize is False:
-        return [(0, 1)] if len(terms) == 2 else [tuple(range(len(terms)))]
+        return [tuple(range(len(terms)))]
+    how = optimize
+    if how is True:
+        how = "optimal" if len(terms) <= SEARCHED else "greedy"
     subscripts = ",".join(labels for _, labels in terms) + "->" + out
-    shapes = [np.broadcast_to(np.float64(0), x.shape) for x, _ in terms]
-    how = "greedy" if optimize is True else optimize
-    return np.einsum_path(subscripts, *shapes, optimize=how)[0][1:]
+    shapes = tuple(tuple(x.shape) for x, _ in terms)
+    return _numpy_path(subscripts, shapes, how if isinstance(how, str) else tuple(how))
+
+
+@lru_cache(maxsize=1024)
+def _numpy_path(subscripts: str, shapes: tuple[tuple[int, ...], ...], how: Any) -> Any:
+    """NumPy looks at the shapes alone, so the arrays need no memory."""
+    hollow = [np.broadcast_to(np.float64(0), shape) for shape in shapes]
+    given = list(how) if how[0] == "einsum_path" else how
+    return np.einsum_path(subscripts, *hollow, optimize=given)[0][1:]
 
 
 def _together(taken: Sequence[Term], others: Sequence[Term], out: str) -> Term:

@@ -1,4 +1,4 @@
-"""Cholesky and QR factorizations.
+"""Cholesky, LU and QR factorizations.
 
 Sources: Giles (2008); M. Seeger et al., "Auto-differentiating linear algebra" (arXiv:1710.08717);
 S. F. Walter and L. Lehmann, "Algorithmic differentiation of linear algebra functions with
@@ -56,6 +56,48 @@ def _cholesky_jvp(t: Any, z: Any, _x: Any) -> Any:
 
 
 cholesky = Primitive("cholesky", _cholesky, lambda x: x, [_cholesky_vjp], jvp=[_cholesky_jvp])
+
+
+# -- LU: A = P L U ------------------------------------------------------------------------
+
+
+def _lu(x: Any) -> tuple[Any, Any, Any]:
+    if type(x) is np.ndarray:
+        from scipy.linalg import lu as factorize
+    else:
+        from cupyx.scipy.linalg import lu as factorize
+    p, low, u = factorize(x)
+    return p.astype(x.dtype, copy=False), low, u
+
+
+def _lu_vjp(_needs: Sequence[bool], gs: Any, z: Any, _saved: Any, _x: Any) -> list[Any]:
+    """``P L^-T (tril(L^T Gl, -1) + triu(Gu U^T)) U^-T``; the permutation is constant."""
+    (_, gl, gu), (p, low, u) = gs, z
+    inner = 0.0
+    if gl is not None:
+        inner = lower(mm(T(low), gl), -1)
+    if gu is not None:
+        inner = inner + upper(mm(gu, T(u)))
+    if isinstance(inner, float):
+        return [None]
+    return [mm(p, T(solve_upper(u, T(solve_upper(T(low), inner)))))]
+
+
+def _lu_jvp(t: Any, z: Any, _x: Any) -> tuple[Any, Any, Any]:
+    """``dL = L tril(X, -1)``, ``dU = triu(X) U`` with ``X = L^-1 P^T T U^-1``."""
+    p, low, u = z
+    inner = right_solve(solve_lower(low, mm(T(p), t)), u)
+    return None, mm(low, lower(inner, -1)), mm(upper(inner), u)
+
+
+lu = Primitive(
+    "lu",  # of square matrices
+    _lu,
+    lambda x: (x, x, x),
+    joint=_lu_vjp,
+    jvp=[_lu_jvp],
+    outputs=True,
+)
 
 
 # -- QR -----------------------------------------------------------------------------------

@@ -36,6 +36,12 @@ def matmul(a: Any, b: Any) -> Any:
     na, nb = len(a.shape), len(b.shape)
     if na == 0 or nb == 0:
         raise ShapeError("matmul needs arrays of at least one dimension; use * for scalars")
+    if a.shape[-1] != b.shape[max(nb - 2, 0)]:
+        raise ShapeError(
+            f"matmul: the last axis of shape {tuple(a.shape)} has length {a.shape[-1]}, but the "
+            f"{'last but one' if nb > 1 else 'only'} axis of shape {tuple(b.shape)} has length "
+            f"{b.shape[max(nb - 2, 0)]}; they must be equal"
+        )
     left = reshape(a, (1, *np.shape(a))) if na == 1 else a
     right = reshape(b, (*np.shape(b), 1)) if nb == 1 else b
     product = _matmul(left, right)

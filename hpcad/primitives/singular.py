@@ -116,8 +116,16 @@ svdvals = Primitive(
 )
 
 
-def _matrix_rank(x: Any, *, rtol: Any) -> Any:
-    return np.asarray(np.linalg.matrix_rank(x, rtol=rtol))
+def _matrix_rank(x: Any, *, rtol: Any, tol: Any) -> Any:
+    s = np.linalg.svd(x, compute_uv=False)
+    if tol is None:
+        tol = threshold(x, rtol) * np.max(s, -1, initial=0)
+    return np.count_nonzero(s > np.expand_dims(tol, -1), axis=-1)
 
 
-matrix_rank = Primitive("matrix_rank", _matrix_rank, lambda x, *, rtol: x[:-2], constant=True)
+def threshold(x: Any, rtol: Any) -> Any:
+    """The fraction of the largest singular value up to which others count as 0."""
+    return max(x.shape[-2:]) * np.finfo(x.dtype).eps if rtol is None else rtol
+
+
+matrix_rank = Primitive("matrix_rank", _matrix_rank, lambda x, *, rtol, tol: x[:-2], constant=True)

@@ -148,7 +148,7 @@ def _pinv_jvp(t: Any, z: Any, x: Any, rtol: Any) -> Any:
 
 pinv = Primitive(
     "pinv",
-    lambda x, *, rtol: np.linalg.pinv(x, rtol=rtol),
+    lambda x, *, rtol: np.linalg.pinv(x, rtol),
     lambda x, *, rtol: (*x[:-2], x[-1], x[-2]),
     [_pinv_vjp],
     jvp=[_pinv_jvp],

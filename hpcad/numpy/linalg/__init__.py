@@ -10,6 +10,7 @@ from numpy.linalg import LinAlgError
 from hpcad.numpy.linalg.decompositions import (
     EighResult,
     EigResult,
+    LUResult,
     QRResult,
     SVDResult,
     cholesky,
@@ -17,6 +18,7 @@ from hpcad.numpy.linalg.decompositions import (
     eigh,
     eigvals,
     eigvalsh,
+    lu,
     qr,
     svd,
     svdvals,
@@ -51,6 +53,7 @@ from hpcad.numpy.linalg.systems import (
 __all__ = [
     "EigResult",
     "EighResult",
+    "LUResult",
     "LinAlgError",
     "QRResult",
     "SVDResult",
@@ -67,6 +70,7 @@ __all__ = [
     "expm",
     "inv",
     "lstsq",
+    "lu",
     "matmul",
     "matrix_norm",
     "matrix_power",

@@ -26,6 +26,14 @@ class EigResult(NamedTuple):
     eigenvectors: Any
 
 
+class LUResult(NamedTuple):
+    """Permutation matrix, lower triangle with ones on its diagonal, upper triangle."""
+
+    P: Any
+    L: Any
+    U: Any
+
+
 class QRResult(NamedTuple):
     """Orthonormal columns Q and upper triangular R."""
 
@@ -62,6 +70,14 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Any:
     """
     factor = factorizations.cholesky(matrices(x, "cholesky", square=True))
     return H(factor) if upper else factor
+
+
+def lu(x: Any, /) -> LUResult:
+    """``A = P L U`` of a square matrix: a permutation and two triangles.
+
+    Differentiable where the matrix is regular; the permutation is constant.
+    """
+    return LUResult(*factorizations.lu(matrices(x, "lu", square=True)))
 
 
 def qr(x: Any, /, *, mode: str = "reduced") -> Any:

@@ -127,9 +127,10 @@ def cond(x: Any, p: Any = None) -> Any:
     return matrix_norm(x, ord=p) * matrix_norm(solving.inv(x), ord=p)
 
 
-def matrix_rank(x: Any, /, *, rtol: Any = None) -> Any:
-    """The number of singular values above ``rtol`` times the largest; an integer.
+def matrix_rank(x: Any, /, tol: Any = None, *, rtol: Any = None) -> Any:
+    """The number of singular values above ``rtol`` times the largest, or above ``tol``.
 
-    Its derivative is 0 wherever it exists.
+    An integer; its derivative is 0 wherever it exists.
     """
-    return singular.matrix_rank(matrices(x, "matrix_rank"), rtol=value_of(rtol))
+    x = matrices(x, "matrix_rank")
+    return singular.matrix_rank(x, rtol=value_of(rtol), tol=value_of(tol))

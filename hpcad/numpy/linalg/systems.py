@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.tensor import value_of
 from hpcad.errors import ShapeError
 from hpcad.numpy.linalg.arguments import floating, matrices
 from hpcad.numpy.linalg.decompositions import svdvals
 from hpcad.numpy.linalg.norms import matrix_rank
-from hpcad.primitives import determinants, reduction, solving
+from hpcad.primitives import determinants, reduction, singular, solving
 from hpcad.primitives.elementwise import absolute, square
 from hpcad.primitives.layout import moveaxis, reshape
 from hpcad.primitives.matrices import H, T
@@ -91,7 +89,7 @@ def inv(x: Any, /) -> Any:
     return solving.inv(matrices(x, "inv", square=True))
 
 
-def pinv(x: Any, /, *, rtol: Any = None) -> Any:
+def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Any:
     """The Moore-Penrose pseudo-inverse.
 
     Parameters
@@ -99,13 +97,15 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Any:
     x : array, shape (..., m, n)
     rtol : float or array, optional
         Singular values up to this fraction of the largest count as 0; max(m, n) times the
-        rounding error of the dtype when left out.
+        rounding error of the dtype when left out. ``rcond`` is NumPy's name for it.
 
     Notes
     -----
     Differentiable where the rank does not change. The tolerance is not differentiated.
     """
-    return solving.pinv(matrices(x, "pinv"), rtol=_plain(rtol))
+    x = matrices(x, "pinv")
+    rtol = value_of(rcond if rtol is None else rtol)
+    return solving.pinv(x, rtol=singular.threshold(x, rtol))
 
 
 def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Any, Any, Any, Any]:
@@ -116,7 +116,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Any, Any, Any, An
     a : array, shape (m, n)
     b : array, shape (m,) or (m, k)
     rcond : float, optional
-        As ``rtol`` of :func:`pinv`.
+        See :func:`pinv`.
 
     Returns
     -------
@@ -180,10 +180,3 @@ def slogdet(x: Any, /) -> SlogdetResult:
 
 def _column(x: Any) -> Any:
     return reshape(x, x.shape[:-1])
-
-
-def _plain(rtol: Any) -> Any:
-    """A tolerance as a number, or as an array of the kind that it is."""
-    while isinstance(rtol, Tensor):
-        rtol = rtol.value
-    return rtol if rtol is None or np.ndim(rtol) else float(rtol)
