@@ -65,7 +65,7 @@ def find(name: str, room: str = "") -> Callable[..., Any] | None:
 def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """What a tensor does with a ufunc; see :meth:`numpy.class.__array_ufunc__`."""
     name = called.__name__.removeprefix("cupy_")
-    options = {key: value for key, value in options.items() if value is not None}
+    options = {key: v for key, v in options.items() if v is not None or key == "axis"}
     how = "" if method == "__call__" else f".{method}"
     unknown = set(options) - (set() if method == "__call__" else {"axis", "keepdims", "dtype"})
     if unknown:

@@ -38,7 +38,6 @@ METHODS = (
     "argsort",
     "choose",
     "clip",
-    "compress",
     "copy",
     "cumprod",
     "cumsum",
@@ -108,6 +107,11 @@ def _sort(self: Tensor, *args: Any, **kwargs: Any) -> None:
     self[...] = call(_function("sort"), np.sort, "tensor.sort", (self, *args), kwargs)
 
 
+def _compress(self: Tensor, condition: Any, axis: int | None = None) -> Any:
+    """See :func:`hpcad.numpy.compress`."""
+    return _function("compress")(condition, self, axis=axis)
+
+
 def _conj(self: Tensor) -> Any:
     """See :func:`hpcad.numpy.conj`."""
     return _function("conj")(self)
@@ -144,6 +148,7 @@ def install() -> None:
         "__rdivmod__": lambda self, other: (other // self, other % self),
         "astype": _astype,
         "at": property(At),
+        "compress": _compress,
         "conj": _conj,
         "conjugate": _conj,
         "flatten": _flatten,
