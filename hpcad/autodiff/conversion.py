@@ -61,7 +61,7 @@ class Conversions:
         """The single value; ``math.sin(x)`` asks for float(x), and would lose the derivative."""
         if self.level > AMBIENT:
             raise TypeError(
-                f"{kind}() of a tensor inside grad or vjp would lose its derivative (the math "
+                f"{kind}() of a tensor inside grad, vjp or jvp would lose its derivative (the math "
                 "module asks for it, too); use functions of hpcad.numpy, or x.item() to read "
                 "the value"
             )
@@ -101,21 +101,6 @@ class Conversions:
     def device(self) -> Any:
         """``"cpu"``, or the device object of CuPy."""
         return getattr(self._plain(), "device", "cpu")
-
-    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
-        """Return this tensor on a device (``"cpu"``, ``"gpu"``, or what ``device`` returned)."""
-        if stream is not None:
-            raise ValueError("to_device() takes no stream: copies are ordered by the default one")
-        if device == self.device:
-            return self
-        backend = get_backend("cpu" if device == "cpu" else "gpu")
-        if self.level > CONSTANT:
-            raise TypeError(
-                "a tensor that is differentiated cannot change its device; move the arguments "
-                "of the function instead"
-            )
-        plain = self._plain()
-        return type(self)(to_host(plain) if device == "cpu" else backend.asarray(plain))
 
     def __dlpack__(
         self,

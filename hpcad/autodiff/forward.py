@@ -48,7 +48,7 @@ class ForwardTrace(Trace):
             tangent = None
             if isinstance(arg, Tensor):
                 if arg.trace is self:
-                    tangent = arg.tangent  # type: ignore[attr-defined]  # ours are dual
+                    tangent = arg.tangent  # ours are dual
                     arg = arg.value
                 elif arg.level == self.level:
                     raise DifferentiationError(_LEFT)

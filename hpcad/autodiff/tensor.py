@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.conversion import AMBIENT, CONSTANT, Conversions
 from hpcad.autodiff.links import LINKS
-from hpcad.backend import Array
+from hpcad.backend import Array, get_backend, to_host
 from hpcad.errors import DifferentiationError
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Tensor(Conversions):
         def __matmul__(self, other: Any) -> Tensor: ...
         def __rmatmul__(self, other: Any) -> Tensor: ...
 
+        version: int
+
         def __neg__(self) -> Tensor: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
@@ -97,11 +99,13 @@ class Tensor(Conversions):
     def size(self) -> int:
         return self.value.size
 
-    @property
-    def version(self) -> int:
-        """How often the tensor was assigned to."""
-        past = getattr(self, "_past", None)
-        return 0 if past is None else past[0]
+    if not TYPE_CHECKING:  # parameters keep theirs as an attribute
+
+        @property
+        def version(self) -> int:
+            """How often the tensor was assigned to."""
+            past = getattr(self, "_past", None)
+            return 0 if past is None else past[0]
 
     def __len__(self) -> int:
         if not self.value.shape:
@@ -127,6 +131,21 @@ class Tensor(Conversions):
             return args[0].shape
         return LINKS.function(func, args, kwargs)
 
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """Return this tensor on a device (``"cpu"``, ``"gpu"``, or what ``device`` returned)."""
+        if stream is not None:
+            raise ValueError("to_device() takes no stream: copies are ordered by the default one")
+        if device == self.device:
+            return self
+        backend = get_backend("cpu" if device == "cpu" else "gpu")
+        if self.level > CONSTANT:
+            raise TypeError(
+                "a tensor that is differentiated cannot change its device; move the arguments "
+                "of the function instead"
+            )
+        plain = self._plain()
+        return Tensor(to_host(plain) if device == "cpu" else backend.asarray(plain))
+
     def detach(self) -> Tensor:
         """Return a constant with the same values."""
         return Tensor(value_of(self))
@@ -149,6 +168,11 @@ class Tensor(Conversions):
         DifferentiationError
             This tensor depends on no parameter, is not a scalar, or was already used.
         """
+        if self.level > AMBIENT:
+            raise DifferentiationError(
+                "backward() was called inside grad, vjp or jvp on a tensor that those follow; "
+                "return it from the function, or use hpcad.grad for an inner derivative"
+            )
         if self.level != AMBIENT or self.trace is None:
             raise DifferentiationError(
                 "backward() was called on a tensor that depends on no parameter; "

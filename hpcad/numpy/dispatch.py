@@ -19,7 +19,7 @@ from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.primitives.assignment import assign
 
-_NO_VALUE = np._NoValue  # type: ignore[attr-defined]  # NumPy's "left out"
+_NO_VALUE = np._NoValue  # NumPy's "left out"
 _MANY = 64
 _INSTEAD = "use a function of hpcad.numpy, or tensor.numpy() for the plain values"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 from typing import Any
 
@@ -108,7 +109,7 @@ def _described(x: Any) -> Any:
     return x.dtype if not isinstance(x, type) and hasattr(x, "__array__") else x
 
 
-def can_cast(from_: Any, to: Any, /, casting: Any = "safe") -> bool:
+def can_cast(from_: Any, to: Any, /, casting: Any = "safe") -> builtins.bool:
     """Whether promotion rules allow a cast from a dtype (or that of an array) to another."""
     return np.can_cast(_described(from_), _described(to), casting)
 
@@ -123,7 +124,7 @@ def promote_types(type1: Any, type2: Any, /) -> dtype:
     return np.promote_types(type1, type2)
 
 
-def isdtype(dtype: Any, kind: Any) -> bool:
+def isdtype(dtype: Any, kind: Any) -> builtins.bool:
     """Whether a dtype is of a kind: another dtype, ``"integral"``, ``"real floating"``, ...
 
     See the array API standard for the kinds; a tuple stands for any of them.
