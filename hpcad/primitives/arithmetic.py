@@ -35,21 +35,37 @@ def _masked(operation: np.ufunc) -> Callable[[Any, Any], Any]:
         filled = np.count_nonzero(g if g.size < _SMALL else g != 0)
         if filled == g.size:
             return operation(g, slope)
-        shape = np.broadcast_shapes(g.shape, np.shape(slope))
-        out = np.zeros(shape, np.result_type(g, slope))
-        return operation(g, slope, out=out, where=g != 0)
+        return _applied_where(g != 0, operation, g, slope)
 
     return value
 
 
+def _zero_multiply(x: Any, y: Any) -> Any:
+    filled = (x != 0) & (y != 0)
+    xp = backend_of(filled).xp
+    if xp is np:
+        return _applied_where(filled, np.multiply, x, y)
+    product = np.multiply(x, y)
+    return xp.where(filled, product, product.dtype.type(0))
+
+
+def _applied_where(mask: Any, operation: np.ufunc, x: Any, y: Any) -> Any:
+    shape = np.broadcast_shapes(np.shape(x), np.shape(y))
+    return operation(x, y, out=np.zeros(shape, np.result_type(x, y)), where=mask)
+
+
+# The derivatives of the masked products are products in which both factors may be cut off.
 # fmt: off
 masked_multiply = binary(
-    "masked_multiply", _masked(np.multiply), lambda g, _z, _x, y: masked_multiply(g, y),
-                                             lambda g, _z, x, _y: masked_multiply(x, g))
+    "masked_multiply", _masked(np.multiply), lambda g, _z, _x, y: zero_multiply(g, y),
+                                             lambda g, _z, x, _y: zero_multiply(x, g))
 masked_divide = binary(
     "masked_divide", _masked(np.divide), lambda g, _z, _x, y: masked_divide(g, y),
                                          lambda g, z, _x, y: negative(
-                                             masked_divide(masked_multiply(z, g), y)))
+                                             masked_divide(zero_multiply(z, g), y)))
+zero_multiply = binary(
+    "zero_multiply", _zero_multiply, lambda g, _z, _x, y: zero_multiply(g, y),
+                                     lambda g, _z, x, _y: zero_multiply(x, g))
 
 
 def _over(g: Any, y: Any) -> Any:
@@ -70,8 +86,8 @@ divide   = binary("divide",   np.divide,   lambda g, _z, _x, y: _over(g, y),
 negative   = unary("negative",   np.negative,   lambda g, _z, _x: negative(g))
 positive   = unary("positive",   np.positive,   lambda g, _z, _x: g)
 square     = unary("square",     np.square,     lambda g, _z, x: multiply(g, multiply(x, 2)))
-reciprocal = unary("reciprocal", np.reciprocal, lambda g, z, _x: negative(
-                                                    masked_multiply(g, square(z))))
+reciprocal = unary("reciprocal", np.reciprocal, lambda g, _z, x: negative(
+                                                    masked_divide(masked_divide(g, x), x)))
 # fmt: on
 
 

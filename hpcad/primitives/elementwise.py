@@ -20,6 +20,7 @@ from hpcad.primitives.arithmetic import (
     reciprocal,
     square,
     subtract,
+    zero_multiply,
 )
 from hpcad.primitives.bitwise import (
     bitwise_and,
@@ -216,4 +217,5 @@ __all__ = [
     "trunc",
     "unwrap",
     "where",
+    "zero_multiply",
 ]

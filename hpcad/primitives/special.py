@@ -62,16 +62,25 @@ def special(name: str) -> Callable[..., Any]:
 
 _BELL = 2.0 / math.sqrt(math.pi)
 _NORMAL = 1.0 / math.sqrt(2.0 * math.pi)
+_HALF = math.sqrt(0.5)
+
+
+# exp(-x^2), with a slope that a mask can cut off where x is infinite
+gaussian = unary(
+    "gaussian",
+    lambda x: np.exp(-np.square(x)),
+    lambda g, z, x: masked_multiply(g, multiply(multiply(x, z), -2)),
+)
 
 
 def _bell(x: Any) -> Any:
     """``2 / sqrt(pi) exp(-x^2)``."""
-    return multiply(exp(negative(square(x))), _BELL)
+    return multiply(gaussian(x), _BELL)
 
 
 def _normal(x: Any) -> Any:
     """The density of the standard normal distribution."""
-    return multiply(exp(multiply(square(x), -0.5)), _NORMAL)
+    return multiply(gaussian(multiply(x, _HALF)), _NORMAL)
 
 
 def _log_ndtr_slope(x: Any, z: Any) -> Any:

@@ -43,6 +43,7 @@ FAR = np.array([-3.3, -12.5, 4.0])
 PLANE = np.array([0.5 + 0.7j, -0.3 - 1.1j])
 
 SAMPLES = {
+    "gaussian": [*one(real), ((PLANE,), {})],
     "erf": [*one(real), ((PLANE,), {})],
     "erfc": [*one(real), ((PLANE,), {})],
     "erfcx": one(real),
@@ -99,6 +100,7 @@ def _normal(x):
 
 
 REFERENCES = {
+    "gaussian": lambda x: np.exp(-x * x),
     "erfc": lambda x: 1 - scipy.special.erf(x),
     "erfcx": lambda x: np.exp(x * x) * scipy.special.erfc(x),
     "erfcinv": lambda x: scipy.special.erfinv(1 - x),
