@@ -10,6 +10,7 @@ import numpy as np
 from hpcad.errors import ShapeError
 from hpcad.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d
 from hpcad.primitives import joining, layout
+from hpcad.primitives.elementwise import cast
 from hpcad.primitives.joining import array_split, split
 from hpcad.primitives.reduction import broadcast_to
 from hpcad.primitives.repetition import take
@@ -154,7 +155,7 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Any:
     Differentiable in ``x`` and ``values``; the places are constants.
     """
     x, axis = _along(x, axis)
-    values = as_array(values)
+    values = cast(as_array(values), dtype=x.dtype)
     missing = len(x.shape) - len(values.shape)
     values = layout.reshape(values, (1,) * missing + tuple(values.shape)) if missing > 0 else values
     if np.ndim(obj) == 0 and not isinstance(obj, slice):

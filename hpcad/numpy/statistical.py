@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -110,14 +111,15 @@ def var(
         1 for the unbiased estimate. ``ddof`` is another name for it.
     """
     x = as_array(x)
-    wide = np.dtype(np.float64 if x.dtype.kind not in "fc" else x.dtype) if dtype is None else dtype
-    narrow = dtype is None and wide == np.float16  # squares would leave its range
-    y = cast(x, dtype=np.float32 if narrow else wide)
+    if dtype is None and x.dtype == np.float16:
+        return _in_single(var, x, axis, correction, keepdims, ddof)
+    if dtype is None and x.dtype.kind not in "fc":
+        dtype = np.float64
+    y = x if dtype is None else cast(x, dtype=dtype)
     centred = subtract(y, reduction.mean(y, axis, True))
     spread = reduction.sum(squared_modulus(centred), axis, keepdims)
     left = count_of(x.shape, axis) - free_parameters(correction, ddof)
-    answer = divide(spread, left if left > 0 else math.nan)
-    return cast(answer, dtype=wide) if narrow else answer
+    return divide(spread, left if left > 0 else math.nan)
 
 
 def std(
@@ -131,7 +133,23 @@ def std(
     ddof: float | None = None,
 ) -> Any:
     """Standard deviation, the root of :func:`var`; its derivative is 0 where it is 0."""
+    x = as_array(x)
+    if dtype is None and x.dtype == np.float16:
+        return _in_single(std, x, axis, correction, keepdims, ddof)
     return root(var(x, axis, dtype, correction=correction, keepdims=keepdims, ddof=ddof))
+
+
+def _in_single(
+    of: Callable[..., Any],
+    x: Any,
+    axis: Axis,
+    correction: float | None,
+    keepdims: bool,
+    ddof: float | None,
+) -> Any:
+    """In single precision, as squares would leave the range of half precision."""
+    wide = of(x, axis, np.float32, correction=correction, keepdims=keepdims, ddof=ddof)
+    return cast(wide, dtype=x.dtype)
 
 
 def squared_modulus(x: Any) -> Any:
