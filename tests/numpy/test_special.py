@@ -99,7 +99,7 @@ def test_polygamma_at_negative_numbers_obeys_its_recurrence():
     for n in (1, 2, 3):
         below, above = value_of(hnp.polygamma(n, x)), value_of(hnp.polygamma(n, x + 1))
         step = (-1.0) ** n * scipy.special.factorial(n) / x ** (n + 1)
-        np.testing.assert_allclose(above - below, step, rtol=1e-9)
+        np.testing.assert_allclose(above, below + step, rtol=1e-12)
 
 
 def test_polygamma_has_infinite_poles():
@@ -171,12 +171,10 @@ def test_incomplete_gamma_differentiates_in_its_second_argument_only():
         density = x ** (a - 1) * np.exp(-x) / scipy.special.gamma(a)
         found = value_of(grad(lambda v, f=f: f(a, v).sum())(x))
         np.testing.assert_allclose(found, sign * density, rtol=1e-12)
-        for derivative in (
-            grad(lambda v, f=f: f(v, x).sum()),
-            lambda v, f=f: jvp(f, (v, x), (v, x)),
-        ):
-            with pytest.raises(DifferentiationError, match="gammainc.* first argument"):
-                derivative(a)
+        with pytest.raises(DifferentiationError, match=r"gammainc.* first argument"):
+            grad(lambda v, f=f: f(v, x).sum())(a)
+        with pytest.raises(DifferentiationError, match=r"gammainc.* first argument"):
+            jvp(f, (a, x), (a, x))
 
 
 def test_exponential_distribution_is_smooth_at_its_start():
