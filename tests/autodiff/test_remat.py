@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import weakref
 
@@ -26,27 +25,24 @@ from hpcad.autodiff import (
 )
 from hpcad.autodiff.revolve import runs
 from hpcad.autodiff.state import STATE
-from hpcad.errors import CheckpointError, DifferentiationError
+from hpcad.errors import DifferentiationError
 
 X = np.linspace(-1.0, 1.2, 5)
 V = np.array([1.0, -2.0, 0.5, 3.0, 1.0])
-KNOWN = {(10, 3): 25, (20, 4): 59, (50, 5): 172, (100, 8): 345}
-
-
-class Counted:
-    """A step that counts its runs."""
-
-    def __init__(self, step=lambda x: hnp.sin(x) * 1.1 + 0.1 * x):
-        self.step = step
-        self.runs = 0
-
-    def __call__(self, *args):
-        self.runs += 1
-        return self.step(*args)
 
 
 def body(x):
     return hnp.sin(x) * hnp.exp(0.3 * x)
+
+
+class Counted:
+    """The body, counting its runs."""
+
+    runs = 0
+
+    def __call__(self, x):
+        self.runs += 1
+        return body(x)
 
 
 def plain(x):
@@ -122,7 +118,7 @@ def test_parameters_get_their_gradients(variant):
 
 
 def test_the_function_runs_once_more_and_only_for_the_backward_pass():
-    f = Counted(body)
+    f = Counted()
     _, pullback = vjp(remat(f), X)
     assert f.runs == 1
     pullback(V)
@@ -457,279 +453,6 @@ def test_an_error_in_the_second_run_leaves_no_state_behind():
         p.clear_grad()
         (p * V).sum().backward()
         np.testing.assert_array_equal(p.grad, V)
-
-
-# -- sequences ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("case", "total"), KNOWN.items())
-@pytest.mark.parametrize("mode", ["grad", "backward"])
-def test_a_gradient_runs_the_step_as_often_as_revolve_proves_necessary(case, total, mode):
-    steps, slots = case
-    step = Counted()
-    if mode == "grad":
-        grad(lambda x: remat_sequence((step, steps), slots)(x).sum())(X)
-    else:
-        remat_sequence((step, steps), slots)(Parameter(X.copy())).sum().backward()
-    assert step.runs == total
-
-
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 7])
-@pytest.mark.parametrize("slots", [1, 2, 7, 100])
-def test_short_chains(steps, slots):
-    step = Counted()
-    found = grad(lambda x: (remat_sequence((step, steps), slots)(x) * V).sum())(X)
-    assert step.runs == runs(steps, slots)
-
-    def by_hand(x):
-        for _ in range(steps):
-            x = step.step(x)
-        return (x * V).sum()
-
-    np.testing.assert_allclose(found, grad(by_hand)(X))
-
-
-def test_different_steps_run_in_order():
-    steps = [lambda x, k=k: hnp.sin(x * k) + k for k in range(1, 7)]
-
-    def by_hand(x):
-        for step in steps:
-            x = step(x)
-        return x.sum()
-
-    found = grad(lambda x: remat_sequence(steps, 2)(x).sum())(X)
-    np.testing.assert_allclose(found, grad(by_hand)(X))
-
-
-def test_states_are_trees_and_steps_use_parameters_and_outer_tensors():
-    def value(p, run_steps):
-        outer = hnp.exp(p * 0.1)
-
-        def step(state):
-            position, momentum, time, history = *state["qp"], state["t"], state["h"]
-            assert isinstance(time, int)
-            momentum = momentum - 0.1 * position * p
-            return {
-                "qp": (position + 0.1 * momentum * outer, momentum),
-                "t": time + 1,
-                "h": outer if time == 3 else history,
-            }
-
-        first = {"qp": (X, np.zeros(5)), "t": 0, "h": None}
-        last = run_steps(step)(first)
-        return (last["qp"][0] * last["qp"][1] + last["h"]).sum()
-
-    def by_hand(step):
-        def run(state):
-            for _ in range(12):
-                state = step(state)
-            return state
-
-        return run
-
-    def chained(step):
-        return remat_sequence((step, 12), 3)
-
-    def looped(step):
-        return remat_while(lambda state: state["t"] < 12, step, 3)
-
-    expected = grad(lambda p: value(p, by_hand))(V)
-    for run_steps in (chained, looped):
-        np.testing.assert_allclose(grad(lambda p: value(p, run_steps))(V), expected)  # noqa: B023
-        p = Parameter(V.copy())
-        value(p, run_steps).backward()
-        np.testing.assert_allclose(p.grad, expected)
-        second = grad(lambda p: (grad(lambda q: value(q, run_steps))(p) * X).sum())(V)  # noqa: B023
-        wanted = grad(lambda p: (grad(lambda q: value(q, by_hand))(p) * X).sum())(V)
-        np.testing.assert_allclose(second, wanted, rtol=1e-10)
-
-
-def test_a_step_that_turns_to_an_inner_transform_only_later():
-    """The chain has begun on the outer tape when step 3 uses a tensor of the inner one."""
-
-    def value(x, run):
-        def inner(y):
-            def step(state):
-                z, number = state
-                return (hnp.sin(z * x) if number < 3 else z * y, number + 1)
-
-            return run(step)((x, 0))[0].sum()
-
-        return (grad(inner)(x * 2.0) * V).sum()
-
-    def by_hand(step):
-        def run(state):
-            for _ in range(6):
-                state = step(state)
-            return state
-
-        return run
-
-    expected = grad(lambda x: value(x, by_hand))(X)
-    found = grad(lambda x: value(x, lambda step: remat_sequence((step, 6), 2)))(X)
-    np.testing.assert_allclose(found, expected)
-
-
-def test_complex_and_single_precision_states():
-    for dtype in (np.complex128, np.float32):
-        x = (X + 0.1j * V).astype(dtype) if dtype == np.complex128 else X.astype(dtype)
-
-        def norm(z):
-            return (hnp.abs(z) ** 2).sum()
-
-        found = grad(lambda z: norm(remat_sequence((body, 4), 2)(z)))(x)
-        expected = grad(lambda z: norm(plain(z)))(x)
-        assert found.dtype == dtype
-        np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (((body, 3), 0), "slots must be a whole number, at least 1, not 0"),
-        (((body, -1), 2), "number of steps must be .* at least 0"),
-        (([body, 3.0], 2), "step 1 is a float, not a function"),
-        (((body, 3), 2.0), "slots must be a whole number"),
-    ],
-)
-def test_wrong_arguments_are_refused(arguments, message):
-    with pytest.raises(DifferentiationError, match=message):
-        remat_sequence(*arguments)
-
-
-# -- loops of unknown length --------------------------------------------------------------------
-
-
-def newton(a, run):
-    def step(state):
-        x, _ = state
-        following = 0.5 * (x + a / x)
-        return following, x
-
-    def goes_on(state):
-        return (abs(state[0] - state[1]) > 1e-13).any()
-
-    return run(goes_on, step, (a * 1.0, a * 0.0))[0]
-
-
-def by_while(goes_on, step, state):
-    while goes_on(state):
-        state = step(state)
-    return state
-
-
-@pytest.mark.parametrize("slots", [1, 2, 3])
-def test_a_loop_that_ends_when_it_has_converged(slots):
-    a = np.array([2.0, 700.0])
-
-    def run(goes_on, step, state):
-        return remat_while(goes_on, step, slots)(state)
-
-    found = grad(lambda a: newton(a, run).sum())(a)
-    np.testing.assert_array_equal(found, grad(lambda a: newton(a, by_while).sum())(a))
-    np.testing.assert_allclose(found, 0.5 / np.sqrt(a))
-
-
-def test_the_condition_leaves_no_record():
-    p = Parameter(np.array([0.5, 0.9]))
-    y = remat_while(lambda x: (x * p).sum() < 30.0, lambda x: x * 1.5, 2)(p * 1.0)
-    assert [record[0].name for record in y.trace.records] == [
-        "multiply",
-        "remat_sequence",
-        "multiply",
-    ]
-    y.sum().backward()
-    assert len(set(np.round(p.grad, 12))) == 1
-
-
-# -- on disk ------------------------------------------------------------------------------------
-
-
-def files(directory):
-    return [name for _, _, names in os.walk(directory) for name in names]
-
-
-def test_states_are_spilled_and_the_directory_is_removed(tmp_path):
-    seen = []
-
-    def step(x):
-        seen.append(len(files(tmp_path)))
-        return hnp.sin(x) * 1.1
-
-    run = remat_sequence((step, 30), 2, disk_slots=3, directory=tmp_path, disk_cost=(0.5, 0.1))
-    found = grad(lambda x: run(x).sum())(X)
-    assert max(seen) == 3
-    assert list(tmp_path.iterdir()) == []
-    expected = grad(lambda x: remat_sequence((step, 30), 30)(x).sum())(X)
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_the_directory_goes_when_the_tensors_go(tmp_path):
-    run = remat_sequence((body, 10), 1, disk_slots=3, directory=tmp_path)
-    y = run(Parameter(X.copy()))
-    assert files(tmp_path)
-    del y
-    gc.collect()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("fails_at", [7, 14])
-def test_the_directory_goes_after_an_error(tmp_path, fails_at):
-    count = []
-
-    def step(x):
-        count.append(1)
-        if len(count) == fails_at:
-            raise RuntimeError("stop")
-        return hnp.sin(x)
-
-    run = remat_sequence((step, 10), 1, disk_slots=3, directory=tmp_path)
-    with pytest.raises(RuntimeError, match="stop"):
-        run(Parameter(X.copy())).sum().backward()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("harm", ["remove", "truncate", "flip"])
-def test_a_file_that_was_harmed_is_noticed(tmp_path, harm):
-    run = remat_sequence((body, 10), 1, disk_slots=3, directory=tmp_path)
-    loss = run(Parameter(X.copy())).sum()
-    for path in tmp_path.glob("*/*.npy"):
-        content = path.read_bytes()
-        if harm == "remove":
-            path.unlink()
-        elif harm == "truncate":
-            path.write_bytes(content[:-8])
-        else:
-            path.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
-    with pytest.raises(CheckpointError, match=r"cannot be read back|is damaged"):
-        loss.backward()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_directory_that_is_not_there_is_refused(tmp_path):
-    run = remat_sequence((body, 10), 1, disk_slots=3, directory=tmp_path / "no")
-    with pytest.raises(CheckpointError, match="pass a directory that exists"):
-        run(Parameter(X.copy()))
-
-
-def test_a_state_with_constants_of_all_kinds_comes_back_from_disk():
-    table = np.arange(5)
-
-    def step(state):
-        x, mask, name, number = state
-        assert name == "name"
-        return hnp.where(mask, hnp.sin(x), x * 0.9), ~mask, name, number + table
-
-    first = (X, np.array([True, False, True, True, False]), "name", np.zeros(5, int))
-
-    def by_hand(state):
-        for _ in range(9):
-            state = step(state)
-        return state
-
-    run = remat_sequence((step, 9), 1, disk_slots=4, disk_cost=0.0)
-    found = grad(lambda x: run((x, *first[1:]))[0].sum())(X)
-    np.testing.assert_array_equal(found, grad(lambda x: by_hand((x, *first[1:]))[0].sum())(X))
 
 
 # -- nothing is left behind ----------------------------------------------------------------------
