@@ -8,6 +8,30 @@ code, and keeps its traceback.
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
+_ARRAY_ROOMS = tuple(
+    f"{_PACKAGE}{room}{os.sep}" for room in ("autodiff", "nn", "numpy", "primitives")
+)
+
+
+def user_frame(frame: FrameType | None = None) -> FrameType | None:
+    """The innermost frame outside this package, from ``frame`` (or the running one) outwards."""
+    frame = frame or sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
+def _is_command(frame: FrameType) -> bool:
+    """Whether that is the start of the command ``hpcad``, and no program of a user."""
+    name = frame.f_code.co_filename
+    return name.startswith("<frozen") or Path(name).name == "hpcad"
+
 
 class HpcadError(Exception):
     """Base of all errors that hpcad raises on purpose."""
@@ -46,9 +70,20 @@ class DeviceError(HpcadError):
 
 
 class ShapeError(HpcadError, ValueError):
-    """Array shapes or dtypes do not fit an operation."""
+    """Array shapes or dtypes do not fit an operation.
+
+    Raised by an operation on arrays, it ends with the user's line that called the operation.
+    """
 
     exit_code = 7
+
+    def __init__(self, message: str) -> None:
+        raiser = sys._getframe(1)
+        if raiser.f_code.co_filename.startswith(_ARRAY_ROOMS):
+            frame = user_frame(raiser)
+            if frame is not None and not _is_command(frame):
+                message += f" (at {frame.f_code.co_filename}:{frame.f_lineno})"
+        super().__init__(message)
 
 
 class OutOfBoundsError(ShapeError, IndexError):

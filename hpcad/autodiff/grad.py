@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def value_and_grad(
         restricted, chosen, positions = restrict(function, args, kwargs, argnums)
         value, linear, aux = record(restricted, chosen, has_aux, positions=positions)
         _check_scalar(value)
-        _check_real(value, holomorphic, "grad")
+        _check_kinds(value, linear.inputs, holomorphic, "grad")
         found = linear.structure.build(linear.pull([ones_like(value)], retain=False))
         return (value, aux) if has_aux else value, found[0] if is_single(argnums) else found
 
@@ -112,7 +112,7 @@ def elementwise_grad(
         restricted, chosen, positions = restrict(function, args, kwargs, argnums)
         value, linear, _ = record(restricted, chosen, positions=positions)
         _check_array(value)
-        _check_real(value, holomorphic, "elementwise_grad")
+        _check_kinds(value, linear.inputs, holomorphic, "elementwise_grad")
         found = linear.structure.build(linear.pull([ones_like(value)], retain=False))
         return found[0] if is_single(argnums) else found
 
@@ -144,10 +144,17 @@ def _check_scalar(value: Any) -> None:
         )
 
 
-def _check_real(value: Any, holomorphic: bool, name: str) -> None:
+def _check_kinds(value: Any, inputs: Sequence[Any], holomorphic: bool, name: str) -> None:
+    """Complex numbers must come out where they must go in, and otherwise must not."""
     array = value_of(value)
-    if not holomorphic and np.dtype(getattr(array, "dtype", type(array))).kind == "c":
+    kind = np.dtype(getattr(array, "dtype", type(array))).kind
+    if kind == "c" and not holomorphic:
         raise DifferentiationError(
             f"{name} needs a real function; this one returned complex numbers: differentiate its "
             "real part, or pass holomorphic=True if it is complex differentiable"
+        )
+    if holomorphic and {kind, *(x.dtype.kind for x in inputs)} != {"c"}:
+        raise DifferentiationError(
+            "holomorphic=True is for functions of complex arguments with complex values; leave it "
+            "out, or convert with .astype(complex)"
         )

@@ -145,6 +145,7 @@ def _forward(linear: Linearization, holomorphic: bool, purpose: int) -> bool:
 def rows(linear: Linearization) -> list[list[Any]]:
     """Blocks by answer, then by argument: one pull per element of the answers."""
     blocks = []
+    verified: set[int] = set()
     for k, aval in enumerate(linear.avals):
         if linear.slots[k] is None:
             blocks.append([linear.zeros((*aval[0], *x.shape), x.dtype) for x in linear.inputs])
@@ -152,7 +153,7 @@ def rows(linear: Linearization) -> list[list[Any]]:
         pulled = []
         for unit in _units(linear, aval):
             seeds = [unit if i == k else None for i in range(len(linear.avals))]
-            pulled.append(linear.pull(seeds))
+            pulled.append(linear.pull(seeds, verified=verified))
         blocks.append(
             [_block(linear, [p[j] for p in pulled], 0, (*aval[0], *x.shape), x.dtype)
              for j, x in enumerate(linear.inputs)]
@@ -163,11 +164,12 @@ def rows(linear: Linearization) -> list[list[Any]]:
 def columns(linear: Linearization) -> list[list[Any]]:
     """Blocks by answer, then by argument: one push per element of the arguments."""
     blocks: list[list[Any]] = [[] for _ in linear.avals]
+    verified: set[int] = set()
     for j, x in enumerate(linear.inputs):
         pushed = []
         for unit in _units(linear, (x.shape, x.dtype)):
             tangents = [unit if i == j else None for i in range(len(linear.inputs))]
-            pushed.append(linear.push(tangents))
+            pushed.append(linear.push(tangents, verified))
         for k, (shape, dtype) in enumerate(linear.avals):
             kind = dtype if dtype.kind in "fc" else x.dtype
             blocks[k].append(_block(linear, [p[k] for p in pushed], -1, (*shape, *x.shape), kind))

@@ -7,10 +7,9 @@ from typing import Any
 
 from hpcad.autodiff.forward import ForwardTrace
 from hpcad.autodiff.keep import TANGENT
-from hpcad.autodiff.linearization import detached, record, split_aux
+from hpcad.autodiff.linearization import checked_results, detached, record, split_aux
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primals import as_primals, as_sequence, as_tangents
-from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.tensor import Tensor
 
 
@@ -53,7 +52,7 @@ def jvp(
         answer = function(*structure.build(inputs))
         if has_aux:
             answer, aux = split_aux(answer)
-    results, out = flatten(answer)
+    results, out = checked_results(answer)
     ours = [isinstance(r, Tensor) and r.trace is trace for r in results]
     values = [r.value if o else r for r, o in zip(results, ours, strict=True)]
     pushed = [r.tangent if o else LINKS.zeros_like(r) for r, o in zip(results, ours, strict=True)]

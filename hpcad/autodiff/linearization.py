@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from hpcad.autodiff.forward import Push
 from hpcad.autodiff.keep import REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primals import as_primals
-from hpcad.autodiff.pytree import Structure, flatten
+from hpcad.autodiff.pytree import Structure, flatten, paths
 from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.tape import FREED, Tape
 from hpcad.autodiff.tensor import Tensor, twin, value_of
@@ -48,22 +49,34 @@ class Linearization:
     avals: list[Aval]
     out: Structure
 
-    def pull(self, cotangents: Sequence[Any], *, retain: bool = True) -> list[Any]:
-        """``w -> w^T J``, from leaves of the answer (None for zero) to those of the primals."""
+    def pull(
+        self, cotangents: Sequence[Any], *, retain: bool = True, verified: set[int] | None = None
+    ) -> list[Any]:
+        """``w -> w^T J``, from leaves of the answer (None for zero) to those of the primals.
+
+        ``verified`` has the guards that need not be looked at again, and is added to.
+        """
         seeds: dict[int, Any] = {}
         for slot, g in zip(self.slots, cotangents, strict=True):
             if slot is not None and g is not None:
                 seeds[slot] = LINKS.add(seeds[slot], g) if slot in seeds else g
-        pull = Pull(self.tape, seeds)
+        pull = Pull(self.tape, seeds, verified)
         pull.verify_inputs(x.slot for x in self.inputs)
         found = pull.retain() if retain else pull.drain()
+        if not retain:  # a tensor that left the function is refused from here on
+            self.tape.avals.clear()
         parts = [
             found[x.slot] if x.slot in found else LINKS.zeros_like(x.value) for x in self.inputs
         ]
         return separate(parts, list(seeds.values()))
 
-    def push(self, tangents: Sequence[Any]) -> list[Any]:
+    def push(self, tangents: Sequence[Any], verified: set[int] | None = None) -> list[Any]:
         """``v -> J v``, from leaves of the primals (None for zero) to those of the answer."""
+        verified = set() if verified is None else verified
+        for guard in itertools.chain.from_iterable(self.tape.guards.values()):
+            if id(guard) not in verified:
+                guard.verify()
+                verified.add(id(guard))
         seeds = {x.slot: t for x, t in zip(self.inputs, tangents, strict=True) if t is not None}
         found = Push(self.tape, seeds).run()
         return [
@@ -112,7 +125,7 @@ def record(
         answer = function(*structure.build([twin(x) for x in inputs]))
         if has_aux:
             answer, aux = split_aux(answer)
-    results, out = flatten(answer)
+    results, out = checked_results(answer)
     tracked = [isinstance(r, Tensor) and r.trace is tape for r in results]
     values = [twin(r.value) if t else r for r, t in zip(results, tracked, strict=True)]
     slots = [r.slot if t else None for r, t in zip(results, tracked, strict=True)]
@@ -122,6 +135,19 @@ def record(
         tape, inputs, structure, slots, [aval(value) for value in values], out
     )
     return out.build(values), linearization, detached(aux, tape)
+
+
+def checked_results(answer: Any) -> tuple[list[Any], Structure]:
+    """The leaves of what a function returned, which must be arrays or numbers."""
+    results, structure = flatten(answer)
+    for i, x in enumerate(results):
+        if not hasattr(x, "dtype") and not isinstance(x, int | float | complex):
+            raise DifferentiationError(
+                f"the function returned a {type(x).__name__} ({paths(structure, 'value')[i]}); "
+                "what is differentiated must be made of arrays and numbers: return other results "
+                "beside it, with has_aux=True"
+            )
+    return results, structure
 
 
 def aval(value: Any) -> Aval:

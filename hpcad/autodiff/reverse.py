@@ -24,6 +24,8 @@ class Pull:
     ----------
     tape : Tape
     seeds : mapping of slot to cotangent
+    verified : set of int, optional
+        Guards (by ``id``) that an earlier pull has looked at; added to.
 
     Attributes
     ----------
@@ -36,12 +38,14 @@ class Pull:
         Who is told about every cotangent: that of the tape, else that of the thread.
     """
 
-    def __init__(self, tape: Tape, seeds: Mapping[int, Any]) -> None:
+    def __init__(
+        self, tape: Tape, seeds: Mapping[int, Any], verified: set[int] | None = None
+    ) -> None:
         self.tape = tape
         self.cotangents = dict(seeds)
         self.owned: set[int] = set()
         self.observer: Any = tape.observer or STATE.observer
-        self._verified: set[int] = set()
+        self._verified = set() if verified is None else verified
 
     def verify_inputs(self, slots: Iterable[int]) -> None:
         """Check that the primals of a transform were not changed in place."""

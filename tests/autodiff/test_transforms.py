@@ -352,3 +352,56 @@ def test_everything_works_on_functions_that_ignore_their_argument():
     value, pushforward = hpcad.linearize(constant, X)
     assert (value, pushforward(X)) == (3.0, 0.0)
     close(hpcad.elementwise_grad(lambda x: np.ones(3))(X), np.zeros(3))
+
+
+# -- what goes in and comes out, and stays as it is ----------------------------------------
+
+
+def test_results_must_be_arrays_and_numbers():
+    for transform in (hpcad.grad, hpcad.jacobian, hpcad.hessian):
+        with pytest.raises(DifferentiationError, match=r"returned a str \(value\['name'\]\)"):
+            transform(lambda x: {"x": x, "name": "y"})(1.0)
+    with pytest.raises(DifferentiationError, match="returned a str"):
+        hpcad.jvp(lambda x: "y", (1.0,), (1.0,))
+
+
+def test_holomorphic_needs_complex_numbers_on_both_sides():
+    with pytest.raises(DifferentiationError, match=r"\.astype\(complex\)"):
+        hpcad.grad(lambda x: x * 1j, holomorphic=True)(1.0)
+    with pytest.raises(DifferentiationError, match=r"\.astype\(complex\)"):
+        hpcad.grad(abs, holomorphic=True)(1j)
+
+
+def test_a_changed_array_is_noticed_by_pushforward_and_pullback():
+    for transform in (hpcad.vjp, hpcad.linearize):
+        x, k = X.copy(), np.ones(3)
+        _, linear = transform(lambda x, k=k: x * x * k, x)
+        linear(V3)
+        k[0] = 2.0
+        with pytest.raises(DifferentiationError, match="changed in place"):
+            linear(V3)
+
+
+V3 = np.array([1.0, 2.0, 3.0])
+
+
+def test_arguments_stay_as_they_are():
+    def f(t):
+        t["w"][0] = t["w"][1] * 3.0
+        t["new"] = 1.0
+        return (t["w"] ** 2).sum()
+
+    x = {"w": X.copy()}
+    close(hpcad.grad(f)(x)["w"], [0.0, 2 * 10 * X[1], 2 * X[2]])
+    close(hpcad.jvp(f, (x,), (x,))[1], 20 * X[1] ** 2 + 2 * X[2] ** 2)
+    assert list(x) == ["w"]
+    np.testing.assert_array_equal(x["w"], X)
+
+
+def test_results_can_be_changed_without_changing_one_another():
+    _, pullback = hpcad.vjp(lambda x, y: x + y, X, X)
+    w = np.ones(3)
+    a, b = pullback(w)
+    a += 1.0
+    np.testing.assert_array_equal(b, np.ones(3))
+    np.testing.assert_array_equal(w, np.ones(3))
