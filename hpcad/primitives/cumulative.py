@@ -2,7 +2,7 @@
 
 Products are differentiated without division, so that zeros among the factors are no exception:
 the product of the others is a product of those before and those behind, and a running product
-leads to a linear recurrence.
+leads to a linear recurrence. A cotangent of 0 stays 0 where a product has overflowed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
 from hpcad.primitives import shapes
-from hpcad.primitives.elementwise import multiply
+from hpcad.primitives.elementwise import masked_multiply, multiply
 from hpcad.primitives.indexing import getitem
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import reshape, transpose
@@ -82,11 +82,11 @@ def _recurrence_b(g: Any, _h: Any, a: Any, _b: Any, axis: int, reverse: bool) ->
 
 def _recurrence_a(g: Any, h: Any, a: Any, _b: Any, axis: int, reverse: bool) -> Any:
     back = _recurrence_b(g, None, a, None, axis, reverse)
-    return multiply(back, _shifted(h, axis, reverse, 0))
+    return masked_multiply(back, _shifted(h, axis, reverse, 0))
 
 
 def _recurrence_a_jvp(t: Any, h: Any, a: Any, _b: Any, axis: int, reverse: bool) -> Any:
-    drive = multiply(t, _shifted(h, axis, reverse, 0))
+    drive = masked_multiply(t, _shifted(h, axis, reverse, 0))
     return recurrence(a, drive, axis=axis, reverse=reverse)
 
 
@@ -104,12 +104,12 @@ recurrence = Primitive(
 def _cumprod_vjp(g: Any, z: Any, x: Any, axis: int, reverse: bool) -> Any:
     """What stands before j, times the sum over k >= j of ``g_k x_(j+1) ... x_k``."""
     back = _recurrence_b(g, None, x, None, axis, reverse)
-    return multiply(_shifted(z, axis, reverse, 1), back)
+    return masked_multiply(back, _shifted(z, axis, reverse, 1))
 
 
 def _cumprod_jvp(t: Any, z: Any, x: Any, axis: int, reverse: bool) -> Any:
     """``z_j = x_j z_(j-1)``, differentiated."""
-    drive = multiply(t, _shifted(z, axis, reverse, 1))
+    drive = masked_multiply(t, _shifted(z, axis, reverse, 1))
     return recurrence(x, drive, axis=axis, reverse=reverse)
 
 
@@ -133,11 +133,12 @@ def _of_the_others(x: Any, axis: Axis) -> Any:
 
 
 def _prod_vjp(g: Any, _z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    return multiply(spread(g, tuple(np.shape(x)), axis, keepdims), _of_the_others(x, axis))
+    wide = spread(g, tuple(np.shape(x)), axis, keepdims)
+    return masked_multiply(wide, _of_the_others(x, axis))
 
 
 def _prod_jvp(t: Any, _z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    return sum(multiply(t, _of_the_others(x, axis)), axis, keepdims)
+    return sum(masked_multiply(t, _of_the_others(x, axis)), axis, keepdims)
 
 
 _prod = Primitive(
