@@ -11,21 +11,15 @@ Device arrays are not guarded: a fingerprint would have to synchronise.
 
 from __future__ import annotations
 
-import os
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import xxhash
 
 from hpcad.autodiff.state import STATE
-from hpcad.errors import DifferentiationError
-
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+from hpcad.errors import DifferentiationError, user_frame
 
 
 @contextmanager
@@ -90,11 +84,3 @@ def user_line() -> str:
     if frame is None:
         return "an unknown line"
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def user_frame() -> FrameType | None:
-    """The innermost frame outside this package."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return frame

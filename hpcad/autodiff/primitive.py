@@ -22,8 +22,6 @@ from hpcad.errors import DifferentiationError, OutOfBoundsError, ShapeError
 
 PRIMITIVES: dict[str, Primitive] = {}
 
-_AT = " (at "
-
 Rule = Callable[..., Any]
 TangentRule = Rule | str | None
 
@@ -176,17 +174,15 @@ class Primitive:
         self, error: Exception, args: Sequence[Any], params: Mapping[str, Any]
     ) -> Exception:
         """The error with the primitive, the shapes of its arguments and the user's line named."""
-        message = str(error)
-        if not isinstance(error, ShapeError):
-            shapes = ", ".join(_describe(arg) for arg in args)
-            options = "".join(f", {key}={value!r}" for key, value in params.items())
-            message = f"{self.name}({shapes}{options}): {message.strip()}"
-        elif _AT in message:  # one operation inside another
+        if isinstance(error, ShapeError):
             return error
+        shapes = ", ".join(_describe(arg) for arg in args)
+        options = "".join(f", {key}={value!r}" for key, value in params.items())
+        message = f"{self.name}({shapes}{options}): {str(error).strip()}"
         if isinstance(error, np.linalg.LinAlgError):  # the shapes were right
-            return np.linalg.LinAlgError(f"{message}{_AT}{user_line()})")
+            return np.linalg.LinAlgError(f"{message} (at {user_line()})")
         kind = OutOfBoundsError if isinstance(error, IndexError) else ShapeError
-        return kind(f"{message}{_AT}{user_line()})")
+        return kind(message)
 
     def keep(self, purpose: int, mask: int) -> Keep:
         """What a record must keep; see :class:`~hpcad.autodiff.keep.Keep`."""

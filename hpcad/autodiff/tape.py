@@ -126,7 +126,7 @@ class Tape(Trace):
                 if arg.trace is self:
                     slot = arg.slot
                     if slot not in self.avals:
-                        raise DifferentiationError(FREED)
+                        raise DifferentiationError(FREED if self.avals else _LEFT)
                     arg = arg.value
                     mask += 1
                 elif arg.level == self.level:

@@ -6,7 +6,7 @@ import linecache
 from pathlib import Path
 from typing import NamedTuple
 
-from hpcad.autodiff.guard import user_frame
+from hpcad.errors import user_frame
 
 
 class Line(NamedTuple):
