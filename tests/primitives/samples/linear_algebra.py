@@ -63,6 +63,18 @@ def each(*shapes, params=None, makes=(real, plane), make=None):
 
 
 SAMPLES = {
+    "matmul": [
+        *each((2, 3), (3, 4)),
+        *each((5, 2, 3), (5, 3, 4)),
+        *each((2, 1, 2, 3), (5, 3, 4)),
+        *each((2, 0), (0, 3)),
+        ((real(4, 6)[::-1, ::-2], plane(3, 3).T[::-1]), {}),
+    ],
+    "linear": [
+        *each((5, 3), (3, 4), (4,)),
+        *each((2, 5, 3), (3, 4), (4,)),
+        ((real(5, 3), real(3, 4), None), {}),
+    ],
     "contract": [case for a, b, params in PAIRS for case in each(a, b, params=params)],
     "matrix_diagonal": [
         *each((2, 3, 4), params={"offset": 0, **RECTANGLE}),
