@@ -85,8 +85,8 @@ class Tape(Trace):
         Backward has consumed the records.
     """
 
-    __slots__ = ("_captured", "_leaf_slots", "_live", "_prune_at", "_slots", "avals", "guards",
-                 "leaves", "purpose", "records", "spent", "versions")  # fmt: skip
+    __slots__ = ("_captured", "_leaf_slots", "_live", "_prune_at", "_slots", "_sweep_at", "avals",
+                 "guards", "leaves", "purpose", "records", "spent", "versions")  # fmt: skip
 
     def __init__(self, level: int | None = None, purpose: int = REVERSE) -> None:
         super().__init__(level)
@@ -98,6 +98,7 @@ class Tape(Trace):
         self.avals: dict[int, tuple[tuple[int, ...], Any]] = {}
         self.guards: dict[int, list[Guard]] = {}
         self._captured: dict[int, Guard] = {}
+        self._sweep_at = PRUNE_FROM
         self._slots = 0
         self._leaf_slots: dict[int, int] = {}
         # One weak reference per record to its output tensor(s); ambient tape only.
@@ -199,9 +200,10 @@ class Tape(Trace):
     def _guard(self, slot: int, array: np.ndarray, user: str) -> None:
         guard = self._captured.get(id(array))
         if guard is None or guard.array() is not array:
-            if len(self._captured) >= PRUNE_FROM:
+            if len(self._captured) >= self._sweep_at:
                 alive = {k: g for k, g in self._captured.items() if g.array() is not None}
                 self._captured = alive
+                self._sweep_at = max(PRUNE_FROM, 2 * len(alive))
             guard = self._captured[id(array)] = Guard(array, user)
         self.guards.setdefault(slot, []).append(guard)
 
