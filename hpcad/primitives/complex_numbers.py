@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend import backend_of
 from hpcad.primitives.arithmetic import add, masked_divide, multiply, positive, subtract
 from hpcad.primitives.builders import constant, is_complex, unary
 from hpcad.primitives.trigonometric import atan2
@@ -74,7 +75,16 @@ def _direction_jvp(t: Any, z: Any, x: Any) -> Any:
     return masked_divide(subtract(t, multiply(z, real(multiply(t, conj(z))))), absolute(x))
 
 
-direction = unary("direction", lambda z: np.sign(z), _direction_vjp, _direction_jvp)
+def _direction(x: Any) -> Any:
+    """``x / |x|``, which is NumPy's sign of a complex number, but not yet that of CuPy."""
+    xp = backend_of(x).xp
+    if xp is np:
+        return np.sign(x)
+    size = xp.abs(x)
+    return x / xp.where(size == 0, size.dtype.type(1), size)
+
+
+direction = unary("direction", _direction, _direction_vjp, _direction_jvp)
 
 
 def sign(x: Any) -> Any:

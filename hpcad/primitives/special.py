@@ -33,6 +33,8 @@ from hpcad.primitives.complex_numbers import sign
 from hpcad.primitives.exponential import exp, log
 from hpcad.primitives.shapes import broadcast
 
+_NUMBERS = (int, float, complex)
+
 
 @cache
 def _library(name: str) -> ModuleType:
@@ -45,17 +47,24 @@ def _library(name: str) -> ModuleType:
 
 
 def special(name: str) -> Callable[..., Any]:
-    """The function of that name in the library that fits the arrays."""
+    """The function of that name in the library that fits the arrays, in their precision."""
 
     def value(*args: Any) -> Any:
+        args = tuple([x if isinstance(x, _NUMBERS) else _array(x) for x in args])
         device = any(backend_of(x).name == "cupy" for x in args)
         library = _library("cupy" if device else "numpy")
         if not hasattr(library, name):
             raise ConfigError(f"{library.__name__} has no {name}; compute it with device='cpu'")
-        return getattr(library, name)(*args)
+        answer = getattr(library, name)(*args)
+        wanted = np.result_type(*args)  # float16, and complex64 with float32, come back doubled
+        return answer.astype(wanted) if wanted.kind in "fc" and answer.dtype != wanted else answer
 
     value.__name__ = name
     return value
+
+
+def _array(x: Any) -> Any:
+    return x if hasattr(x, "dtype") else np.asarray(x)
 
 
 # -- error functions ----------------------------------------------------------------------------
