@@ -177,7 +177,7 @@ def _unstack(x: Any, _pool: list[Any], picks: Picks) -> Any:
     """Some of the slices, so that others get no cotangent."""
     if 0 in x.shape or not x.shape:
         return None
-    parts = hnp.unstack(x, picks[1] % len(x.shape))
+    parts = hnp.unstack(x, axis=picks[1] % len(x.shape))
     return parts[0] * parts[-1] if picks[2] % 2 else parts[picks[2] % len(parts)]
 
 
@@ -289,6 +289,43 @@ def _where(x: Any, y: Any) -> Any:
     return hnp.where(mask, x, y)
 
 
+def _along_last(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Of an array with at least one element on its last axis."""
+    return lambda x, _pool, _picks: function(x) if x.shape and x.shape[-1] else None
+
+
+def _spectrum(x: Any) -> Any:
+    """Complex numbers on the way; a smooth and real function of them in the end."""
+    z = hnp.fft.fft(x) * (1.0 + 0.5j)
+    return hnp.real(z * hnp.conj(z)) / x.shape[-1] + hnp.imag(hnp.exp(1j * x))
+
+
+def _positive_definite(x: Any) -> Any:
+    """Matrices made of the rows of ``x``, far from singular."""
+    y = hnp.tanh(x)
+    n = x.shape[-2]
+    return y @ hnp.matrix_transpose(y) + (np.eye(n) + np.diag(np.arange(n))).astype(x.dtype)
+
+
+def _of_matrices(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Of positive definite matrices made of ``x``, and ``x``."""
+
+    def apply(x: Any, _pool: list[Any], _picks: Picks) -> Any:
+        if len(x.shape) < 2 or 0 in x.shape:
+            return None
+        return function(_positive_definite(x), x)
+
+    return apply
+
+
+def _assigned(x: Any) -> Any:
+    """Items written into an array of zeros."""
+    y = hnp.zeros(x.shape, dtype=x.dtype)
+    y[...] = x * 2.0
+    y[..., 0] = hnp.sin(x[..., -1])
+    return y
+
+
 OPERATIONS: dict[str, Callable[[Any, list[Any], Picks], Any]] = {
     "negative": _unary(lambda x: -x),
     "exp": _unary(lambda x: hnp.exp(hnp.tanh(x))),
@@ -337,6 +374,32 @@ OPERATIONS: dict[str, Callable[[Any, list[Any], Picks], Any]] = {
     "conv": _conv,
     "max_pool": _max_pool,
     "attention": _attention,
+    "hyperbolic": _unary(lambda x: hnp.sinh(hnp.tanh(x)) + hnp.cosh(hnp.tanh(x)) + hnp.asinh(x)),
+    "inverse trigonometric": _unary(lambda x: hnp.atan(x) + hnp.asin(0.9 * hnp.tanh(x))),
+    "other bases": _unary(lambda x: hnp.log2(x * x + 1.0) + hnp.exp2(hnp.tanh(x))),
+    "reciprocal": _unary(lambda x: hnp.reciprocal(x * x + 1.0)),
+    "clip": _unary(lambda x: hnp.clip(x, -0.7, 0.6)),
+    "logaddexp": _binary(hnp.logaddexp),
+    "hypot": _binary(lambda x, y: hnp.hypot(x, y * y + 0.5)),
+    "atan2": _binary(lambda x, y: hnp.atan2(x, y * y + 0.5)),
+    "prod": _reduction(lambda x, **kind: hnp.prod(hnp.tanh(x), **kind), empty=True),
+    "var": _reduction(hnp.var, empty=False),
+    "cumulative_sum": _along_last(lambda x: hnp.cumulative_sum(x, axis=-1)),
+    "cumulative_prod": _along_last(lambda x: hnp.cumulative_prod(hnp.tanh(x), axis=-1)),
+    "sort": _along_last(hnp.sort),
+    "flip and roll": _along_last(lambda x: hnp.flip(x, axis=-1) + hnp.roll(x, 1, axis=-1)),
+    "pad and diff": _along_last(
+        lambda x: hnp.diff(hnp.pad(x, [(0, 0)] * (len(x.shape) - 1) + [(1, 0)]), axis=-1)
+    ),
+    "triangle": lambda x, _pool, picks: hnp.tril(x, picks[1] % 3 - 1) if len(x.shape) > 1 else None,
+    "einsum": _along_last(lambda x: hnp.einsum("...i,...i->...", x, hnp.cos(x))),
+    "spectrum": _along_last(_spectrum),
+    "assignment": _along_last(_assigned),
+    "solve": _of_matrices(hnp.linalg.solve),
+    "inverse": _of_matrices(lambda a, x: hnp.linalg.inv(a) @ x),
+    "determinant": _of_matrices(lambda a, _x: hnp.linalg.det(a)),
+    "cholesky": _of_matrices(lambda a, _x: hnp.linalg.cholesky(a)),
+    "eigenvalues": _of_matrices(lambda a, _x: hnp.linalg.eigvalsh(a)),
 }
 
 # -- strategies --------------------------------------------------------------------------------
