@@ -10,7 +10,7 @@ import numpy as np
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.primitives import elementwise as e
 from hpcad.primitives.assignment import at_set
-from hpcad.primitives.indexing import Index, getitem, is_tracked, may_repeat, plain_index
+from hpcad.primitives.indexing import Index, getitem, is_tracked, may_repeat, on_host, plain_index
 from hpcad.primitives.layout import reshape
 from hpcad.primitives.reduction import broadcast_to
 
@@ -85,7 +85,7 @@ class Place:
         if not may_repeat(index):
             return at_set(x, operation(getitem(x, index), value), index)
         before = x.shape
-        places = np.arange(x.size).reshape(before)[index]
+        places = np.arange(x.size).reshape(before)[on_host(index)]
         if not is_tracked(value):
             value = np.asarray(value_of(value))
         values = reshape(broadcast_to(value, places.shape), (-1,))

@@ -8,21 +8,13 @@ written in place. The same holds in the backward pass, for the cotangent.
 
 from __future__ import annotations
 
-import sys
-import threading
-import weakref
 from collections.abc import Sequence
-from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.keep import EVERYTHING
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.reverse import Pull
-from hpcad.autodiff.state import STATE
-from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import Tensor, rebind, value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
@@ -35,65 +27,16 @@ from hpcad.primitives.indexing import (
     indexed_shape,
     is_tracked,
     may_repeat,
+    on_host,
     plain_index,
 )
-
-# -- who holds an array -------------------------------------------------------------------
-
-
-class Granted(threading.local):
-    """The arrays (by id) that the assignment now being made may overwrite."""
-
-    ids: Sequence[int] = ()
-
-
-_GRANTED = Granted()
-
-
-def _held_once(x: Tensor) -> int:
-    return sys.getrefcount(x.value)
-
-
-_ALONE = _held_once(Tensor(np.zeros(1)))
-
-
-def _owned(x: Tensor) -> list[int]:
-    """The arrays that are reached through ``x`` and through nothing else."""
-    found: list[int] = []
-    # A tape that keeps everything is replayed later, from the old values.
-    if not any(getattr(trace, "purpose", None) == EVERYTHING for trace in STATE.traces):
-        _collect(x, found)
-    return found
-
-
-def _collect(x: Tensor, found: list[int]) -> None:
-    if sys.getrefcount(x.value) <= _ALONE:
-        if isinstance(x.value, Tensor):
-            _collect(x.value, found)
-        elif _is_ours(x.value):
-            found.append(id(x.value))
-    if hasattr(x, "tangent") and sys.getrefcount(x.tangent) <= _ALONE:
-        if isinstance(x.tangent, Tensor):
-            _collect(x.tangent, found)
-        elif _is_ours(x.tangent):
-            found.append(id(x.tangent))
-
-
-def _is_ours(array: Any) -> bool:
-    """Whether an array has memory of its own that may be written, and no guard watches it."""
-    return (
-        type(array) is np.ndarray
-        and array.flags.owndata
-        and array.flags.writeable
-        and weakref.getweakrefcount(array) == 0
-    )
-
+from hpcad.primitives.ownership import granting, is_fresh, is_granted, references
 
 # -- the primitive ------------------------------------------------------------------------
 
 
 def _index_set(x: Any, v: Any, *, index: Index, before: Shape) -> Any:
-    out = x if id(x) in _GRANTED.ids else backend_of(x).xp.array(x)
+    out = x if is_granted(x) else backend_of(x).xp.array(x)
     out[index] = v
     return out
 
@@ -106,14 +49,15 @@ def _index_set_vjp(
     if needs[1]:
         part = getitem(g, index)
         if may_repeat(index):
-            part = multiply(part, _last_writers(index, before))
+            last = _last_writers(on_host(index), before)
+            part = multiply(part, backend_of(value_of(g)).asarray(last))
     if not needs[0]:
         return [None, part]
     if isinstance(g, Tensor):
         return [index_set(g, 0, index=index, before=before), part]
     if isinstance(part, np.ndarray) and part.base is not None:
         part = part.copy()  # g is overwritten below
-    if not (sys.getrefcount(g) <= _FRESH.count and _is_ours(g) and _callers() == _FRESH.callers):
+    if not is_fresh(g, references(g)):
         g = backend_of(g).xp.array(g)
     g[index] = 0
     return [g, part]
@@ -149,56 +93,6 @@ index_set = Primitive(
 )
 
 
-class Fresh:
-    """What a cotangent looks like to its rule when nothing else holds it.
-
-    Measured once, on the engine itself, because it depends on how the engine and the interpreter
-    pass arguments.
-    """
-
-    count = 0
-    callers: tuple[CodeType, ...] = ()
-
-
-_FRESH = Fresh()
-
-
-def _callers() -> tuple[CodeType, CodeType]:
-    """Who called the rule, and who called that."""
-    frame: Any = sys._getframe(2)
-    return frame.f_code, frame.f_back.f_code
-
-
-def calibrate() -> None:
-    """Pull a new array through the engine, and count its references in the rules it gets to.
-
-    The smaller count is that of an array which the engine itself holds no second time.
-    """
-    counts: list[int] = []
-
-    def seen(
-        needs: Any, g: Any, _z: Any, _saved: Any, _x: Any, _v: Any, index: Any, before: Any
-    ) -> list[Any]:
-        counts.append(sys.getrefcount(g))
-        _FRESH.callers = _callers()
-        return [g.copy(), None]
-
-    probe = Primitive(
-        "probe", lambda x, _v, *, index, before: x + 1, None, joint=seen, register=False
-    )
-    observer, STATE.observer = STATE.observer, None
-    try:
-        with Tape() as tape:
-            x = tape.input(np.zeros(1))
-            for _ in range(3):
-                x = probe(x, 0.0, index=(), before=())
-            z = multiply(x, 2.0)
-        Pull(tape, {z.slot: np.ones(1)}).retain()
-    finally:
-        STATE.observer = observer
-    _FRESH.count = min(counts)
-
-
 # -- assignment ---------------------------------------------------------------------------
 
 
@@ -229,11 +123,8 @@ def assign(x: Tensor, index: Any, value: Any) -> None:
         )
     prepared = plain_index(index, is_tracked(x) or is_tracked(value))
     fitted = _fitted(x, value, prepared)
-    _GRANTED.ids = _owned(x)
-    try:
+    with granting(x):
         result = index_set(x, fitted, index=prepared, before=tuple(x.shape))
-    finally:
-        _GRANTED.ids = ()
     rebind(x, result)
 
 

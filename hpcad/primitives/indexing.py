@@ -13,7 +13,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
-from hpcad.backend import backend_of
+from hpcad.backend import backend_of, to_host
 
 Shape = tuple[int, ...]
 Index = tuple[Any, ...]  # numbers, slices, None, ... and arrays
@@ -46,14 +46,14 @@ def _bound(bound: Any) -> int | None:
     return bound if bound is None else operator.index(bound)
 
 
-def is_basic(index: Index) -> bool:
-    """Whether a prepared index has no arrays: it names no element twice, and gives a view."""
-    return not any(hasattr(part, "dtype") for part in index)
-
-
 def may_repeat(index: Index) -> bool:
     """Whether a prepared index could name an element twice: only integer arrays can."""
     return any(hasattr(part, "dtype") and part.dtype.kind in "iu" for part in index)
+
+
+def on_host(index: Index) -> Index:
+    """A prepared index with its arrays in host memory, to reason about shapes."""
+    return tuple([to_host(part) if hasattr(part, "dtype") else part for part in index])
 
 
 def is_tracked(x: Any) -> bool:
@@ -64,7 +64,7 @@ def is_tracked(x: Any) -> bool:
 
 
 def indexed_shape(shape: Shape, *, index: Any, before: Shape) -> Shape:
-    return np.broadcast_to(np.empty((), np.bool_), shape)[index].shape
+    return np.broadcast_to(np.empty((), np.bool_), shape)[on_host(index)].shape
 
 
 def _scatter(g: Any, *, index: Index, before: Shape) -> Any:

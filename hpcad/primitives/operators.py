@@ -14,7 +14,16 @@ from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import PRIMITIVES
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import backend_of
-from hpcad.primitives import assignment, extremes, indexing, joining, layout, product, reduction
+from hpcad.primitives import (
+    assignment,
+    extremes,
+    indexing,
+    joining,
+    layout,
+    ownership,
+    product,
+    reduction,
+)
 from hpcad.primitives import elementwise as e
 
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -108,4 +117,4 @@ def install() -> None:
     LINKS.zeros_like = _zeros_like
     LINKS.stack = joining.stack
     LINKS.assign = assignment.assign
-    assignment.calibrate()
+    ownership.calibrate()

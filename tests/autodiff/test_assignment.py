@@ -14,7 +14,7 @@ from hpcad import Parameter, grad, jvp, linearize, no_grad, vjp
 from hpcad.autodiff import check_grads
 from hpcad.autodiff.tensor import twin, value_of
 from hpcad.errors import DifferentiationError, OutOfBoundsError, ShapeError
-from hpcad.primitives import assignment
+from hpcad.primitives import ownership
 
 MASK = np.array([[True, False, True], [False, False, True]])
 INDICES = [
@@ -347,8 +347,8 @@ def test_a_loop_of_assignments_writes_in_place():
 
 
 def test_the_calibration_tells_a_shared_cotangent_from_one_of_its_own():
-    counts = assignment._FRESH.count
-    assert assignment._FRESH.callers[1].co_name == "_walk"
+    counts = ownership.FRESH.count
+    assert ownership.FRESH.callers[1].co_name == "_walk"
     assert counts > sys.getrefcount(object())
 
 
