@@ -24,7 +24,6 @@ from hpcad.autodiff import (
     vjp,
 )
 from hpcad.autodiff import tape as tape_module
-from hpcad.autodiff.state import STATE
 
 
 def _sibling(name):
