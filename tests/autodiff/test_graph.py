@@ -13,6 +13,8 @@ import pytest
 import hpcad
 import hpcad.numpy as hnp
 from hpcad import nn
+from hpcad.autodiff import PRIMITIVES
+from hpcad.autodiff.seeing.graph import MOVES
 from hpcad.autodiff.seeing.layout import GAP, POINT, arrange
 from hpcad.autodiff.state import STATE
 from hpcad.errors import ConfigError
@@ -216,6 +218,15 @@ def test_a_function_of_nothing_has_an_empty_graph():
     assert graph.nodes == []
     ElementTree.fromstring(graph.svg())
     assert "0 operations" in graph.text()
+
+
+def test_operations_that_only_move_numbers_exist():
+    assert set(PRIMITIVES) >= MOVES
+
+
+def test_indices_are_written_as_in_the_program():
+    graph = hpcad.graph(lambda x: x[1:, ..., ::2].sum())(np.ones((3, 2, 4)))
+    assert graph.operations[0].call == "getitem(v0, [1:, ..., ::2])"
 
 
 def test_an_error_leaves_no_state_behind():

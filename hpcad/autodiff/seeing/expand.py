@@ -23,6 +23,7 @@ from hpcad.autodiff.seeing.notation import (
     back_form,
     forth_form,
     marked,
+    options_text,
     shown,
     value_form,
     width,
@@ -194,8 +195,7 @@ class _Table:
     def _forward(self, row: Record, answers: Sequence[Any]) -> str:
         primitive, params = row[0], row[6]
         z = self._answer(row)
-        options = ", ".join(f"{k}={v!r}" for k, v in params.items() if v is not None)
-        form = value_form(primitive.name, z, self._symbols(row), options)
+        form = value_form(primitive.name, z, self._symbols(row), options_text(params))
         return f"{z} = {form} = {', '.join(map(self._shown, answers))}"
 
     def _tangent(self, row: Record, answers: Sequence[Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.seeing.notation import options_text
 from hpcad.autodiff.seeing.recording import Note, Recorded, record
 from hpcad.autodiff.seeing.source import NOWHERE, Line
 from hpcad.autodiff.tape import NO_SLOT, Record, as_tuple
@@ -21,9 +22,9 @@ KINDS = ("input", "parameter", "constant", "operation")
 # Operations that compute nothing.
 # fmt: off
 MOVES = frozenset({
-    "broadcast_to", "cast", "concatenate", "copy", "expand_dims", "flip", "getitem",
-    "matrix_transpose", "moveaxis", "pad", "permute_dims", "repeat", "reshape", "roll", "scatter",
-    "setitem", "split", "squeeze", "stack", "swapaxes", "take", "take_rows", "tile", "transpose",
+    "broadcast_to", "cast", "concatenate", "copy", "flip", "from_matrix_diagonal", "getitem",
+    "imag", "index_set", "matrix_diagonal", "pad_zeros", "pick", "real", "rearrange", "reshape",
+    "resize", "roll", "scatter", "split", "take_rows", "transpose", "tril", "triu", "unpool",
     "unstack", "where",
 })
 # fmt: on
@@ -240,7 +241,7 @@ class _Nodes:
             operands=operands,
             bytes=0 if view else sum(a.nbytes for a in answers),
             flops=note.gemm_flops or (0 if free else most),
-            options=", ".join(f"{k}={v!r}" for k, v in params.items() if v not in (None, False)),
+            options=options_text(params),
             line=note.line,
         )
         self._of_slot.update((slot, number) for slot in as_tuple(out))

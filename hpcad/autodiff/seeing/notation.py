@@ -9,7 +9,7 @@ answer or, for an operation with a diagonal Jacobian, the tangent of the argumen
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,21 +40,36 @@ FORMS = {
     "reciprocal":       Form("1 / {0}", ("−{g} · {z}²",)),
     "square":           Form("{0}²", ("{g} · 2 {0}",)),
     "sqrt":             Form("√{0}", ("{g} / (2 {z})",)),
+    "cbrt":             Form("∛{0}", ("{g} / (3 {z}²)",)),
     "absolute":         Form("|{0}|", ("{g} · sign {0}",)),
     "exp":              Form("exp {0}", ("{g} · {z}",)),
     "expm1":            Form("exp({0}) − 1", ("{g} · ({z} + 1)",)),
     "log":              Form("ln {0}", ("{g} / {0}",)),
     "log1p":            Form("ln(1 + {0})", ("{g} / (1 + {0})",)),
+    "log2":             Form("log2 {0}", ("{g} / ({0} ln 2)",)),
+    "log10":            Form("log10 {0}", ("{g} / ({0} ln 10)",)),
+    "exp2":             Form("2^{0}", ("{g} · {z} ln 2",)),
+    "logaddexp":        Form("ln(exp {0} + exp {1})", ("{g} · exp({0} − {z})",
+                                                       "{g} · exp({1} − {z})")),
     "sin":              Form("sin {0}", ("{g} · cos {0}",)),
     "cos":              Form("cos {0}", ("−{g} · sin {0}",)),
     "tan":              Form("tan {0}", ("{g} · (1 + {z}²)",)),
     "sinh":             Form("sinh {0}", ("{g} · cosh {0}",)),
     "cosh":             Form("cosh {0}", ("{g} · sinh {0}",)),
     "tanh":             Form("tanh {0}", ("{g} · (1 − {z}²)",)),
-    "arcsin":           Form("arcsin {0}", ("{g} / √(1 − {0}²)",)),
-    "arccos":           Form("arccos {0}", ("−{g} / √(1 − {0}²)",)),
-    "arctan":           Form("arctan {0}", ("{g} / (1 + {0}²)",)),
+    "asin":             Form("arcsin {0}", ("{g} / √(1 − {0}²)",)),
+    "acos":             Form("arccos {0}", ("−{g} / √(1 − {0}²)",)),
+    "atan":             Form("arctan {0}", ("{g} / (1 + {0}²)",)),
+    "asinh":            Form("arsinh {0}", ("{g} / √({0}² + 1)",)),
+    "acosh":            Form("arcosh {0}", ("{g} / √({0}² − 1)",)),
+    "atanh":            Form("artanh {0}", ("{g} / (1 − {0}²)",)),
+    "atan2":            Form("arctan({0} / {1})", ("{g} · {1} / ({0}² + {1}²)",
+                                                   "−{g} · {0} / ({0}² + {1}²)")),
+    "hypot":            Form("√({0}² + {1}²)", ("{g} · {0} / {z}", "{g} · {1} / {z}")),
     "sigmoid":          Form("σ({0})", ("{g} · {z} (1 − {z})",)),
+    "expit":            Form("σ({0})", ("{g} · {z} (1 − {z})",)),
+    "softplus":         Form("ln(1 + exp {0})", ("{g} · σ({0})",)),
+    "erf":              Form("erf {0}", ("{g} · 2 exp(−{0}²) / √π",)),
     "relu":             Form("max({0}, 0)", ("{g} · [{0} > 0]",)),
     "maximum":          Form("max({0}, {1})", ("{g} · [{0} ≥ {1}]", "{g} · [{1} ≥ {0}]")),
     "minimum":          Form("min({0}, {1})", ("{g} · [{0} ≤ {1}]", "{g} · [{1} ≤ {0}]")),
@@ -63,7 +78,9 @@ FORMS = {
     "broadcast_to":     Form("broadcast {0}", ("sum {g}",), ("broadcast {g}",)),
     "matmul":           Form("{0} {1}", ("{g} {1}ᵀ", "{0}ᵀ {g}"), ("{g} {1}", "{0} {g}")),
     "transpose":        Form("{0}ᵀ", ("{g}ᵀ",)),
-    "matrix_transpose": Form("{0}ᵀ", ("{g}ᵀ",)),
+    "conj":             Form("conj {0}", ("conj {g}",)),
+    "real":             Form("re {0}", ("{g}",), ("re {g}",)),
+    "imag":             Form("im {0}", ("−i {g}",), ("im {g}",)),
 }
 # fmt: on
 
@@ -100,6 +117,28 @@ def forth_form(name: str, tangents: Sequence[str | None], z: str, args: Sequence
     for term in terms[1:]:
         text += f" {MINUS} {term[1:]}" if term.startswith(MINUS) else f" + {term}"
     return text
+
+
+def options_text(params: Mapping[str, Any]) -> str:
+    """Keyword arguments as a program would write them; those that are off are left out."""
+    parts = []
+    for key, x in params.items():
+        if key == "index":
+            parts.append(f"[{_index(x)}]")
+        elif x is not None and x is not False and key != "before":
+            parts.append(f"{key}={_index(x) if hasattr(x, 'shape') else repr(x)}")
+    return ", ".join(parts)
+
+
+def _index(x: Any) -> str:
+    if isinstance(x, tuple):
+        return ", ".join(map(_index, x))
+    if isinstance(x, slice):
+        ends = [x.start, x.stop, *([] if x.step is None else [x.step])]
+        return ":".join("" if end is None else str(end) for end in ends)
+    if hasattr(x, "shape") and x.shape:
+        return f"{x.dtype}{list(x.shape)}"
+    return "..." if x is Ellipsis else str(x)
 
 
 def marked(name: str, mark: str) -> str:
