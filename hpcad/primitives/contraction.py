@@ -127,14 +127,10 @@ def _length(rows: int, columns: int, offset: int) -> int:
     return max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
 
 
-def _places(shape: Shape, offset: int) -> tuple[Any, ...]:
-    rows = np.arange(_length(shape[-2], shape[-1], offset)) - min(offset, 0)
-    return (..., rows, rows + offset)
-
-
 def _from_diagonal(g: Any, *, offset: int, rows: int, columns: int) -> Any:
     out = backend_of(g).zeros((*g.shape[:-1], rows, columns), g.dtype)
-    out[_places(out.shape, offset)] = g
+    places = backend_of(g).xp.arange(_length(rows, columns, offset)) - min(offset, 0)
+    out[..., places, places + offset] = g
     return out
 
 
@@ -148,7 +144,7 @@ def _from_diagonal_vjp(g: Any, _z: Any, _x: Any, offset: int, rows: int, columns
 
 matrix_diagonal = Primitive(
     "matrix_diagonal",
-    lambda x, *, offset, rows, columns: x[_places(x.shape, offset)],
+    lambda x, *, offset, rows, columns: np.diagonal(x, offset, -2, -1),
     lambda x, *, offset, rows, columns: (*x[:-2], _length(rows, columns, offset)),
     [_diagonal_vjp],
     jvp="linear",

@@ -14,7 +14,7 @@ from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
 from hpcad.primitives import elementwise
 from hpcad.primitives.layout import expand_dims, matrix_transpose
-from hpcad.primitives.product import _matmul as mm
+from hpcad.primitives.product import matmul_primitive as mm
 
 T = matrix_transpose
 

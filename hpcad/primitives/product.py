@@ -15,13 +15,13 @@ from hpcad.primitives.layout import matrix_transpose, reshape
 from hpcad.primitives.reduction import sum
 from hpcad.primitives.shapes import as_array
 
-_matmul = Primitive(
+matmul_primitive = Primitive(
     "matmul",
     lambda a, b: backend_of(a).gemm(a, b),
     shapes.matmul,
     [
-        lambda g, _z, _a, b: _matmul(g, matrix_transpose(b)),
-        lambda g, _z, a, _b: _matmul(matrix_transpose(a), g),
+        lambda g, _z, _a, b: matmul_primitive(g, matrix_transpose(b)),
+        lambda g, _z, a, _b: matmul_primitive(matrix_transpose(a), g),
     ],
     jvp="linear",
 )
@@ -44,7 +44,7 @@ def matmul(a: Any, b: Any) -> Any:
         )
     left = reshape(a, (1, *np.shape(a))) if na == 1 else a
     right = reshape(b, (*np.shape(b), 1)) if nb == 1 else b
-    product = _matmul(left, right)
+    product = matmul_primitive(left, right)
     shape = np.shape(product)
     if na == 1:
         shape = (*shape[:-2], shape[-1])
@@ -81,12 +81,12 @@ def _flat(x: Any) -> Any:
 
 
 def _linear_x(g: Any, _y: Any, _x: Any, w: Any, _b: Any) -> Any:
-    dx = _matmul(_flat(g), matrix_transpose(w))
+    dx = matmul_primitive(_flat(g), matrix_transpose(w))
     return reshape(dx, (*np.shape(g)[:-1], np.shape(w)[0]))
 
 
 def _linear_w(g: Any, _y: Any, x: Any, _w: Any, _b: Any) -> Any:
-    return _matmul(matrix_transpose(_flat(x)), _flat(g))
+    return matmul_primitive(matrix_transpose(_flat(x)), _flat(g))
 
 
 def _linear_w_into(out: Any, beta: float, g: Any, _y: Any, x: Any, _w: Any, _b: Any) -> None:

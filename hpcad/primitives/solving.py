@@ -48,12 +48,21 @@ def _solve_vjp(needs: Sequence[bool], g: Any, x: Any, _saved: Any, a: Any, _b: A
     return [-mm(db, T(x)) if needs[0] else None, db]
 
 
+def _solve_jvp(ts: Sequence[Any], x: Any, _saved: Any, a: Any, _b: Any) -> Any:
+    """``A^-1 (tb - ta X)``: one factorization for both tangents."""
+    ta, tb = ts
+    if ta is None:
+        return solve(a, tb)
+    moved = mm(ta, x)
+    return solve(a, -moved if tb is None else tb - moved)
+
+
 solve = Primitive(
     "solve",  # the right-hand side is a matrix
     lambda a, b: np.linalg.solve(a, b),
     _solved,
     joint=_solve_vjp,
-    jvp=[lambda t, x, a, _b: -solve(a, mm(t, x)), "linear"],
+    joint_jvp=_solve_jvp,
 )
 
 
