@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from hpcad.errors import ShapeError
 from hpcad.primitives import layout, reduction
+from hpcad.primitives.contraction import diagonal
 from hpcad.primitives.elementwise import conj, divide, floating, multiply, real, sqrt, subtract
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.product import matmul
@@ -57,8 +56,8 @@ def corrcoef(x: Any, /, y: Any = None, rowvar: bool = True) -> Any:
     if len(c.shape) == 0:
         return divide(c, c)
     n = c.shape[0]
-    places = np.arange(n)
-    spread = sqrt(real(c[places, places]) if c.dtype.kind == "c" else c[places, places])
+    variances = diagonal(c)
+    spread = sqrt(real(variances) if c.dtype.kind == "c" else variances)
     return divide(c, multiply(layout.reshape(spread, (n, 1)), layout.reshape(spread, (1, n))))
 
 

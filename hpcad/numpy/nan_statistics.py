@@ -46,7 +46,9 @@ def _shared(total: Any, missing: Any, axis: Axis, keepdims: bool, less: float = 
     """``total`` over (number of entries that are there - ``less``); nan if that is not positive."""
     count = subtract(reduction.sum(logical_not(missing), axis, keepdims), less)
     kind = np.float64 if total.dtype.kind not in "fc" else np.finfo(total.dtype).dtype
-    return divide(total, cast(where(less_equal(count, 0), math.nan, count), dtype=kind))
+    none = less_equal(count, 0)
+    share = divide(total, cast(where(none, 1, count), dtype=kind))
+    return where(none, math.nan, share)
 
 
 def nansum(x: Any, /, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:

@@ -98,11 +98,12 @@ def nanquantile(x: Any, /, q: Any, axis: Axis = None, *, keepdims: bool = False)
     return _shaped(answer, places, x, axis, kept, keepdims)
 
 
-def _neighbours(place: np.ndarray, count: Any, like: Any) -> tuple[np.ndarray, np.ndarray, Any]:
+def _neighbours(place: np.ndarray, count: Any, like: Any) -> tuple[Any, Any, Any]:
     """The elements on both sides of a place in the sorted line, and how far it is behind one."""
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    return low, high, backend_of(value_of(like)).asarray(place - low, dtype=like.dtype)
+    there = backend_of(value_of(like)).asarray
+    return there(low), there(high), there(place - low, dtype=like.dtype)
 
 
 def _between(below: Any, above: Any, part: Any) -> Any:
@@ -135,7 +136,9 @@ def _checked(q: Any) -> np.ndarray:
 def _lines(x: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
     """The axes to be reduced, as one at the end, and the shape of the others."""
     x = shapes.as_array(x)
-    if x.dtype.kind not in "f":
+    if x.dtype.kind == "c":
+        raise TypeError("complex numbers have no order, and so no quantiles; take abs or real")
+    if x.dtype.kind != "f":
         x = cast(x, dtype=np.float64)
     axes = shapes.axes_of(axis, len(x.shape))
     others = tuple(a for a in range(len(x.shape)) if a not in axes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives import shapes
-from hpcad.primitives.elementwise import cast, divide
+from hpcad.primitives.elementwise import cast, divide, multiply
 from hpcad.primitives.layout import reshape
 from hpcad.primitives.shapes import as_array
 
@@ -62,12 +62,14 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None)
 def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
     """Arithmetic mean over ``axis``; of no elements it is nan."""
     x = as_array(x)
-    count = count_of(x.shape, axis) or math.nan
+    if dtype is None and x.dtype == np.float16:  # the sum could leave its range
+        return cast(mean(x, axis, keepdims, dtype=np.float32), dtype=x.dtype)
     if dtype is None and x.dtype.kind not in "fc":
         dtype = np.float64
-    if dtype is None and x.dtype == np.float16:  # the sum could exceed its range
-        return cast(divide(sum(x, axis, keepdims, dtype=np.float32), count), dtype=x.dtype)
-    return divide(sum(x, axis, keepdims, dtype=dtype), count)
+    total = sum(x, axis, keepdims, dtype=dtype)
+    count = count_of(x.shape, axis)
+    # As a quotient, 0j / nan would be an invalid operation.
+    return divide(total, count) if count else multiply(total, math.nan)
 
 
 def in_dtype(reduce: Callable[[Any], Any], x: Any, dtype: Any) -> Any:
@@ -119,7 +121,9 @@ def _test(name: str, value: Any) -> Primitive:
 
 _all = _test("all", np.all)
 _any = _test("any", np.any)
-_count_nonzero = _test("count_nonzero", np.count_nonzero)
+_count_nonzero = _test(
+    "count_nonzero", lambda x, axis, keepdims: np.sum(x != 0, axis, np.intp, keepdims=keepdims)
+)
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:

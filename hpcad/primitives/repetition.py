@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import value_of
-from hpcad.backend import to_host
+from hpcad.backend import backend_of, to_host
 from hpcad.errors import ShapeError
 from hpcad.primitives.indexing import getitem, take_rows
 from hpcad.primitives.joining import concatenate
@@ -23,6 +23,7 @@ Widths = tuple[tuple[int, int], ...]
 
 def take(x: Any, places: np.ndarray, axis: int) -> Any:
     """The slices at ``places`` along ``axis``; in the VJP those taken twice are added."""
+    places = backend_of(value_of(x)).asarray(places)
     if axis == 0:
         return take_rows(x, places)
     return moveaxis(take_rows(moveaxis(x, axis, 0), places), 0, axis)

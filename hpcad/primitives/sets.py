@@ -8,12 +8,27 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 
-unique_all = Primitive("unique_all", lambda x: tuple(np.unique_all(x)), None, outputs=True)
-unique_counts = Primitive("unique_counts", lambda x: tuple(np.unique_counts(x)), None, outputs=True)
-unique_inverse = Primitive(
-    "unique_inverse", lambda x: tuple(np.unique_inverse(x)), None, outputs=True
-)
-unique_values = Primitive("unique_values", lambda x: np.sort(np.unique_values(x)), None)
+
+def _unique(*asked: str) -> Any:
+    """Distinct values, nan among them as often as it occurs, and the other parts asked for."""
+    options: dict[str, Any] = {f"return_{part}": True for part in asked}
+
+    def value(x: Any) -> Any:
+        found = np.unique(x.ravel(), equal_nan=False, **options)
+        if "inverse" not in asked:
+            return found
+        place = 1 + asked.index("inverse")
+        return (*found[:place], found[place].reshape(x.shape), *found[place + 1 :])
+
+    return value
+
+
+# fmt: off
+unique_all     = Primitive("unique_all", _unique("index", "inverse", "counts"), None, outputs=True)
+unique_counts  = Primitive("unique_counts", _unique("counts"), None, outputs=True)
+unique_inverse = Primitive("unique_inverse", _unique("inverse"), None, outputs=True)
+unique_values  = Primitive("unique_values", _unique(), None)
+# fmt: on
 
 # fmt: off
 intersect1d = Primitive("intersect1d", lambda x, y: np.intersect1d(x, y), None)

@@ -246,6 +246,7 @@ def test_covariances_are_those_of_numpy_and_differentiate(x):
     ("call", "error", "message"),
     [
         (lambda: hnp.quantile(X, 1.5), ShapeError, "between 0 and 1"),
+        (lambda: hnp.median(Z), TypeError, "complex numbers have no order"),
         (lambda: hnp.quantile(X[:0], 0.5), ShapeError, "at least one element"),
         (lambda: hnp.std(X, ddof=1, correction=1), ConfigError, "two names"),
         (lambda: hnp.average(X, 0, np.ones(4)), ShapeError, r"shape \(4,\) fit neither"),
