@@ -90,6 +90,8 @@ def test_inputs_parameters_and_constants_are_told_apart():
         scaled = layer.weight * 2.0  # from parameters alone
         return ((layer(x) * weights) * 0.5)[labels].sum() + scaled.sum()
 
+    ambient = STATE.ambient()
+    before = ambient and len(ambient.records)
     graph = hpcad.graph(loss)(X, labels)
     kinds = {kind: [n.name for n in graph.nodes if n.kind == kind] for kind in
              ("input", "parameter", "constant")}  # fmt: skip
@@ -99,7 +101,8 @@ def test_inputs_parameters_and_constants_are_told_apart():
     assert "multiply" in [n.name for n in graph.operations]
     assert any("0.5" in node.operands for node in graph.operations)
     assert layer.weight.grad is None
-    assert STATE.ambient() is None or not STATE.ambient().records
+    assert STATE.ambient() is ambient
+    assert ambient is None or len(ambient.records) == before
 
 
 def test_an_operation_with_several_answers_is_one_node():
