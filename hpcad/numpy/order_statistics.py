@@ -13,9 +13,7 @@ from hpcad.errors import ShapeError
 from hpcad.numpy.indexing import take_along_axis
 from hpcad.primitives import layout, ordering, reduction, shapes
 from hpcad.primitives.elementwise import add, cast, equal, multiply, not_equal, subtract, where
-from hpcad.primitives.indexing import getitem
 from hpcad.primitives.reduction import Axis
-from hpcad.primitives.repetition import take
 
 __all__: list[str] = [
     "median",
@@ -25,6 +23,8 @@ __all__: list[str] = [
     "percentile",
     "quantile",
 ]
+
+MANY = 32  # places from which on it is quicker to sort
 
 
 def median(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
@@ -61,16 +61,16 @@ def quantile(x: Any, /, q: Any, axis: Axis = None, *, keepdims: bool = False) ->
     -------
     array
         The axes of ``q``, and then those of ``x`` that are left. Its cotangent goes to the one
-        or two elements it was made of; of equal ones, to those that come first.
+        or two elements it was made of; of equal elements, to as many of them.
     """
     places = _checked(q)
     lines, kept = _lines(x, axis)
-    last, n = len(kept), lines.shape[-1]
-    ordered = ordering.sort(lines, -1)
-    low, high, part = _neighbours(places.ravel() * (n - 1), n, lines)
-    answer = _between(take(ordered, low, last), take(ordered, high, last), part)
+    n = lines.shape[-1]
+    low, high, part = _neighbours(places.ravel() * (n - 1), n)
+    order = _plain_order(lines, {n - 1, *low.tolist(), *high.tolist()})
+    answer = _between(_picked(lines, order, low), _picked(lines, order, high), part)
     # A nan is sorted to the end.
-    worst = getitem(ordered, (..., slice(n - 1, n)))
+    worst = _picked(lines, order, np.array([n - 1]))
     answer = where(not_equal(worst, worst), worst, answer)
     return _shaped(answer, places, x, axis, kept, keepdims)
 
@@ -92,25 +92,38 @@ def nanquantile(x: Any, /, q: Any, axis: Axis = None, *, keepdims: bool = False)
     missing = not_equal(lines, lines)
     lines = where(missing, math.nan, lines)  # such entries get no cotangent
     count = lines.shape[-1] - _plain(reduction.count_nonzero(missing, -1, True))
-    ordered = ordering.sort(lines, -1)
-    low, high, part = _neighbours(places.ravel() * np.maximum(count - 1, 0), count, lines)
-    answer = _between(take_along_axis(ordered, low), take_along_axis(ordered, high), part)
+    low, high, part = _neighbours(places.ravel() * np.maximum(count - 1, 0), count)
+    order = value_of(ordering.argsort(lines, -1))
+    answer = _between(_picked(lines, order, low), _picked(lines, order, high), part)
     return _shaped(answer, places, x, axis, kept, keepdims)
 
 
-def _neighbours(place: np.ndarray, count: Any, like: Any) -> tuple[Any, Any, Any]:
+def _neighbours(place: np.ndarray, count: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The elements on both sides of a place in the sorted line, and how far it is behind one."""
     low = np.floor(place).astype(np.intp)
-    high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    there = backend_of(value_of(like)).asarray
-    return there(low), there(high), there(place - low, dtype=like.dtype)
+    return low, np.minimum(low + 1, np.maximum(count - 1, 0)), place - low
 
 
-def _between(below: Any, above: Any, part: Any) -> Any:
+def _plain_order(lines: Any, places: set[int]) -> Any:
+    """A permutation of each line that puts the right elements at the given places."""
+    if len(places) > MANY:
+        return value_of(ordering.argsort(lines, -1, stable=False))
+    return value_of(ordering.argpartition(lines, sorted(places), -1))
+
+
+def _picked(lines: Any, order: Any, place: np.ndarray) -> Any:
+    """The elements at some places of each line, once it is in order."""
+    there = backend_of(order).asarray(place)
+    there = np.broadcast_to(there, (*order.shape[:-1], there.shape[-1]))
+    return take_along_axis(lines, np.take_along_axis(order, there, -1))
+
+
+def _between(below: Any, above: Any, part: np.ndarray) -> Any:
     """Interpolated; where ``part`` is 0 the upper neighbour, infinite perhaps, has no say."""
-    alone = equal(part, 0)
+    there = backend_of(value_of(below)).asarray(part, dtype=below.dtype)
+    alone = equal(there, 0)
     rise = subtract(where(alone, 0, above), where(alone, 0, below))
-    return add(below, multiply(rise, part))
+    return add(below, multiply(rise, there))
 
 
 def _shaped(answer: Any, places: Any, x: Any, axis: Axis, kept: Any, keepdims: bool) -> Any:
