@@ -3,9 +3,13 @@
 An eigenvector may be multiplied by a number of modulus 1, and then the decomposition is as good as
 before: only functions that do not notice have a derivative. The rules give every eigenvector a
 tangent orthogonal to itself, ``v^H dv = 0``, and drop the part of its cotangent that would turn
-it. Where eigenvalues coincide (to rounding) their eigenvectors may be any basis of a space. There
-the rules take ``1 / (w_j - w_i)`` to be 0: first derivatives of functions of the matrix as a whole
-(traces of powers, projectors on the whole space) stay exact; second derivatives do not.
+it.
+
+Where eigenvalues coincide (to rounding) their eigenvectors may be any basis of a space. There the
+rules take ``1 / (w_j - w_i)`` to be 0. First derivatives of symmetric functions of the eigenvalues
+(traces of powers, log-determinants) and of projectors on whole eigenspaces stay exact. Second
+derivatives do not, and neither do those of ``V f(w) V^H``: they lack the limit of
+``(f(w_j) - f(w_i)) / (w_j - w_i)``, which the decomposition alone does not know.
 
 Sources: Giles (2008); Seeger et al. (arXiv:1710.08717); C. Boeddeker et al., "On the computation
 of complex-valued gradients with application to statistically optimum beamforming"

@@ -130,9 +130,9 @@ def eigh(x: Any, /, UPLO: str | None = None) -> EighResult:
     Notes
     -----
     Functions that change when an eigenvector is multiplied by -1 or ``exp(i phi)`` have no
-    derivative. Where eigenvalues coincide, first derivatives of functions of the whole matrix
-    (sums of powers of all eigenvalues, projectors on whole eigenspaces) are exact; see
-    :mod:`hpcad.primitives.eigen`.
+    derivative. Where eigenvalues coincide, first derivatives are exact of symmetric functions of
+    the eigenvalues (as the sum of their powers) and of projectors on whole eigenspaces, but not
+    all others; see :mod:`hpcad.primitives.eigen`.
     """
     return EighResult(*eigen.eigh(_hermitian(x, UPLO, "eigh")))
 
