@@ -13,7 +13,7 @@ from hpcad.errors import ShapeError
 from hpcad.primitives import elementwise, layout, reduction
 from hpcad.primitives.layout import flip, moveaxis, swapaxes
 from hpcad.primitives.repetition import repeat, tile
-from hpcad.primitives.shapes import as_array
+from hpcad.primitives.shapes import as_array, several
 
 Axes = int | Sequence[int]
 
@@ -45,8 +45,7 @@ __all__: list[str] = [
 
 def broadcast_to(x: Any, /, shape: int | Sequence[int]) -> Any:
     """Repeat ``x`` along new axes and along those of length 1. VJP: sum over them."""
-    wanted = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
-    return reduction.broadcast_to(as_array(x), wanted)
+    return reduction.broadcast_to(as_array(x), several(shape))
 
 
 def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:

@@ -68,12 +68,21 @@ def unique_values(x: Any, /) -> Any:
 
 
 def unique(
-    x: Any, /, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False
+    x: Any,
+    /,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    *,
+    equal_nan: bool = True,
 ) -> Any:
-    """As :func:`unique_values`, with the further parts of :func:`unique_all` that are asked for."""
+    """As :func:`unique_values`, with the further parts of :func:`unique_all` that are asked for.
+
+    All nan are one value, unless ``equal_nan`` is False.
+    """
     if not (return_index or return_inverse or return_counts):
-        return unique_values(x)
-    found = unique_all(x)
+        return sets.unique_values(as_array(x), equal_nan=equal_nan)
+    found = sets.unique_all(as_array(x), equal_nan=equal_nan)
     asked = (True, return_index, return_inverse, return_counts)
     return tuple(part for part, wanted in zip(found, asked, strict=True) if wanted)
 

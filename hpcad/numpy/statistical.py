@@ -24,7 +24,7 @@ from hpcad.primitives.elementwise import (
     where,
 )
 from hpcad.primitives.reduction import Axis, count_of, in_dtype
-from hpcad.primitives.shapes import as_array
+from hpcad.primitives.shapes import as_array, several
 
 __all__: list[str] = [
     "amax",
@@ -208,7 +208,7 @@ def _placed(w: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """Weights of the lengths along ``axis``, in a shape that broadcasts against ``shape``."""
     if tuple(w.shape) == tuple(shape):
         return w
-    axes = (axis,) if isinstance(axis, int) else axis
+    axes = None if axis is None else several(axis)
     if axes is None or tuple(w.shape) != tuple(shape[a] for a in axes):
         raise ShapeError(
             f"average: weights of shape {tuple(w.shape)} fit neither the array, of shape "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,14 +139,14 @@ def _pieces_vjp(
 _split = Primitive("split", _pieces, _pieces_shape, joint=_pieces_vjp, jvp="linear", outputs=True)
 
 
-def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any, ...]:
     """Cut along ``axis`` into equal parts, or before the given places.
 
     The adjoint of :func:`concatenate`.
     """
-    sections = indices_or_sections
-    if not isinstance(sections, int):
-        return _cut(x, sections, axis)
+    if np.ndim(indices_or_sections):
+        return _cut(x, indices_or_sections, axis)
+    sections = operator.index(indices_or_sections)
     length = _length(x, axis)
     if sections < 1 or length % sections:
         raise ShapeError(
@@ -155,18 +156,18 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tu
     return _divide(x, (length // sections,) * sections, axis)
 
 
-def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> tuple[Any, ...]:
     """As :func:`split`; parts may differ by one in length, the longer ones first."""
-    sections = indices_or_sections
-    if not isinstance(sections, int):
-        return _cut(x, sections, axis)
+    if np.ndim(indices_or_sections):
+        return _cut(x, indices_or_sections, axis)
+    sections = operator.index(indices_or_sections)
     if sections < 1:
         raise ShapeError(f"array_split: the number of parts must be positive, not {sections}")
     least, longer = divmod(_length(x, axis), sections)
     return _divide(x, (least + 1,) * longer + (least,) * (sections - longer), axis)
 
 
-def _cut(x: Any, places: Sequence[int], axis: int) -> tuple[Any, ...]:
+def _cut(x: Any, places: Any, axis: int) -> tuple[Any, ...]:
     length = _length(x, axis)
     cuts = [0, *(slice(int(i)).indices(length)[1] for i in places), length]
     sizes = tuple(int(n) for n in np.diff(cuts))

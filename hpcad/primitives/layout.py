@@ -29,7 +29,7 @@ _reshape = Primitive(
 def reshape(x: Any, shape: int | Sequence[int]) -> Any:
     """Give ``x`` another shape; one length may be -1."""
     before = tuple(np.shape(x))
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    wanted = shapes.several(shape)
     if -1 in wanted:
         known = -math.prod(wanted)
         fill = math.prod(before) // known if known else 0
@@ -40,7 +40,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     """Insert axes of length 1 at the given places of the answer."""
     shape = list(np.shape(x))
-    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    wanted = shapes.several(axis)
     for place in sorted(normalize_axis_tuple(wanted, len(shape) + len(wanted))):
         shape.insert(place, 1)
     return reshape(x, shape)
@@ -145,8 +145,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
     if axis is None:
         flat = reshape(x, math.prod(shape))
         return reshape(roll(flat, int(np.sum(shift)), 0), shape)
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
+    axes, shifts = shapes.several(axis), shapes.several(shift)
     if len(shifts) == 1:
         shifts *= len(axes)
     if len(axes) == 1:
@@ -154,4 +153,4 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes; give one for each")
     axes = tuple(normalize_axis_index(a, len(shape)) for a in axes)
-    return _roll(x, shift=tuple(int(s) for s in shifts), axes=axes)
+    return _roll(x, shift=shifts, axes=axes)

@@ -16,7 +16,7 @@ from hpcad.primitives.indexing import getitem, take_rows
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import moveaxis, reshape
 from hpcad.primitives.reduction import broadcast_to
-from hpcad.primitives.shapes import Shape, as_array
+from hpcad.primitives.shapes import Shape, as_array, several
 
 Widths = tuple[tuple[int, int], ...]
 
@@ -62,7 +62,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Any:
 def tile(x: Any, /, reps: int | Sequence[int]) -> Any:
     """Lay copies of ``x`` side by side, ``reps[i]`` of them along axis ``i``."""
     x = as_array(x)
-    wanted = (reps,) if isinstance(reps, int) else tuple(map(int, reps))
+    wanted = several(reps)
     ndim = max(len(wanted), len(x.shape))
     shape = (1,) * (ndim - len(x.shape)) + tuple(x.shape)
     wanted = (1,) * (ndim - len(wanted)) + wanted

@@ -10,11 +10,11 @@ from hpcad.autodiff.primitive import Primitive
 
 
 def _unique(*asked: str) -> Any:
-    """Distinct values, nan among them as often as it occurs, and the other parts asked for."""
+    """Distinct values, nan once or as often as it occurs, and the other parts asked for."""
     options: dict[str, Any] = {f"return_{part}": True for part in asked}
 
-    def value(x: Any) -> Any:
-        found = np.unique(x.ravel(), equal_nan=False, **options)
+    def value(x: Any, *, equal_nan: bool = False) -> Any:
+        found = np.unique(x.ravel(), equal_nan=equal_nan, **options)
         if "inverse" not in asked:
             return found
         place = 1 + asked.index("inverse")

@@ -5,6 +5,7 @@ A shape rule maps the shapes of the arguments to the shape of the answer, withou
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,17 @@ def reduced(
 def matmul(a: Shape, b: Shape) -> Shape:
     """(..., m, k) by (..., k, n)."""
     return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+
+
+def several(x: Any) -> tuple[int, ...]:
+    """One integer, or a sequence of them, as a tuple."""
+    if isinstance(x, int):
+        return (x,)
+    return (
+        (operator.index(x),)
+        if hasattr(x, "__index__") and np.ndim(x) == 0
+        else tuple(map(operator.index, x))
+    )
 
 
 def as_array(x: Any) -> Any:

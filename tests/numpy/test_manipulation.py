@@ -178,6 +178,16 @@ def test_errors_say_what_was_expected(call, message):
         call()
 
 
+def test_integers_of_numpy_are_integers():
+    three, four = np.int64(3), np.array(4)
+    assert hnp.reshape(X, np.int64(60)).shape == hnp.reshape(X, (three, -1)).ravel().shape
+    assert hnp.expand_dims(M, np.int8(0)).shape == (1, 4, 5)
+    assert hnp.broadcast_to(1.0, three).shape == (3,)
+    assert hnp.tile(M, np.int64(2)).shape == (4, 10)
+    assert len(hnp.split(X, four, 1)) == 4
+    np.testing.assert_array_equal(hnp.roll(X, three, np.int64(-1)), np.roll(X, 3, -1))
+
+
 def test_an_unknown_mode_of_padding_is_refused():
     with pytest.raises(ConfigError, match="'constant', 'edge', 'reflect', 'symmetric', 'wrap'"):
         hnp.pad(X, 1, "linear_ramp")

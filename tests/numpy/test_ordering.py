@@ -150,6 +150,7 @@ def test_every_nan_is_distinct():
     found = hnp.unique_all(np.array([np.nan, 1.0, np.nan, 1.0]))
     np.testing.assert_array_equal(found.values, [1, np.nan, np.nan])
     np.testing.assert_array_equal(found.counts, [2, 1, 1])
+    np.testing.assert_array_equal(hnp.unique(np.array([np.nan, 1.0, np.nan])), [1, np.nan])
 
 
 def test_counts_of_small_numbers_are_those_of_numpy():
