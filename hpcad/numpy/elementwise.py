@@ -7,9 +7,19 @@ Derivatives of complex functions follow the convention of the package: the gradi
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from hpcad.numpy.tables import of_one, of_two
 from hpcad.primitives import elementwise as e
+
+
+def _conj(x: Any) -> Any:
+    """Of a real array a copy, as NumPy's."""
+    real_number = not e.is_complex(x) and getattr(x, "dtype", None) != np.bool_
+    return (e.positive if real_number else e.conj)(x)
+
 
 # fmt: off
 
@@ -82,7 +92,7 @@ sign     = of_one("sign",     e.sign,     "-1, 0 or 1; of a complex number ``x /
                   "0; a complex direction turns")
 real     = of_one("real",     e.real,     "Real part", "1 along the real axis")
 imag     = of_one("imag",     e.imag,     "Imaginary part", "1 along the imaginary axis")
-conj     = of_one("conj",     e.conj,     "Complex conjugate", "the conjugate of the tangent")
+conj     = of_one("conj", _conj,          "Complex conjugate", "the conjugate of the tangent")
 copysign = of_two("copysign", e.copysign, "The size of ``x1`` with the sign of ``x2``",
                   "-1 or 1, and 0 at ``x1 = 0``; 0 in ``x2``")
 signbit  = of_one("signbit",  e.signbit,  "Whether the number is negative or -0")

@@ -30,6 +30,7 @@ def _named(
     function: Function, name: str, summary: str, arguments: str, derivative: str | None
 ) -> Function:
     function.__name__ = function.__qualname__ = name
+    function.__module__ = "hpcad.numpy"
     slope = f"Derivative: {derivative}." if derivative else "Not differentiated: a constant."
     function.__doc__ = (
         f"{summary}, element by element.\n\n"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend import backend_of
-from hpcad.primitives.arithmetic import add, masked_divide, multiply, positive, subtract
+from hpcad.primitives.arithmetic import add, masked_divide, multiply, subtract
 from hpcad.primitives.builders import constant, is_complex, unary
 from hpcad.primitives.trigonometric import atan2
 
@@ -42,8 +42,7 @@ def conj(x: Any) -> Any:
 
 
 def _as_it_is(x: Any) -> Any:
-    x = x if hasattr(x, "dtype") else np.asarray(x)
-    return x if x.dtype.kind == "b" else positive(x)
+    return x if hasattr(x, "dtype") else np.asarray(x)
 
 
 # -- magnitude and direction --------------------------------------------------------------------

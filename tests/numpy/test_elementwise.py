@@ -432,3 +432,58 @@ def test_casting_to_integers_is_a_step():
 
     found = grad(lambda x: (x * cast(cast(x, dtype=np.int64), dtype=np.float64)).sum())
     np.testing.assert_array_equal(value_of(found(np.array([1.7, 2.2]))), [1.0, 2.0])
+
+
+# -- the plane and NumPy's own names ------------------------------------------------------------
+
+COMPLEX_SINGULAR = {
+    "sqrt": (hnp.sqrt, 0j),
+    "log": (hnp.log, 0j),
+    "log1p": (hnp.log1p, -1 + 0j),
+    "reciprocal": (hnp.reciprocal, 0j),
+    "abs": (lambda z: hnp.abs(z) + 0j, 0j),
+    "sign": (hnp.sign, 0j),
+    "angle": (lambda z: hnp.angle(z) + 0j, 0j),
+    "power": (lambda z: hnp.power(z, 0.5), 0j),
+    "atan": (hnp.atan, 1j),
+    "asin": (hnp.asin, 1 + 0j),
+    "atanh": (hnp.atanh, -1 + 0j),
+}
+
+
+@pytest.mark.parametrize(("f", "point"), COMPLEX_SINGULAR.values(), ids=COMPLEX_SINGULAR.keys())
+def test_a_masked_singularity_in_the_plane_has_gradient_0(f, point):
+    z = np.array([point, 0.5 + 0.5j])
+
+    def masked(v):
+        return hnp.where(np.array([True, False]), 0.0, f(v))
+
+    with np.errstate(all="ignore"):
+        gradient = value_of(grad(lambda v: hnp.real(masked(v)).sum())(z))
+        tangent = value_of(jvp(masked, (z,), (np.ones(2) + 0j,))[1])
+    assert gradient[0] == tangent[0] == 0
+    assert np.isfinite(gradient[1])
+    assert gradient[1] != 0
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.sin, np.sinc, np.angle, np.real, np.round, np.i0, np.deg2rad, np.unwrap, np.nan_to_num,
+        np.sign, np.floor, np.expm1, np.fabs, np.arctan, np.conjugate, np.positive, np.around,
+        lambda x: np.clip(x, -0.5, 0.5), lambda x: np.remainder(x, 0.3), lambda x: np.modf(x)[0],
+        lambda x: np.frexp(x)[0], lambda x: np.divmod(x, 0.3)[1], lambda x: np.ldexp(x, 2),
+        lambda x: np.float_power(x + 2, 1.5), lambda x: np.floor_divide(x, 0.3), np.isfinite,
+        lambda x: np.isclose(x, 0.25, atol=0.1), lambda x: np.heaviside(x, 0.5),
+        lambda x: np.nan_to_num(x, nan=1.0), lambda x: np.round(x, 1),
+    ],
+)  # fmt: skip
+def test_NumPys_functions_take_tensors(f):
+    x = np.array([-0.75, 0.25, 1.0])
+    np.testing.assert_allclose(value_of(f(tensor(x))), f(x), rtol=1e-14)
+    value, tangent = jvp(f, (x,), (np.ones(3),))
+    np.testing.assert_allclose(value_of(value), f(x), rtol=1e-14)
+    if value.dtype == np.float64:
+        steps = value_of(f(x + 1e-6)) - value_of(f(x - 1e-6))
+        smooth = np.abs(steps) < 1e-4
+        np.testing.assert_allclose(value_of(tangent)[smooth], steps[smooth] / 2e-6, atol=1e-8)
