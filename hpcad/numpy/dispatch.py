@@ -1,8 +1,8 @@
-"""NumPy's own functions on tensors: ``np.sin(t)``, ``np.linalg.solve(t, b)``, ``np.add.reduce(t)``.
+"""NumPy's own functions on tensors: ``np.concatenate([t, u])``, ``np.linalg.solve(t, b)``.
 
-NumPy hands every call that has a tensor among its arguments to the tensor (NEP 13 and NEP 18), and
-from there it goes to the function of that name in this namespace. What has none fails by name, at
-the call: computing on the plain values would lose the derivative.
+NumPy hands every call that has a tensor among its arguments to the tensor (NEP 18), and from there
+it goes to the function of that name in this namespace. What has none fails by name, at the call:
+computing on the plain values would lose the derivative. Ufuncs are in :mod:`hpcad.numpy.ufuncs`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hpcad.primitives.assignment import assign
 
 _NO_VALUE = np._NoValue  # NumPy's "left out"
 _MANY = 64
-_INSTEAD = "use a function of hpcad.numpy, or tensor.numpy() for the plain values"
+INSTEAD = "use a function of hpcad.numpy, or tensor.numpy() for the plain values"
 
 # NumPy's names for functions that the standard, and this namespace, call otherwise.
 _OTHER_NAMES = {
@@ -39,54 +39,17 @@ _OTHER_NAMES = {
     "arctanh": "atanh",
 }
 _OTHER_PARAMETERS = {"a_min": "min", "a_max": "max", "ddof": "correction", "newshape": "shape"}
-_REDUCTIONS = {
-    "add": "sum",
-    "multiply": "prod",
-    "maximum": "max",
-    "minimum": "min",
-    "logical_and": "all",
-    "logical_or": "any",
-}
-_ACCUMULATIONS = {"add": "cumulative_sum", "multiply": "cumulative_prod"}
 
 
 def find(name: str, room: str = "") -> Callable[..., Any] | None:
     """The function of this namespace for NumPy's name; ``room`` is ``"linalg"`` or ``"fft"``."""
     namespace: Any = sys.modules["hpcad.numpy"]
+    if not name:
+        return None
     if room:
         namespace = getattr(namespace, room, None)
     found = getattr(namespace, name, None)
     return getattr(namespace, _OTHER_NAMES.get(name, name), None) if found is None else found
-
-
-# -- ufuncs -------------------------------------------------------------------------------
-
-
-def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """What a tensor does with a ufunc; see :meth:`numpy.class.__array_ufunc__`."""
-    name = called.__name__.removeprefix("cupy_")
-    options = {key: v for key, v in options.items() if v is not None or key == "axis"}
-    how = "" if method == "__call__" else f".{method}"
-    unknown = set(options) - (set() if method == "__call__" else {"axis", "keepdims", "dtype"})
-    if unknown:
-        how += "".join(f" with {option}=" for option in sorted(unknown))
-        raise TypeError(f"numpy.{name}{how} has no derivative rule here; {_INSTEAD}")
-    function = find({"reduce": _REDUCTIONS, "accumulate": _ACCUMULATIONS}.get(method, {}).get(
-        name, name if method in ("__call__", "outer") else ""
-    ))  # fmt: skip
-    if function is None:
-        raise TypeError(f"numpy.{name}{how} has no derivative rule here; {_INSTEAD}")
-    if method == "outer":
-        x, y = inputs
-        return function(x[(..., *(None,) * np.ndim(y))] if np.ndim(y) else x, y)
-    if method in ("reduce", "accumulate"):
-        (x, *axis) = inputs
-        options = {"axis": axis[0] if axis else 0, **options}
-        return function(x, **options)
-    return function(*inputs)
-
-
-# -- functions ----------------------------------------------------------------------------
 
 
 def function(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -134,7 +97,7 @@ def call(
         given.append(named.pop(names[i]))
     for name in [n for n in named if n not in keywords and not open_ended]:
         if named[name] is not None and named[name] is not _NO_VALUE:
-            raise TypeError(f"{path} with {name}= is not there for tensors; {_INSTEAD}")
+            raise TypeError(f"{path} with {name}= is not there for tensors; {INSTEAD}")
         del named[name]
     return ours(*given, **named)
 
@@ -210,11 +173,10 @@ def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> No
     put = find("put_along_axis")
     assert put is not None
     if not isinstance(arr, Tensor):
-        raise TypeError(f"numpy.put_along_axis cannot put tensors into an array; {_INSTEAD}")
+        raise TypeError(f"numpy.put_along_axis cannot put tensors into an array; {INSTEAD}")
     assign(arr, ..., put(arr, indices, values, axis=axis))
 
 
 _IN_PLACE: dict[Any, Callable[..., None]] = {np.put_along_axis: _put_along_axis}
 
-LINKS.ufunc = ufunc
 LINKS.function = function

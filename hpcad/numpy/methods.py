@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.tensor import Tensor
+from hpcad.numpy import ufuncs as ufuncs  # NumPy's dispatch of those
 from hpcad.numpy.at import At
 from hpcad.numpy.dispatch import call, find
 from hpcad.primitives.assignment import augmented

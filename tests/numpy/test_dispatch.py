@@ -8,6 +8,7 @@ import pytest
 import hpcad.numpy as hnp
 from hpcad import Parameter, Tensor, grad, jvp
 from hpcad.autodiff import check_grads
+from hpcad.errors import ShapeError
 
 A = np.array([[2.0, 0.5, 0.1], [0.3, 3.0, 0.2], [0.4, 0.6, 4.0]])
 B = np.array([[1.0, -2.0, 0.5], [0.7, 0.1, -0.3]])
@@ -32,6 +33,10 @@ B = np.array([[1.0, -2.0, 0.5], [0.7, 0.1, -0.3]])
         lambda x: np.multiply.reduce(x, axis=None),
         lambda x: np.maximum.reduce(x, 1),
         lambda x: np.add.accumulate(x, axis=1),
+        lambda x: np.maximum.accumulate(x, axis=1),
+        lambda x: np.hypot.reduce(x, axis=1, keepdims=True),
+        lambda x: np.subtract.reduce(x),
+        lambda x: np.logaddexp.reduce(x, axis=1),
         lambda x: np.multiply.outer(x, x),
         lambda x: np.subtract.outer(B, x[0]),
         lambda x: np.where(B > 0, x, B),
@@ -123,8 +128,12 @@ def test_what_has_no_rule_fails_by_name():
         np.sum(t, axis=0, out=np.ones(2))
     with pytest.raises(TypeError, match=r"numpy\.add\.at has no derivative rule"):
         np.add.at(np.ones(3), [0], t[0])
-    with pytest.raises(TypeError, match=r"numpy\.subtract\.reduce has no"):
-        np.subtract.reduce(t)
+    with pytest.raises(TypeError, match=r"numpy\.add\.reduceat has no"):
+        np.add.reduceat(t, [0, 1])
+    with pytest.raises(TypeError, match=r"subtract\.reduce of a tensor takes one axis"):
+        np.subtract.reduce(t, axis=None)
+    with pytest.raises(ShapeError, match="empty axis 0"):
+        np.subtract.reduce(t[:0])
     with pytest.raises(TypeError, match=r"numpy\.copyto"):
         np.copyto(np.ones((2, 2)), t)
 
