@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.jvp import jvp
+from hpcad.autodiff.krylov import dense_solve, gmres
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.primals import as_primals
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.pytree import Structure, flatten, leaves_like
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.autodiff.vjp import vjp
-from hpcad.backend import backend_of
-from hpcad.errors import ConvergenceError, DifferentiationError
+from hpcad.errors import DifferentiationError, ShapeError
 
 Operator = Callable[[Any], Any]
 MakeOperator = Callable[..., Operator]
 
 DENSE = 64  # unknowns, up to which the matrix is formed by as many products
-RESTART = 50  # Krylov vectors of GMRES
 
 
 def linear_solve(
@@ -73,7 +73,8 @@ def solve(
     make: MakeOperator, b: Any, args: Sequence[Any], tol: float | None = None, maxiter: int = 1000
 ) -> Any:
     """:func:`linear_solve` with the operator ``make(*args)``, made once for many products."""
-    b_leaves, b_structure = flatten(b)
+    b_leaves, outer = as_primals((b,), ["b"])
+    b_structure = outer.children[0]
     arg_leaves, arg_structure = flatten(tuple(args))
     n = len(b_leaves)
 
@@ -180,7 +181,12 @@ def parted(vector: Any, likes: Sequence[Any]) -> list[Any]:
     for like in likes:
         size = int(np.size(like))
         part = vector[start : start + size].reshape(np.shape(like))
-        parts.append(part.astype(like.dtype, copy=False) if hasattr(like, "dtype") else part)
+        if part.dtype.kind == "c" and like.dtype.kind != "c":
+            raise ShapeError(
+                "the solution of a system with real unknowns became complex; give unknowns (x0, b) "
+                "of complex dtype"
+            )
+        parts.append(part.astype(like.dtype, copy=False))
         start += size
     return parts
 
@@ -194,75 +200,11 @@ def _solved(
     operator: Operator, b: list[Any], structure: Structure, tol: float | None, maxiter: int
 ) -> list[Any]:
     vector = joined(b)
-    if vector.dtype.kind not in "fc":
-        vector = vector.astype(float)
-        b = parted(vector, b)
 
     def product(v: Any) -> Any:
         answer = operator(structure.build(parted(v, b)))
         return joined(untracked(answer, structure, "matvec"))
 
     if vector.size <= DENSE:
-        return parted(_dense(product, vector), b)
+        return parted(dense_solve(product, vector), b)
     return parted(gmres(product, vector, tolerance(tol, vector.dtype), maxiter), b)
-
-
-def _dense(product: Callable[[Any], Any], b: Any) -> Any:
-    units = backend_of(b).xp.eye(b.size, dtype=b.dtype)
-    if b.size == 0:
-        return b
-    matrix = np.stack([product(unit) for unit in units], axis=1)
-    try:
-        return np.linalg.solve(matrix, b)
-    except np.linalg.LinAlgError as error:
-        raise ConvergenceError(
-            f"the linear system of {b.size} unknowns is singular, so its solution (and any "
-            "derivative that is defined by it) does not exist",
-            float("inf"),
-            0,
-        ) from error
-
-
-def gmres(product: Callable[[Any], Any], b: Any, tol: float, maxiter: int) -> Any:
-    """Restarted GMRES with modified Gram-Schmidt; see :func:`linear_solve`."""
-    scale = float(np.linalg.norm(b))
-    x, count, left = b * 0, 0, scale
-    while left > tol * scale:
-        residual = b - product(x)
-        left = float(np.linalg.norm(residual))
-        if left <= tol * scale:
-            break
-        if count >= maxiter or not np.isfinite(left):
-            raise ConvergenceError(
-                f"GMRES stopped after {count} products with residual {left / scale:.2e} relative "
-                f"to the right-hand side, above the tolerance {tol:.2e}; the operator may be "
-                "singular or badly scaled: raise tol or maxiter, or precondition it",
-                left / scale,
-                count,
-            )
-        step, used = _krylov(product, residual, left, tol * scale, min(RESTART, b.size))
-        x, count = x + step, count + used
-    return x
-
-
-def _krylov(
-    product: Callable[[Any], Any], residual: Any, beta: float, target: float, size: int
-) -> tuple[Any, int]:
-    """The correction from one Krylov space, and how many products it took."""
-    basis = [residual / beta]
-    H = np.zeros((size + 1, size), residual.dtype)
-    right = np.zeros(size + 1, residual.dtype)
-    right[0] = beta
-    for j in range(size):
-        w = product(basis[j])
-        for i, v in enumerate(basis):
-            H[i, j] = complex(np.vdot(v, w)) if H.dtype.kind == "c" else float(np.vdot(v, w))
-            w = w - H[i, j] * v
-        norm = float(np.linalg.norm(w))
-        H[j + 1, j] = norm
-        y = np.linalg.lstsq(H[: j + 2, : j + 1], right[: j + 2], rcond=None)[0]
-        left = float(np.linalg.norm(right[: j + 2] - H[: j + 2, : j + 1] @ y))
-        if left <= target or norm <= target * np.finfo(H.dtype).eps or j + 1 == size:
-            break
-        basis.append(w / norm)
-    return sum(c * v for c, v in zip(y.tolist(), basis, strict=False)), j + 1

@@ -5,10 +5,8 @@ being remembered, so derivatives are those of the computed solution to rounding,
 steps (D. Onken and L. Ruthotto, "Discretize-optimize vs. optimize-discretize for time-series
 regression and continuous normalizing flows", arXiv:2005.13420). Step sizes count as constants.
 
-Methods: the classical one of Runge and Kutta of order 4; order 5 with an error estimate of order 4
-by J. R. Dormand and P. J. Prince, "A family of embedded Runge-Kutta formulae", J. Comput. Appl.
-Math. 6 (1980), and step sizes as in E. Hairer, S. P. Norsett and G. Wanner, "Solving Ordinary
-Differential Equations I", II.4 (1993).
+Step sizes as in E. Hairer, S. P. Norsett and G. Wanner, "Solving Ordinary Differential Equations
+I", II.4 (1993).
 """
 
 from __future__ import annotations
@@ -21,33 +19,12 @@ import numpy as np
 
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primals import as_primals
-from hpcad.autodiff.pytree import flatten, leaves_like, tree_map
+from hpcad.autodiff.pytree import flatten, leaves_like
 from hpcad.autodiff.remat import remat
+from hpcad.autodiff.runge_kutta import DOPRI5, RK4, advance
 from hpcad.autodiff.sequence import remat_while
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.errors import ConfigError, ConvergenceError, ShapeError
-
-# Nodes c, stages a, weights b, and weights of the error.
-RK4 = (
-    (0.0, 1 / 2, 1 / 2, 1.0),
-    ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
-    (1 / 6, 1 / 3, 1 / 3, 1 / 6),
-    None,
-)
-DOPRI5 = (
-    (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
-    (
-        (),
-        (1 / 5,),
-        (3 / 40, 9 / 40),
-        (44 / 45, -56 / 15, 32 / 9),
-        (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-        (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
-    ),
-    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
-    (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40),
-)
 
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
 _SMALLEST = 1e-12  # part of an interval; shorter steps lead nowhere
@@ -196,14 +173,14 @@ class _Interval:
         y, slope, at, length, count = state
         at, length, count = float(at), float(length), int(count)
         if not self.adaptive:
-            y, _ = self.runge_kutta(RK4, y, [self.slope(y, at)], at, length)
+            y, _ = advance(RK4, self.slope, y, [self.slope(y, at)], at, length, self.span)
             done = round(1 / length) == count + 1
             return _State(y, None, 1.0 if done else (count + 1) * length, length, count + 1)
         while True:
             self.check(count, length)
             tried = min(length, 1.0 - at)
             stages = [slope]
-            moved, error = self.runge_kutta(DOPRI5, y, stages, at, tried)
+            moved, error = advance(DOPRI5, self.slope, y, stages, at, tried, self.span)
             ratio = self.error_ratio(error, y, moved)
             count += 1
             factor = _SAFETY * ratio**-0.2 if ratio > 0 else _GROW
@@ -225,22 +202,6 @@ class _Interval:
                 count,
             )
 
-    def runge_kutta(
-        self, tableau: Any, y: Any, stages: list[Any], at: float, length: float
-    ) -> tuple[Any, Any]:
-        """The new state and its estimated error; appends the slopes to ``stages``."""
-        nodes, rows, weights, error_weights = tableau
-        size = self.span * length
-        for node, row in zip(nodes[1:], rows[1:], strict=True):
-            inner = _moved(y, size, row, stages)
-            stages.append(self.slope(inner, at + node * length))
-        new = _moved(y, size, weights, stages)
-        if error_weights is None:
-            return new, None
-        size = float(value_of(size))
-        plain = [tree_map(value_of, stage) for stage in stages]
-        return new, tree_map(lambda *k: size * _combined(error_weights, k), *plain)
-
     def error_ratio(self, error: Any, y: Any, new: Any) -> float:
         """Mean-square error over what is allowed."""
         total, count = 0.0, 0
@@ -250,21 +211,3 @@ class _Interval:
             total += float(np.sum(part * part))
             count += int(np.size(part))
         return (total / max(count, 1)) ** 0.5
-
-
-def _moved(y: Any, size: Any, weights: Sequence[float], stages: Sequence[Any]) -> Any:
-    """``y + size sum_i weights_i stage_i``, in the dtype of y."""
-
-    def one(x: Any, *slopes: Any) -> Any:
-        moved = x + size * _combined(weights, slopes)
-        return moved if moved.dtype == x.dtype else moved.astype(x.dtype)
-
-    return tree_map(one, y, *stages[: len(weights)])
-
-
-def _combined(weights: Sequence[float], slopes: Sequence[Any]) -> Any:
-    total = None
-    for weight, slope in zip(weights, slopes, strict=False):
-        if weight != 0.0:
-            total = slope * weight if total is None else total + slope * weight
-    return total

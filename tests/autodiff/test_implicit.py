@@ -10,7 +10,7 @@ import pytest
 import hpcad
 import hpcad.numpy as hnp
 from hpcad.autodiff import Parameter
-from hpcad.errors import ConvergenceError, DifferentiationError
+from hpcad.errors import ConvergenceError, DifferentiationError, ShapeError
 
 RNG = np.random.default_rng(0)
 A = 0.3 * RNG.standard_normal((4, 4))
@@ -193,3 +193,22 @@ def test_gmres_that_stagnates_raises():
         hpcad.linear_solve(lambda x: hnp.matmul(shift, x), np.eye(n)[0], maxiter=100)
     assert caught.value.iterations >= 100
     assert hpcad.linear_solve(lambda x: x * 2, np.zeros(100)).tolist() == [0.0] * 100
+
+
+def test_real_unknowns_of_a_complex_system_are_refused():
+    with pytest.raises(ShapeError, match="unknowns \\(x0, b\\) of complex dtype"):
+        hpcad.linear_solve(lambda x: x * 1j, np.ones(2))
+    close(hpcad.linear_solve(lambda x: x * 1j, np.ones(2, complex)), -1j * np.ones(2))
+    with pytest.raises(ShapeError, match="of complex dtype"):
+        hpcad.fixed_point(lambda x: 0.5 * x + 1j, np.ones(2))
+
+
+def test_arguments_that_are_not_arrays_are_passed_on():
+    def equation(x, options):
+        return x ** options["power"] - options["a"] if options["sign"] == "minus" else x
+
+    def solved(a):
+        return hpcad.root(equation, 1.0, {"a": a, "power": 3, "sign": "minus", "none": None})
+
+    close(hpcad.grad(solved)(8.0), 1 / 12)
+    close(hpcad.jvp(solved, (8.0,), (1.0,))[1], 1 / 12)
