@@ -49,6 +49,7 @@ _HOMES = {
     "remat_while": "hpcad.autodiff",
     "root": "hpcad.autodiff",
     "tensor": "hpcad.autodiff",
+    "unguarded": "hpcad.autodiff",
     "value_and_grad": "hpcad.autodiff",
     "vhp": "hpcad.autodiff",
     "vjp": "hpcad.autodiff",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def anomaly(*, infinities: bool = True, values: bool = True) -> Iterator[None]:
     """Raise at the operation that makes the first NaN or infinity, and name its forward line.
 
-    Everything that is differentiated inside the block is watched: values, tangents (forward mode)
+    Everything that this thread differentiates inside the block is watched: values, tangents (forward mode)
     and cotangents (reverse mode), also in nested transforms, and what parameters record. NumPy's
     own floating-point warnings are off meanwhile. Outside of such a block nothing is looked at.
 
