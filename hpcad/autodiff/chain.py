@@ -17,7 +17,7 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.revolve import ADVANCE, DROP, RESTORE, REVERSE, SPILL, STORE, Action
 from hpcad.autodiff.sealed import Sealed, seal, tensors_of
-from hpcad.autodiff.stretch import Stretch, Surroundings, alive, put_record, unpruned
+from hpcad.autodiff.stretch import Stretch, Surroundings, alive, can_shorten, put_record, unpruned
 from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import Tensor
 
@@ -46,10 +46,6 @@ class Chain:
     step_of : callable
         ``step_of(k)`` returns step k, a function from state to state.
     plan : Plan
-    tape : Tape
-        On which the steps record.
-    first : Sealed
-        The initial state.
     directory : path, optional
         Where states are spilled to.
     """
@@ -59,17 +55,14 @@ class Chain:
         name: str,
         step_of: Callable[[int], Callable[[Any], Any]],
         plan: Plan,
-        tape: Tape,
-        first: Sealed,
         directory: Path | None = None,
     ) -> None:
         self._name = name
         self._step_of = step_of
         self._plan = plan
-        self._tape = weakref.ref(tape)  # which owns this
-        self._first = first
-        self._places = Places(first, directory)
+        self._places = Places(directory)
         self._surroundings = Surroundings()
+        self._tape: Callable[[], Any] = lambda: None  # weak reference to the one it records on
         self._outcomes: list[Outcome] = []
         self._externals: set[int] = set()
         self._guards: list[Guard] = []
@@ -80,60 +73,74 @@ class Chain:
 
     # -- forwards -------------------------------------------------------------------------
 
-    def forward(self, more: Callable[[int, Any], bool], further_in: Sequence[Tape]) -> Any:
+    def forward(
+        self, state: Any, more: Callable[[int, Any], bool], tapes: Sequence[Tape], least: Tape
+    ) -> Any:
         """Run steps as long as ``more(number, state)``; returns the last state.
+
+        Parameters
+        ----------
+        state : pytree
+        more : callable
+        tapes : sequence of Tape
+            Those that may record, outermost first.
+        least : Tape
+            The chain stands on this tape, or on one further in if the first step records there.
 
         Raises
         ------
         Deeper
-            A step recorded on one of the tapes ``further_in``.
+            The chain must stand on that tape.
         """
-        tape: Any = self._tape()
-        above = [Stretch(other) for other in further_in]
         try:
-            with unpruned(tape):
-                return self._forward(tape, more, above)
+            with unpruned(tapes[0]):
+                return self._forward(state, more, list(tapes[tapes.index(least) :]))
         except BaseException:
             self._places.reset()
             raise
 
-    def _forward(
-        self, tape: Tape, more: Callable[[int, Any], bool], above: Sequence[Stretch]
-    ) -> Any:
-        state, number = self._first.open(tape), 0
-        last, entered = Stretch(tape), list[Entered]()
-        while self._asks(more, number, state):
-            if number:
-                sealed = self._close(last, number, state)
-                last = Stretch(tape)
-                state, entered = sealed.enter(tape)
-                del sealed
+    def _forward(self, state: Any, more: Callable[[int, Any], bool], tapes: list[Tape]) -> Any:
+        sealed = [seal(state, tape) for tape in tapes]
+        state = sealed[0].open(tapes[0])
+        if not _asks(more, 0, state, tapes):
+            return state
+        begun = [Stretch(tape) for tape in tapes]
+        state = self._step_of(0)(state)
+        level = max([i for i, stretch in enumerate(begun) if stretch.grown], default=0)
+        last, further_in, tape = begun[level], begun[level + 1 :], tapes[level]
+        if not can_shorten(tape):
+            raise Deeper(tape)
+        self._tape = weakref.ref(tape)  # which owns this
+        self._places.first = sealed[level]
+        self._places.reset()
+        del sealed
+        origin, number, entered = last.first, 1, list[Entered]()
+        while _asks(more, number, state, [tape]):
+            current = self._close(last, number, state, origin)
+            last = Stretch(tape)
+            state, entered = current.enter(tape)
+            del current
             state = self._step_of(number)(state)
             number += 1
-            for stretch in reversed(above):
+            for stretch in reversed(further_in):
                 if stretch.grown:
                     last.drop()
                     raise Deeper(stretch.tape)
-        if number > 1 and entered:
+        if entered:
             # The last step stays on the tape, behind the record of all steps before it.
             self._put(last.start, entered)
         else:
             self._places.reset()
         return state
 
-    def _asks(self, more: Callable[[int, Any], bool], number: int, state: Any) -> bool:
-        """What the condition records leaves no trace."""
-        stretch = Stretch(self._tape())  # type: ignore[arg-type]  # it is running
-        answer = more(number, state)
-        stretch.drop()
-        return answer
-
-    def _close(self, stretch: Stretch, number: int, state: Any) -> Sealed:
+    def _close(self, stretch: Stretch, number: int, state: Any, origin: int) -> Sealed:
         """Step ``number - 1`` was not the last: drop its records, and keep its state if planned."""
         tape = stretch.tape
-        checking = self._surroundings.checking
-        self._outcomes.append(Outcome.of(stretch, tensors_of(state, tape), checking))
+        results = tensors_of(state, tape)
+        self._outcomes.append(Outcome.of(stretch, results, self._surroundings.checking))
+        # What is handed on as it was taken is in no record.
         self._externals |= stretch.externals()
+        self._externals |= {x.slot for x in results if x.slot < origin}
         self._guards = alive([*self._guards, *stretch.guards()])
         sealed = seal(state, tape)
         stretch.drop()
@@ -148,7 +155,7 @@ class Chain:
         tape: Any = self._tape()
         self._ins = put_record(tape, at, CHAIN, outputs, self._externals, alive(self._guards), self)
         if self._surroundings.checking:
-            for x in self._first.leaves:
+            for x in self._places.first.leaves:
                 if type(x) is np.ndarray:
                     tape._guard(outputs[0][1], x, self._name)
 
@@ -233,6 +240,15 @@ class _Backwards:
         self.pull.drain(stretch.start)
         self._cotangents = [found.pop(slot, None) for slot in inputs]
         stretch.drop()
+
+
+def _asks(more: Callable[[int, Any], bool], number: int, state: Any, tapes: Sequence[Tape]) -> bool:
+    """What the condition records leaves no trace."""
+    stretches = [Stretch(tape) for tape in tapes]
+    answer = more(number, state)
+    for stretch in stretches:
+        stretch.drop()
+    return answer
 
 
 def _add(cotangents: dict[int, Any], slot: int, g: Any) -> None:

@@ -78,15 +78,18 @@ class Places:
 
     Parameters
     ----------
-    first : Sealed
-        The initial state, which is always there.
     directory : path, optional
         For the files.
+
+    Attributes
+    ----------
+    first : Sealed
+        The initial state, which is always there after :meth:`reset`.
     """
 
-    def __init__(self, first: Sealed, directory: str | os.PathLike[str] | None) -> None:
-        self._first = first
-        self._states: dict[int, Sealed | _OnDisk] = {0: first}
+    def __init__(self, directory: str | os.PathLike[str] | None) -> None:
+        self.first: Any = None
+        self._states: dict[int, Sealed | _OnDisk] = {}
         self._parent = directory
         self._directory: SpillDirectory | None = None
 
@@ -113,7 +116,7 @@ class Places:
 
     def reset(self) -> None:
         """Forget all but the initial state; another pull starts from there."""
-        self._states = {0: self._first}
+        self._states = {0: self.first}
         if self._directory is not None:
             self._directory.close()
             self._directory = None

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.keep import REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.outcome import Outcome, not_the_same
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.sealed import Sealed, seal, tensors_of
 from hpcad.autodiff.state import STATE
-from hpcad.autodiff.stretch import Stretch, Surroundings, put_record, unpruned
+from hpcad.autodiff.stretch import Stretch, Surroundings, can_shorten, put_record, unpruned
 from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import Tensor
 
@@ -88,7 +87,7 @@ def _shortened(
     with unpruned(tapes[0]):
         answer = function(*args, **kwargs)
     stretch = highest(stretches)
-    if stretch is None or stretch.tape.purpose != REVERSE:
+    if stretch is None or not can_shorten(stretch.tape):
         return answer
     tape = stretch.tape
     outputs = _made(stretch, answer, args, kwargs)

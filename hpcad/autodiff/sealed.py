@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hpcad.autodiff.forward import Dual
+from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.pytree import Structure, flatten
 from hpcad.autodiff.tape import Tape
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.tensor import CONSTANT, Tensor, twin
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,15 @@ class _Tracked:
 
 
 @dataclass(frozen=True)
+class _Fixed:
+    """A constant tensor."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class _Paired:
-    """A dual tensor with such tensors inside."""
+    """A dual tensor."""
 
     trace: Any
     value: Any
@@ -78,7 +85,7 @@ def tensors_of(tree: Any, tape: Tape) -> list[Tensor]:
 
 
 def _tensors(x: Any, tape: Tape) -> Iterator[Tensor]:
-    if isinstance(x, Dual):
+    if hasattr(x, "tangent"):
         yield from _tensors(x.value, tape)
         yield from _tensors(x.tangent, tape)
     elif isinstance(x, Tensor) and x.trace is tape:
@@ -86,14 +93,14 @@ def _tensors(x: Any, tape: Tape) -> Iterator[Tensor]:
 
 
 def _seal(x: Any, tape: Tape) -> Any:
-    if isinstance(x, Dual):
-        value, tangent = _seal(x.value, tape), _seal(x.tangent, tape)
-        if value is x.value and tangent is x.tangent:
-            return x
-        return _Paired(x.trace, value, tangent)
-    if isinstance(x, Tensor) and x.trace is tape:
+    # Assignment changes the tensor object, so none but parameters is stored or given out itself.
+    if not isinstance(x, Tensor) or isinstance(x, Parameter):
+        return x
+    if hasattr(x, "tangent"):
+        return _Paired(x.trace, _seal(x.value, tape), _seal(x.tangent, tape))
+    if x.trace is tape:
         return _Tracked(x.value, x.slot)
-    return x
+    return _Fixed(x.value) if x.level == CONSTANT else twin(x)
 
 
 def _values(x: Any) -> Iterator[Any]:
@@ -101,14 +108,16 @@ def _values(x: Any) -> Iterator[Any]:
         yield from _values(x.value)
         yield from _values(x.tangent)
     else:
-        yield x.value if isinstance(x, _Tracked) else x
+        yield x.value if isinstance(x, _Tracked | _Fixed) else x
 
 
 def _with_values(x: Any, values: Iterator[Any]) -> Any:
     if isinstance(x, _Paired):
         return _Paired(x.trace, _with_values(x.value, values), _with_values(x.tangent, values))
     value = next(values)
-    return _Tracked(value, x.slot) if isinstance(x, _Tracked) else value
+    if isinstance(x, _Tracked):
+        return _Tracked(value, x.slot)
+    return _Fixed(value) if isinstance(x, _Fixed) else value
 
 
 def _map(x: Any, function: Any) -> Any:
@@ -116,4 +125,4 @@ def _map(x: Any, function: Any) -> Any:
         return function(x)
     if isinstance(x, _Paired):
         return x.trace.input(_map(x.value, function), _map(x.tangent, function))
-    return x
+    return Tensor(x.value) if isinstance(x, _Fixed) else twin(x)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hpcad.autodiff.chain import Chain, Deeper
-from hpcad.autodiff.keep import REVERSE
 from hpcad.autodiff.places import Disk, Offline, Online, Plan
 from hpcad.autodiff.remat import recording_tapes
-from hpcad.autodiff.sealed import seal, tensors_of
+from hpcad.autodiff.sealed import tensors_of
+from hpcad.autodiff.stretch import can_shorten
 from hpcad.autodiff.tape import Tape
 from hpcad.errors import DifferentiationError
 
@@ -134,14 +134,13 @@ def _run(
     directory: str | os.PathLike[str] | None = None,
 ) -> State:
     tapes = recording_tapes()
-    tape = _innermost(state, tapes)
-    while tape is not None and tape.purpose == REVERSE:
-        further_in = [other for other in tapes if other.level > tape.level]
-        chain = Chain(name, step_of, plan(), tape, seal(state, tape), directory)
+    least = _following(state, tapes)
+    while least is not None and can_shorten(least):
+        chain = Chain(name, step_of, plan(), directory)
         try:
-            return chain.forward(more, further_in)
+            return chain.forward(state, more, tapes, least)
         except Deeper as deeper:  # a closure led to it: once more, on that tape
-            tape = deeper.tape
+            least = deeper.tape
     number = 0
     while more(number, state):
         state = step_of(number)(state)
@@ -149,10 +148,10 @@ def _run(
     return state
 
 
-def _innermost(state: State, tapes: list[Tape]) -> Tape | None:
-    """Of the tapes that follow the state; else the outermost, on which parameters record."""
+def _following(state: State, tapes: list[Tape]) -> Tape | None:
+    """Of the tapes that follow the state, the innermost; else the outermost of all."""
     following = [tape for tape in tapes if tensors_of(state, tape)]
-    return (following or tapes[:1] or [None])[-1]  # type: ignore[list-item]
+    return following[-1] if following else tapes[0] if tapes else None
 
 
 def _steps(steps: Any) -> tuple[Callable[[int], Step], int]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hpcad.autodiff.guard import Guard
+from hpcad.autodiff.keep import REVERSE
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tape import NEVER, NO_SLOT, Record, Tape
@@ -101,6 +102,11 @@ def put_record(
     if found:
         tape.guards[out[0]] = found
     return ins
+
+
+def can_shorten(tape: Tape) -> bool:
+    """Whether the tape is walked backwards only; others need, or show, every record."""
+    return tape.purpose == REVERSE
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hpcad.numpy as hnp
-from hpcad.autodiff import Parameter, grad, remat_sequence, remat_while
+from hpcad.autodiff import Parameter, grad, jvp, remat, remat_sequence, remat_while
 from hpcad.autodiff.revolve import runs
 from hpcad.errors import DifferentiationError
 
@@ -137,6 +137,60 @@ def test_a_step_that_turns_to_an_inner_transform_only_later():
     expected = grad(lambda x: value(x, by_hand))(X)
     found = grad(lambda x: value(x, lambda step: remat_sequence((step, 6), 2)))(X)
     np.testing.assert_allclose(found, expected)
+
+
+def test_a_chain_that_is_differentiated_through_a_closure_only_runs_no_step_more():
+    step = Counted(lambda x: hnp.sin(x) * 0.9)
+
+    def value(p):
+        return remat_sequence((lambda x: step(x) + p, 20), 4)(X).sum()
+
+    found = grad(value)(V)
+    assert step.runs == KNOWN[20, 4]
+    expected = grad(lambda p: remat_sequence((lambda x: step(x) + p, 20), 20)(X).sum())(V)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_a_part_of_the_state_that_only_passes_through_gets_its_gradient():
+    def run(state):
+        return remat_sequence((lambda s: (hnp.sin(s[0]), s[1]), 5), 2)(state)
+
+    def value(x, m):
+        last, mass = run((x, m))
+        return (last * mass).sum()
+
+    gradients = grad(value, argnums=(0, 1))(X, V)
+    sine = X
+    for _ in range(5):
+        sine = np.sin(sine)
+    np.testing.assert_allclose(gradients[1], sine)
+    m = Parameter(V.copy())
+    value(X, m * 1.0).backward()
+    np.testing.assert_allclose(m.grad, sine)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_assigning_to_a_constant_or_dual_argument_spoils_no_second_run(chained):
+    def step(state):
+        x, filled = state
+        filled[1:3] = hnp.sin(x[1:3])
+        x[0] = x[1] * x[2]
+        return x * x, filled * 2.0
+
+    def value(x, run):
+        state = run(run((x * 1.0, hnp.zeros(5))))
+        return (state[0] * state[1]).sum()
+
+    def twice(state):
+        return step(step(state))
+
+    wrapped = remat_sequence((step, 2), 1) if chained else remat(twice)
+    for derivative in (
+        lambda s: grad(lambda x: value(x, s))(X),
+        lambda s: jvp(grad(lambda x: value(x, s)), (X,), (V,))[1],
+        lambda s: grad(lambda x: jvp(lambda y: value(y, s), (x,), (V,))[1])(X),
+    ):
+        np.testing.assert_allclose(derivative(wrapped), derivative(twice), rtol=1e-12)
 
 
 def test_complex_and_single_precision_states():
