@@ -14,8 +14,8 @@ import hpcad
 import hpcad.numpy as hnp
 from hpcad import nn
 from hpcad.autodiff import PRIMITIVES
-from hpcad.autodiff.seeing.graph import MOVES
 from hpcad.autodiff.seeing.layout import GAP, POINT, arrange
+from hpcad.autodiff.seeing.nodes import MOVES
 from hpcad.autodiff.state import STATE
 from hpcad.errors import ConfigError
 

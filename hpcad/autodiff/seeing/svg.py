@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from html import escape
 
-from hpcad.autodiff.seeing.graph import Graph, Node, captions
+from hpcad.autodiff.seeing.graph import Graph
 from hpcad.autodiff.seeing.layout import Layout, arrange
+from hpcad.autodiff.seeing.nodes import Node, captions
 
 HEIGHT = 50.0  # of a node
 STEP = 88.0  # from layer to layer
