@@ -212,3 +212,21 @@ def test_arguments_that_are_not_arrays_are_passed_on():
 
     close(hpcad.grad(solved)(8.0), 1 / 12)
     close(hpcad.jvp(solved, (8.0,), (1.0,))[1], 1 / 12)
+
+
+def test_solvers_nest_in_one_another_and_under_remat():
+    """y' = -z with z^3 + z = k y: an equation inside of a differential equation."""
+
+    def slope(y, t, k):
+        return -hpcad.root(lambda z, y, k: z**3 + z - k * y, y, y, k)
+
+    def last(k):
+        return hpcad.odeint(slope, np.array(1.0), np.array([0.0, 1.0]), k, rtol=1e-8)[-1]
+
+    step = 1e-5
+    numeric = (last(1.3 + step) - last(1.3 - step)) / (2 * step)
+    close(hpcad.grad(last)(1.3), numeric, rtol=1e-7)
+    close(by_forward(last)(1.3), hpcad.grad(last)(1.3))
+    close(by_forward(hpcad.grad(last))(1.3), hpcad.grad(by_forward(last))(1.3))
+    again = hpcad.remat(square_root)
+    close(hpcad.grad(hpcad.grad(again))(2.0), -0.25 * 2.0**-1.5)
