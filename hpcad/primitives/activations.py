@@ -26,10 +26,8 @@ def _sigmoid(x: Any) -> Any:
     return half * np.tanh(half * x) + half
 
 
-relu = Primitive(
-    "relu", _relu, broadcast, [lambda g, z, _x: multiply(g, greater(z, 0))], jvp="same"
-)
-sigmoid = unary("sigmoid", _sigmoid, lambda g, z, _x: multiply(g, multiply(z, subtract(1, z))))
+relu = Primitive("relu", _relu, broadcast, [lambda g, z, _x: g * greater(z, 0)], jvp="same")
+sigmoid = unary("sigmoid", _sigmoid, lambda g, z, _x: g * (z * (1 - z)))
 
 _GELU_SCALE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
@@ -89,4 +87,4 @@ def _gelu_jvp(ts: Any, _z: Any, saved: Any, x: Any) -> Any:
 
 
 gelu = Primitive("gelu", _gelu, broadcast, joint=_gelu_vjp, joint_jvp=_gelu_jvp, saves=True)
-gelu_slope = unary("gelu_slope", _gelu_slope, lambda g, _z, x: multiply(g, _gelu_curvature(x)))
+gelu_slope = unary("gelu_slope", _gelu_slope, lambda g, _z, x: g * _gelu_curvature(x))

@@ -61,8 +61,7 @@ masked_multiply = binary(
                                              lambda g, _z, x, _y: zero_multiply(x, g))
 masked_divide = binary(
     "masked_divide", _masked(np.divide), lambda g, _z, _x, y: masked_divide(g, y),
-                                         lambda g, z, _x, y: negative(
-                                             masked_divide(zero_multiply(z, g), y)))
+                                         lambda g, z, _x, y: -masked_divide(zero_multiply(z, g), y))
 zero_multiply = binary(
     "zero_multiply", _zero_multiply, lambda g, _z, _x, y: zero_multiply(g, y),
                                      lambda g, _z, x, _y: zero_multiply(x, g))
@@ -76,18 +75,17 @@ def _over(g: Any, y: Any) -> Any:
 add      = binary("add",      np.add,      lambda g, _z, _x, _y: g,
                                            lambda g, _z, _x, _y: g)
 subtract = binary("subtract", np.subtract, lambda g, _z, _x, _y: g,
-                                           lambda g, _z, _x, _y: negative(g))
-multiply = binary("multiply", np.multiply, lambda g, _z, _x, y: multiply(g, y),
-                                           lambda g, _z, x, _y: multiply(g, x))
+                                           lambda g, _z, _x, _y: -g)
+multiply = binary("multiply", np.multiply, lambda g, _z, _x, y: g * y,
+                                           lambda g, _z, x, _y: g * x)
 divide   = binary("divide",   np.divide,   lambda g, _z, _x, y: _over(g, y),
-                                           lambda g, z, _x, y: negative(
-                                               masked_multiply(g, divide(z, y))))
+                                           lambda g, z, _x, y: -masked_multiply(g, divide(z, y)))
 
-negative   = unary("negative",   np.negative,   lambda g, _z, _x: negative(g))
+negative   = unary("negative",   np.negative,   lambda g, _z, _x: -g)
 positive   = unary("positive",   np.positive,   lambda g, _z, _x: g)
-square     = unary("square",     np.square,     lambda g, _z, x: multiply(g, multiply(x, 2)))
-reciprocal = unary("reciprocal", np.reciprocal, lambda g, _z, x: negative(
-                                                    masked_divide(masked_divide(g, x), x)))
+square     = unary("square",     np.square,     lambda g, _z, x: g * (x * 2))
+reciprocal = unary("reciprocal", np.reciprocal,
+                   lambda g, _z, x: -masked_divide(masked_divide(g, x), x))
 # fmt: on
 
 

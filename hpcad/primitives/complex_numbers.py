@@ -19,7 +19,7 @@ from hpcad.primitives.trigonometric import atan2
 
 # fmt: off
 _real = unary("real", np.real, lambda g, _z, _x: g,                 lambda t, _z, _x: real(t))
-_imag = unary("imag", np.imag, lambda g, _z, _x: multiply(g, -1j),  lambda t, _z, _x: imag(t))
+_imag = unary("imag", np.imag, lambda g, _z, _x: g * (-1j),  lambda t, _z, _x: imag(t))
 _conj = unary("conj", np.conjugate, lambda g, _z, _x: conj(g))
 # fmt: on
 
@@ -58,7 +58,7 @@ def _absolute_jvp(t: Any, z: Any, x: Any) -> Any:
 
 
 absolute = unary("absolute", np.absolute, _absolute_vjp, _absolute_jvp)
-fabs = unary("fabs", np.fabs, lambda g, _z, x: multiply(g, _sign(x)))
+fabs = unary("fabs", np.fabs, lambda g, _z, x: g * _sign(x))
 
 # Of a real number the sign is a step; of a complex one it is a direction, which turns.
 _sign = constant("sign", lambda x: np.sign(x))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from hpcad.primitives.arithmetic import (
-    add,
     masked_divide,
     masked_multiply,
     multiply,
@@ -56,15 +55,15 @@ def complex_of(re: Any, im: Any) -> Any:
 
 
 # fmt: off
-exp   = unary("exp",   np.exp,   lambda g, z, _x: multiply(g, z))
-exp2  = unary("exp2",  np.exp2,  lambda g, z, _x: multiply(g, multiply(z, LN2)))
-expm1 = unary("expm1", _expm1,   lambda g, _z, x: multiply(g, exp(x)))  # z + 1 would cancel
+exp   = unary("exp",   np.exp,   lambda g, z, _x: g * z)
+exp2  = unary("exp2",  np.exp2,  lambda g, z, _x: g * (z * LN2))
+expm1 = unary("expm1", _expm1,   lambda g, _z, x: g * exp(x))  # z + 1 would cancel
 log   = unary("log",   np.log,   lambda g, _z, x: masked_divide(g, x))
-log2  = unary("log2",  np.log2,  lambda g, _z, x: masked_divide(g, multiply(x, LN2)))
-log10 = unary("log10", np.log10, lambda g, _z, x: masked_divide(g, multiply(x, LN10)))
-log1p = unary("log1p", np.log1p, lambda g, _z, x: masked_divide(g, add(x, 1)))
-sqrt  = unary("sqrt",  np.sqrt,  lambda g, z, _x: masked_divide(g, multiply(z, 2)))
-cbrt  = unary("cbrt",  np.cbrt,  lambda g, z, _x: masked_divide(g, multiply(square(z), 3)))
+log2  = unary("log2",  np.log2,  lambda g, _z, x: masked_divide(g, x * LN2))
+log10 = unary("log10", np.log10, lambda g, _z, x: masked_divide(g, x * LN10))
+log1p = unary("log1p", np.log1p, lambda g, _z, x: masked_divide(g, x + 1))
+sqrt  = unary("sqrt",  np.sqrt,  lambda g, z, _x: masked_divide(g, z * 2))
+cbrt  = unary("cbrt",  np.cbrt,  lambda g, z, _x: masked_divide(g, square(z) * 3))
 # fmt: on
 
 
@@ -79,11 +78,11 @@ def _weight(x: Any, z: Any) -> Any:
 
 # fmt: off
 logaddexp  = binary("logaddexp",  np.logaddexp,
-                    lambda g, z, x, _y: multiply(g, exp(_weight(x, z))),
-                    lambda g, z, _x, y: multiply(g, exp(_weight(y, z))))
+                    lambda g, z, x, _y: g * exp(_weight(x, z)),
+                    lambda g, z, _x, y: g * exp(_weight(y, z)))
 logaddexp2 = binary("logaddexp2", np.logaddexp2,
-                    lambda g, z, x, _y: multiply(g, exp2(_weight(x, z))),
-                    lambda g, z, _x, y: multiply(g, exp2(_weight(y, z))))
+                    lambda g, z, x, _y: g * exp2(_weight(x, z)),
+                    lambda g, z, _x, y: g * exp2(_weight(y, z)))
 # fmt: on
 
 # -- powers -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.links import LINKS
-from hpcad.autodiff.primitive import PRIMITIVES
+from hpcad.autodiff.primitive import PRIMITIVES, Primitive
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import backend_of
 from hpcad.primitives import (
@@ -49,7 +49,20 @@ def _flipped(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _plain(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    if isinstance(operation, Primitive) and not operation.constant:
+        return _direct(operation)
     return lambda self, other: operation(self, other)
+
+
+def _direct(primitive: Primitive) -> Callable[[Any, Any], Any]:
+    """With an array or a number on the right, straight to the trace: nothing else can follow it."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if self.level > 0 and not isinstance(other, Tensor):
+            return self.trace.process(primitive, (self, other), {})  # type: ignore[union-attr]
+        return primitive(self, other)
+
+    return method
 
 
 def _reshape(self: Tensor, *shape: Any) -> Any:

@@ -78,7 +78,7 @@ _HALF = math.sqrt(0.5)
 gaussian = unary(
     "gaussian",
     lambda x: np.exp(-np.square(x)),
-    lambda g, z, x: masked_multiply(g, multiply(multiply(x, z), -2)),
+    lambda g, z, x: masked_multiply(g, x * z * (-2)),
 )
 
 
@@ -98,16 +98,13 @@ def _log_ndtr_slope(x: Any, z: Any) -> Any:
 
 
 # fmt: off
-erf      = unary("erf",      special("erf"),      lambda g, _z, x: multiply(g, _bell(x)))
-erfc     = unary("erfc",     special("erfc"),     lambda g, _z, x: negative(multiply(g, _bell(x))))
-erfcx    = unary("erfcx",    special("erfcx"),    lambda g, z, x: multiply(g, subtract(
-                                                      multiply(multiply(x, z), 2), _BELL)))
+erf      = unary("erf",      special("erf"),      lambda g, _z, x: g * _bell(x))
+erfc     = unary("erfc",     special("erfc"),     lambda g, _z, x: -g * _bell(x))
+erfcx    = unary("erfcx",    special("erfcx"),    lambda g, z, x: g * (x * z * 2 - _BELL))
 erfinv   = unary("erfinv",   special("erfinv"),   lambda g, z, _x: masked_divide(g, _bell(z)))
-erfcinv  = unary("erfcinv",  special("erfcinv"),  lambda g, z, _x: negative(
-                                                      masked_divide(g, _bell(z))))
-ndtr     = unary("ndtr",     special("ndtr"),     lambda g, _z, x: multiply(g, _normal(x)))
-log_ndtr = unary("log_ndtr", special("log_ndtr"), lambda g, z, x: multiply(
-                                                      g, _log_ndtr_slope(x, z)))
+erfcinv  = unary("erfcinv",  special("erfcinv"),  lambda g, z, _x: -masked_divide(g, _bell(z)))
+ndtr     = unary("ndtr",     special("ndtr"),     lambda g, _z, x: g * _normal(x))
+log_ndtr = unary("log_ndtr", special("log_ndtr"), lambda g, z, x: g * _log_ndtr_slope(x, z))
 ndtri    = unary("ndtri",    special("ndtri"),    lambda g, z, _x: masked_divide(g, _normal(z)))
 # fmt: on
 
@@ -144,17 +141,16 @@ def _ratio(x: Any, y: Any) -> Any:
 
 
 # fmt: off
-gamma   = unary("gamma",   special("gamma"),   lambda g, z, x: multiply(
-                                                   g, multiply(z, digamma(x))))
-gammaln = unary("gammaln", special("gammaln"), lambda g, _z, x: multiply(g, digamma(x)))
-digamma = unary("digamma", special("psi"),     lambda g, _z, x: multiply(g, polygamma(1, x)))
+gamma   = unary("gamma",   special("gamma"),   lambda g, z, x: g * (z * digamma(x)))
+gammaln = unary("gammaln", special("gammaln"), lambda g, _z, x: g * digamma(x))
+digamma = unary("digamma", special("psi"),     lambda g, _z, x: g * polygamma(1, x))
 polygamma = binary("polygamma", _polygamma, None,
-                   lambda g, _z, n, x: multiply(g, polygamma(add(n, 1), x)))
+                   lambda g, _z, n, x: g * polygamma(n + 1, x))
 beta   = binary("beta",   special("beta"),
-                lambda g, z, x, y: multiply(g, multiply(z, _ratio(x, y))),
-                lambda g, z, x, y: multiply(g, multiply(z, _ratio(y, x))))
-betaln = binary("betaln", special("betaln"), lambda g, _z, x, y: multiply(g, _ratio(x, y)),
-                                             lambda g, _z, x, y: multiply(g, _ratio(y, x)))
+                lambda g, z, x, y: g * (z * _ratio(x, y)),
+                lambda g, z, x, y: g * (z * _ratio(y, x)))
+betaln = binary("betaln", special("betaln"), lambda g, _z, x, y: g * _ratio(x, y),
+                                             lambda g, _z, x, y: g * _ratio(y, x))
 
 
 def _gammainc_slope(a: Any, x: Any) -> Any:
@@ -166,7 +162,7 @@ def _gammainc_slope(a: Any, x: Any) -> Any:
 gammainc  = binary("gammainc",  special("gammainc"),  None,
                    lambda g, _z, a, x: masked_multiply(g, _gammainc_slope(a, x)))
 gammaincc = binary("gammaincc", special("gammaincc"), None,
-                   lambda g, _z, a, x: negative(masked_multiply(g, _gammainc_slope(a, x))))
+                   lambda g, _z, a, x: -masked_multiply(g, _gammainc_slope(a, x)))
 
 # -- logistic functions -------------------------------------------------------------------------
 
@@ -177,13 +173,10 @@ def _softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-expit     = unary("expit",     special("expit"),     lambda g, z, _x: multiply(
-                                                         g, multiply(z, subtract(1, z))))
-logit     = unary("logit",     special("logit"),     lambda g, _z, x: masked_divide(
-                                                         g, multiply(x, subtract(1, x))))
-log_expit = unary("log_expit", special("log_expit"), lambda g, _z, x: multiply(
-                                                         g, expit(negative(x))))
-softplus  = unary("softplus",  _softplus,            lambda g, _z, x: multiply(g, expit(x)))
+expit     = unary("expit",     special("expit"),     lambda g, z, _x: g * (z * (1 - z)))
+logit     = unary("logit",     special("logit"),     lambda g, _z, x: masked_divide(g, x * (1 - x)))
+log_expit = unary("log_expit", special("log_expit"), lambda g, _z, x: g * expit(-x))
+softplus  = unary("softplus",  _softplus,            lambda g, _z, x: g * expit(x))
 
 # -- entropies ----------------------------------------------------------------------------------
 
@@ -191,16 +184,16 @@ xlogy    = binary("xlogy",    special("xlogy"),
                   lambda g, _z, _x, y: masked_multiply(g, log(y)),
                   lambda g, _z, x, y: masked_multiply(g, masked_divide(x, y)))
 xlog1py  = binary("xlog1py",  special("xlog1py"),
-                  lambda g, _z, _x, y: masked_multiply(g, log(add(y, 1))),
-                  lambda g, _z, x, y: masked_multiply(g, masked_divide(x, add(y, 1))))
+                  lambda g, _z, _x, y: masked_multiply(g, log(y + 1)),
+                  lambda g, _z, x, y: masked_multiply(g, masked_divide(x, y + 1)))
 entr     = unary("entr",      special("entr"),
-                 lambda g, _z, x: negative(masked_multiply(g, add(log(x), 1))))
+                 lambda g, _z, x: -masked_multiply(g, log(x) + 1))
 rel_entr = binary("rel_entr", special("rel_entr"),
-                  lambda g, _z, x, y: masked_multiply(g, add(log(divide(x, y)), 1)),
-                  lambda g, _z, x, y: negative(masked_multiply(g, masked_divide(x, y))))
+                  lambda g, _z, x, y: masked_multiply(g, log(divide(x, y)) + 1),
+                  lambda g, _z, x, y: -masked_multiply(g, masked_divide(x, y)))
 kl_div   = binary("kl_div",   special("kl_div"),
                   lambda g, _z, x, y: masked_multiply(g, log(divide(x, y))),
-                  lambda g, _z, x, y: masked_multiply(g, subtract(1, masked_divide(x, y))))
+                  lambda g, _z, x, y: masked_multiply(g, 1 - masked_divide(x, y)))
 # fmt: on
 
 # -- Bessel functions of integer order ----------------------------------------------------------

@@ -9,12 +9,8 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives.arithmetic import (
-    add,
     masked_divide,
-    multiply,
-    negative,
     square,
-    subtract,
 )
 from hpcad.primitives.builders import binary, floating, unary
 from hpcad.primitives.exponential import complex_of, sqrt
@@ -23,16 +19,16 @@ from hpcad.primitives.shapes import broadcast
 
 def _ring(x: Any) -> Any:
     """``1 - x^2`` without cancellation near 1."""
-    return multiply(subtract(1, x), add(x, 1))
+    return (1 - x) * (x + 1)
 
 
 def _acosh_slope(x: Any) -> Any:
     """Two roots, because ``sqrt(x^2 - 1)`` has another branch in the left half-plane."""
-    return multiply(sqrt(subtract(x, 1)), sqrt(add(x, 1)))
+    return sqrt(x - 1) * sqrt(x + 1)
 
 
 def _tanh_rule(g: Any, z: Any, _x: Any) -> Any:
-    return multiply(g, subtract(1, square(z)))
+    return g * (1 - square(z))
 
 
 def _complex_tanh(x: Any) -> Any:
@@ -49,24 +45,24 @@ def _complex_tanh(x: Any) -> Any:
 
 # fmt: off
 complex_tanh = unary("complex_tanh", _complex_tanh, _tanh_rule)
-sin   = unary("sin",   np.sin,     lambda g, _z, x: multiply(g, cos(x)))
-cos   = unary("cos",   np.cos,     lambda g, _z, x: negative(multiply(g, sin(x))))
-tan   = unary("tan",   np.tan,     lambda g, z, _x: multiply(g, add(square(z), 1)))
+sin   = unary("sin",   np.sin,     lambda g, _z, x: g * cos(x))
+cos   = unary("cos",   np.cos,     lambda g, _z, x: -g * sin(x))
+tan   = unary("tan",   np.tan,     lambda g, z, _x: g * (square(z) + 1))
 asin  = unary("asin",  np.arcsin,  lambda g, _z, x: masked_divide(g, sqrt(_ring(x))))
-acos  = unary("acos",  np.arccos,  lambda g, _z, x: negative(masked_divide(g, sqrt(_ring(x)))))
-atan  = unary("atan",  np.arctan,  lambda g, _z, x: masked_divide(g, add(square(x), 1)))
-sinh  = unary("sinh",  np.sinh,    lambda g, _z, x: multiply(g, cosh(x)))
-cosh  = unary("cosh",  np.cosh,    lambda g, _z, x: multiply(g, sinh(x)))
+acos  = unary("acos",  np.arccos,  lambda g, _z, x: -masked_divide(g, sqrt(_ring(x))))
+atan  = unary("atan",  np.arctan,  lambda g, _z, x: masked_divide(g, square(x) + 1))
+sinh  = unary("sinh",  np.sinh,    lambda g, _z, x: g * cosh(x))
+cosh  = unary("cosh",  np.cosh,    lambda g, _z, x: g * sinh(x))
 tanh  = unary("tanh",  np.tanh,    _tanh_rule)
-asinh = unary("asinh", np.arcsinh, lambda g, _z, x: masked_divide(g, sqrt(add(square(x), 1))))
+asinh = unary("asinh", np.arcsinh, lambda g, _z, x: masked_divide(g, sqrt(square(x) + 1)))
 acosh = unary("acosh", np.arccosh, lambda g, _z, x: masked_divide(g, _acosh_slope(x)))
 atanh = unary("atanh", np.arctanh, lambda g, _z, x: masked_divide(g, _ring(x)))
 
 # Both are smooth but at the origin; there the slopes are taken to be 0.
-hypot = binary("hypot", np.hypot, lambda g, z, x, _y: multiply(g, masked_divide(x, z)),
-                                  lambda g, z, _x, y: multiply(g, masked_divide(y, z)))
-atan2 = binary("atan2", np.arctan2, lambda g, _z, y, x: multiply(g, _turn(x, y)),
-                                    lambda g, _z, y, x: negative(multiply(g, _turn(y, x))))
+hypot = binary("hypot", np.hypot, lambda g, z, x, _y: g * masked_divide(x, z),
+                                  lambda g, z, _x, y: g * masked_divide(y, z))
+atan2 = binary("atan2", np.arctan2, lambda g, _z, y, x: g * _turn(x, y),
+                                    lambda g, _z, y, x: -g * _turn(y, x))
 # fmt: on
 
 
@@ -111,7 +107,7 @@ _sinc_primitive = Primitive(
     "sinc",
     _sinc,
     broadcast,
-    [lambda g, _z, x, order: multiply(g, _sinc_primitive(x, order=order + 1))],
+    [lambda g, _z, x, order: g * _sinc_primitive(x, order=order + 1)],
     jvp="same",
 )
 
