@@ -158,17 +158,14 @@ class Tape(Trace):
 
         keep = primitive.keeps[purpose].get(mask) or primitive.keep(purpose, mask)
         keep_answer, dropped, constants = keep
-        slot = self._slots
-        for i in constants:
-            if type(values[i]) is _ndarray and STATE.guarding:
-                self._guard(slot, values[i], primitive.name)
-        for i in dropped:
-            values[i] = None
-        out: Any = slot
+        out: Any
         result: Any
         if primitive.outputs:
             out, result = self._outputs(answer)
+            slot = out[0] if out else NO_SLOT
         else:
+            # No call stands between these lines: another thread cannot get the same slot.
+            out = slot = self._slots
             self._slots = slot + 1
             self.avals[slot] = (answer.shape, answer.dtype)
             result = _new(Tensor)
@@ -176,6 +173,11 @@ class Tape(Trace):
             result.trace = self
             result.slot = slot
             result.level = self.level
+        for i in constants:
+            if type(values[i]) is _ndarray and STATE.guarding:
+                self._guard(slot, values[i], primitive.name)
+        for i in dropped:
+            values[i] = None
         kept = answer if keep_answer else None
         self.records.append((primitive, out, ins, kept, values, saved, params))
         if self.level == AMBIENT:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -115,3 +117,26 @@ def test_a_tensor_of_another_threads_transform_is_refused():
     assert hpcad.grad(inside)(3.0) == 6.0
     assert len(caught) == 1
     assert "left the transform or thread that made it" in caught[0]
+
+
+def test_a_function_may_use_threads_of_its_own():
+    """They record on one tape, and none gets the place of another."""
+
+    def part(x, k):
+        y = x
+        for _ in range(100):
+            y = hnp.sin(y) + 0.01 * k * x
+        return y.sum()
+
+    def threaded(x):
+        with ThreadPoolExecutor(8) as pool:
+            return sum(pool.map(lambda k: part(x, k), range(8)))
+
+    expected = hpcad.grad(lambda x: sum(part(x, k) for k in range(8)))(X)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            np.testing.assert_allclose(hpcad.grad(threaded)(X), expected, rtol=1e-12)
+    finally:
+        sys.setswitchinterval(interval)
