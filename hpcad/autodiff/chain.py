@@ -109,6 +109,7 @@ class Chain:
         level = max([i for i, stretch in enumerate(begun) if stretch.grown], default=0)
         last, further_in, tape = begun[level], begun[level + 1 :], tapes[level]
         if not can_shorten(tape):
+            last.drop()
             raise Deeper(tape)
         self._tape = weakref.ref(tape)  # which owns this
         self._places.first = sealed[level]

@@ -85,7 +85,7 @@ def tensors_of(tree: Any, tape: Tape) -> list[Tensor]:
 
 
 def _tensors(x: Any, tape: Tape) -> Iterator[Tensor]:
-    if hasattr(x, "tangent"):
+    if isinstance(x, Tensor) and hasattr(x, "tangent"):
         yield from _tensors(x.value, tape)
         yield from _tensors(x.tangent, tape)
     elif isinstance(x, Tensor) and x.trace is tape:
