@@ -169,7 +169,7 @@ SAMPLES = {
     "fmax": [((GRID, GRID[::-1] + 0.11), {}), ((apart(3, 1), apart(4) + 0.11), {})],
     "fmin": [((GRID, GRID[::-1] + 0.11), {}), ((apart(3, 1), apart(4) + 0.11), {})],
     "clip": [
-        ((GRID, -positive(4), positive(3, 1)), {}),
+        ((GRID, -0.2 * positive(4), positive(3, 1)), {}),
         ((GRID, None, positive(4)), {}),
         ((GRID, -positive(), None), {}),
         ((GRID, None, None), {}),
