@@ -14,9 +14,9 @@ from hpcad.autodiff.numerical import (
     numerical_directional,
     numerical_jvp,
 )
+from hpcad.autodiff.numerical_hessian import numerical_hessian
 from hpcad.autodiff.numerical_jacobian import (
     numerical_gradient,
-    numerical_hessian,
     numerical_jacobian,
     numerical_vjp,
 )

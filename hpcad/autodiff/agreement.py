@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.difference import stencil
 from hpcad.autodiff.jvp import jvp
 from hpcad.autodiff.probe import Probe
+from hpcad.autodiff.stencils import stencil
 from hpcad.autodiff.tensor import value_of
 from hpcad.autodiff.vjp import vjp
+from hpcad.backend import backend_of, to_host
 
 _QUICK = "central4"  # four values; where it disagrees, a careful derivative decides
 _STEP = 1e-4  # of it in double precision: truncation and rounding are both about 1e-12
@@ -53,7 +54,7 @@ class Agreement:
             self.alike((), points, cotangents, f"{what}reverse mode")
             pulled = _pairing(cotangents, vs)
             self.compare(at, "reverse", pulled, expected, vs)
-            size += _pairing([np.abs(value_of(g)) for g in cotangents], [np.abs(v) for v in vs])
+            size += _pairing([np.abs(_host(g)) for g in cotangents], [np.abs(v) for v in vs])
             rounding = max(1e3 * probe.eps, 1e-5 * self.rtol)
             if slope is not None and not abs(slope - pulled) <= rounding * (1.0 + size):
                 self.fail(at, "reverse", pulled, slope, "forward")
@@ -93,7 +94,7 @@ class Agreement:
         v = self.rng.standard_normal(np.shape(x))
         if x.dtype.kind == "c":
             v = v + 1j * self.rng.standard_normal(np.shape(x))
-        return np.asarray(v, x.dtype)
+        return backend_of(x).xp.asarray(v, x.dtype)
 
     def quick(self, probe: Probe, vs: list[Any]) -> np.ndarray:
         """``J v`` from four values."""
@@ -117,7 +118,7 @@ class Agreement:
     def alike(self, values: Any, points: Any, derivatives: Any, where: str) -> None:
         """Values are the function's own; derivatives have the shapes and dtypes of ``points``."""
         for i, (y, x) in enumerate(zip(values, points, strict=False)):
-            if not np.allclose(value_of(y), value_of(x), self.rtol, self.atol, equal_nan=True):
+            if not np.allclose(_host(y), _host(x), self.rtol, self.atol, equal_nan=True):
                 raise AssertionError(f"{where}: result {i} is not the function's value")
         for i, (d, x) in enumerate(zip(derivatives, points, strict=False)):
             if d.shape != x.shape or d.dtype != x.dtype:
@@ -167,10 +168,10 @@ class Place:
         f, points = self.probe.function, self.points
         if way == "reverse":
             gradients = vjp(f, *points)[1](tuple(self.ws))
-            return lambda leaf, index, unit: float(np.real(value_of(gradients[leaf])[index] * unit))
+            return lambda leaf, index, unit: float(np.real(_host(gradients[leaf])[index] * unit))
 
         def along(leaf: int, index: Any, unit: complex) -> float:
-            vs = [np.zeros(p.shape, p.dtype) for p in points]
+            vs = [backend_of(p).zeros(p.shape, p.dtype) for p in points]
             vs[leaf][index] = unit
             if way == "numerically":
                 return check.careful(self.probe, vs, self.ws)
@@ -179,14 +180,18 @@ class Place:
         return along
 
 
+def _host(x: Any) -> np.ndarray:
+    return np.asarray(to_host(value_of(x)))
+
+
 def _weighted(ws: list[Any], flat: np.ndarray) -> np.ndarray:
-    joined = np.concatenate([np.zeros(0), *(np.ravel(w) for w in ws)])
+    joined = np.concatenate([np.zeros(0), *(_host(w).ravel() for w in ws)])
     return np.real(joined * flat)
 
 
 def _pairing(cotangents: Sequence[Any], vs: Sequence[Any]) -> float:
     """``Re sum(g v)``, in double precision."""
     return sum(
-        float(np.sum(np.real(np.asarray(value_of(g), np.result_type(g.dtype, np.float64)) * v)))
+        float(np.sum(np.real(_host(g).astype(np.result_type(g.dtype, np.float64)) * _host(v))))
         for g, v in zip(cotangents, vs, strict=True)
     )

@@ -3,8 +3,7 @@
 The function returns a flat vector. Every element gets an error estimate of its own: the truncation
 error as seen by comparing step sizes, plus the rounding of the values, which is measured.
 
-Sources: B. Fornberg, "Generation of finite difference formulas on arbitrarily spaced grids",
-Math. Comp. 51 (1988); C. J. F. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)",
+Sources: C. J. F. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)",
 Adv. Eng. Software 4 (1982); J. J. Moré and S. M. Wild, "Estimating computational noise", SIAM J.
 Sci. Comput. 33 (2011); W. Squire and G. Trapp, "Using complex variables to estimate derivatives of
 real functions", SIAM Review 40 (1998).
@@ -13,21 +12,17 @@ real functions", SIAM Review 40 (1998).
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
 
 import numpy as np
 
-from hpcad.errors import ConfigError
+from hpcad.autodiff.stencils import order_of, stencil
 
 Line = Callable[[complex], np.ndarray]  # t -> values of the function at x + t v
 
 _SHRINK = 1.4  # of the step from row to row of Ridders' table
 _ROWS = 10
-_RICHARDSON_ORDER = 8  # the accuracy to expect of the table is that of a stencil of this order
 _SETTLED = 30.0  # times the error to expect: no further steps are tried
 _PROBES = range(-4, 5)  # samples, in spacings, from whose differences the rounding is measured
 
@@ -54,56 +49,6 @@ def slope_of(value: np.ndarray, error: np.ndarray, step: float) -> Slope:
 
 
 # -- stencils -----------------------------------------------------------------------------
-
-
-@lru_cache
-def stencil(name: str, derivative: int = 1) -> Mapping[int, float]:
-    """Weights by offset, in steps: the derivative is their weighted sum over ``step^derivative``.
-
-    Parameters
-    ----------
-    name : str
-        ``forward``, ``backward`` or ``central``, and the order: the truncation error is
-        ``O(step^order)``. Central ones have even orders.
-    derivative : int
-
-    Notes
-    -----
-    The weights are the derivatives at 0 of the Lagrange polynomials of the offsets, in exact
-    arithmetic.
-    """
-    kind, order = _parsed(name)
-    reach = order + derivative - 1
-    if kind == "central":
-        reach = order // 2 + (derivative - 1) // 2
-        offsets = range(-reach, reach + 1)
-    else:
-        offsets = range(reach + 1) if kind == "forward" else range(-reach, 1)
-    weights = {}
-    for k in offsets:
-        polynomial = [Fraction(1)]
-        for m in offsets:
-            if m != k:  # times (x - m) / (k - m)
-                shifted = [Fraction(0), *polynomial]
-                constant = [-m * c for c in polynomial] + [Fraction(0)]
-                polynomial = [(a + b) / (k - m) for a, b in zip(shifted, constant, strict=True)]
-        weights[k] = float(polynomial[derivative] * math.factorial(derivative))
-    return {k: w for k, w in weights.items() if w != 0.0}
-
-
-def _parsed(name: str) -> tuple[str, int]:
-    match = re.fullmatch("(forward|backward|central)([1-9][0-9]?)", name)
-    if match is None or (match[1] == "central" and int(match[2]) % 2):
-        raise ConfigError(
-            f"unknown method {name!r}; choose richardson, complex, or a stencil: forward1, "
-            "forward2, ..., backward1, ..., central2, central4, ..."
-        )
-    return match[1], int(match[2])
-
-
-def order_of(method: str) -> int:
-    """Order of the truncation error."""
-    return _RICHARDSON_ORDER if method == "richardson" else _parsed(method)[1]
 
 
 def by_stencil(

@@ -45,7 +45,7 @@ class Guard:
         Which operation captured it first, and on which line.
     """
 
-    __slots__ = ("array", "digest", "user")
+    __slots__ = ("__weakref__", "array", "digest", "user")
 
     def __init__(self, array: np.ndarray, user: str) -> None:
         self.array = weakref.ref(array)

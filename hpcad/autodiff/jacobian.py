@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.keep import EVERYTHING, REVERSE, TANGENT
 from hpcad.autodiff.linearization import Aval, Linearization, record
 from hpcad.autodiff.links import LINKS
@@ -145,7 +146,7 @@ def _forward(linear: Linearization, holomorphic: bool, purpose: int) -> bool:
 def rows(linear: Linearization) -> list[list[Any]]:
     """Blocks by answer, then by argument: one pull per element of the answers."""
     blocks = []
-    verified: set[int] = set()
+    verified: set[Guard] = set()
     for k, aval in enumerate(linear.avals):
         if linear.slots[k] is None:
             blocks.append([linear.zeros((*aval[0], *x.shape), x.dtype) for x in linear.inputs])
@@ -164,7 +165,7 @@ def rows(linear: Linearization) -> list[list[Any]]:
 def columns(linear: Linearization) -> list[list[Any]]:
     """Blocks by answer, then by argument: one push per element of the arguments."""
     blocks: list[list[Any]] = [[] for _ in linear.avals]
-    verified: set[int] = set()
+    verified: set[Guard] = set()
     for j, x in enumerate(linear.inputs):
         pushed = []
         for unit in _units(linear, (x.shape, x.dtype)):

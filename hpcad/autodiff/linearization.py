@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.forward import Push
+from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.keep import REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primals import as_primals
@@ -50,7 +51,7 @@ class Linearization:
     out: Structure
 
     def pull(
-        self, cotangents: Sequence[Any], *, retain: bool = True, verified: set[int] | None = None
+        self, cotangents: Sequence[Any], *, retain: bool = True, verified: set[Guard] | None = None
     ) -> list[Any]:
         """``w -> w^T J``, from leaves of the answer (None for zero) to those of the primals.
 
@@ -70,13 +71,13 @@ class Linearization:
         ]
         return separate(parts, list(seeds.values()))
 
-    def push(self, tangents: Sequence[Any], verified: set[int] | None = None) -> list[Any]:
+    def push(self, tangents: Sequence[Any], verified: set[Guard] | None = None) -> list[Any]:
         """``v -> J v``, from leaves of the primals (None for zero) to those of the answer."""
         verified = set() if verified is None else verified
         for guard in itertools.chain.from_iterable(self.tape.guards.values()):
-            if id(guard) not in verified:
+            if guard not in verified:
                 guard.verify()
-                verified.add(id(guard))
+                verified.add(guard)
         seeds = {x.slot: t for x, t in zip(self.inputs, tangents, strict=True) if t is not None}
         found = Push(self.tape, seeds).run()
         return [

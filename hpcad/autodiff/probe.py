@@ -92,12 +92,10 @@ class Probe:
 
     def line(self, directions: Sequence[Any]) -> Line:
         """The flat values at ``points + t directions``; NaN where the function has none."""
+        there = [backend_of(x).xp.asarray(v) for x, v in zip(self.points, directions, strict=True)]
 
         def at(t: complex) -> np.ndarray:
-            moved = [
-                x if v is None else _moved(x, t, v)
-                for x, v in zip(self.points, directions, strict=True)
-            ]
+            moved = [_moved(x, t, v) for x, v in zip(self.points, there, strict=True)]
             try:
                 return self.flat(self.function(*self._form.build(moved)))
             except (ArithmeticError, ValueError):  # math.log(-1.0)
@@ -141,10 +139,9 @@ class Probe:
         """
         size = speed = 0.0
         for x, v in zip(self.points, directions, strict=True):
-            if v is not None:
-                moves = np.abs(v) > 0
-                size = max(size, float(np.max(np.abs(x), where=moves, initial=0.0)))
-                speed = max(speed, float(np.max(np.abs(v), initial=0.0)))
+            lengths, speeds = np.abs(to_host(x)), np.abs(to_host(v))
+            size = max(size, float(np.max(lengths, where=speeds > 0, initial=0.0)))
+            speed = max(speed, float(np.max(speeds, initial=0.0)))
         speed = speed or 1.0
         return size / speed, max(1.0, size) / speed
 

@@ -24,7 +24,7 @@ class Pull:
     ----------
     tape : Tape
     seeds : mapping of slot to cotangent
-    verified : set of int, optional
+    verified : set of Guard, optional
         Guards (by ``id``) that an earlier pull has looked at; added to.
 
     Attributes
@@ -39,13 +39,13 @@ class Pull:
     """
 
     def __init__(
-        self, tape: Tape, seeds: Mapping[int, Any], verified: set[int] | None = None
+        self, tape: Tape, seeds: Mapping[int, Any], verified: set[Guard] | None = None
     ) -> None:
         self.tape = tape
         self.cotangents = dict(seeds)
         self.owned: set[int] = set()
         self.observer: Any = tape.observer or STATE.observer
-        self._verified = set() if verified is None else verified
+        self._verified: set[Guard] = set() if verified is None else verified
 
     def verify_inputs(self, slots: Iterable[int]) -> None:
         """Check that the primals of a transform were not changed in place."""
@@ -181,9 +181,9 @@ class Pull:
     def _verify(self, guards: Iterable[Guard]) -> None:
         """Each captured array once per pull."""
         for guard in guards:
-            if id(guard) not in self._verified:
+            if guard not in self._verified:
                 guard.verify()
-                self._verified.add(id(guard))
+                self._verified.add(guard)
 
 
 def _popped(tape: Tape, records: list[Record], start: int = 0) -> Iterator[Record]:

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.guard import Guard
+from hpcad.autodiff.guard import Guard, fingerprint
 from hpcad.autodiff.keep import EVERYTHING, REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.state import STATE, Trace
-from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor
+from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor, twin
 from hpcad.errors import DifferentiationError
 
 NO_SLOT = -1
@@ -97,7 +97,7 @@ class Tape(Trace):
         self.spent = False
         self.avals: dict[int, tuple[tuple[int, ...], Any]] = {}
         self.guards: dict[int, list[Guard]] = {}
-        self._captured: dict[int, Guard] = {}
+        self._captured: dict[int, weakref.ref[Guard]] = {}  # owned by self.guards
         self._sweep_at = PRUNE_FROM
         self._slots = 0
         self._leaf_slots: dict[int, int] = {}
@@ -139,6 +139,8 @@ class Tape(Trace):
                         arg = arg.value
                     else:
                         below = True
+                        if slot == NO_SLOT:  # a tensor from outside may be assigned to later
+                            arg = twin(arg)
             values.append(arg)
             ins.append(slot)
         if len(self.records) >= self._prune_at and max(ins) < 0:
@@ -200,13 +202,23 @@ class Tape(Trace):
         return slot
 
     def _guard(self, slot: int, array: np.ndarray, user: str) -> None:
-        guard = self._captured.get(id(array))
-        if guard is None or guard.array() is not array:
+        """Let the record of ``slot`` share the guard of an array that was captured before.
+
+        The ambient tape lives on from step to step, and between steps a buffer may be filled
+        again: there the array is looked at anew, and gets another guard if it has changed.
+        """
+        found = self._captured.get(id(array))
+        guard = found() if found is not None else None
+        if (
+            guard is None
+            or guard.array() is not array
+            or (self.level == AMBIENT and guard.digest != fingerprint(array))
+        ):
             if len(self._captured) >= self._sweep_at:
-                alive = {k: g for k, g in self._captured.items() if g.array() is not None}
-                self._captured = alive
-                self._sweep_at = max(PRUNE_FROM, 2 * len(alive))
-            guard = self._captured[id(array)] = Guard(array, user)
+                self._captured = {k: g for k, g in self._captured.items() if g() is not None}
+                self._sweep_at = max(PRUNE_FROM, 2 * len(self._captured))
+            guard = Guard(array, user)
+            self._captured[id(array)] = weakref.ref(guard)
         self.guards.setdefault(slot, []).append(guard)
 
     def _adopt(self, arg: Tensor) -> int:

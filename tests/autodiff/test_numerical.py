@@ -19,7 +19,7 @@ from hpcad.autodiff import (
     numerical_jvp,
     numerical_vjp,
 )
-from hpcad.autodiff.difference import stencil
+from hpcad.autodiff.stencils import stencil
 from hpcad.errors import ConfigError, DifferentiationError, ShapeError
 
 _spec = importlib.util.spec_from_file_location("zoo", Path(__file__).parent / "zoo.py")
