@@ -35,11 +35,17 @@ class Slope:
     error: np.ndarray
     step: np.ndarray
 
+    def but(self, mask: np.ndarray, other: Slope) -> Slope:
+        """This one, and where the mask is set the other one."""
+        return Slope(
+            np.where(mask, other.value, self.value),
+            np.where(mask, other.error, self.error),
+            np.where(mask, other.step, self.step),
+        )
+
     def better(self, other: Slope) -> Slope:
         """Of each element, the one with the smaller estimate."""
-        mine = self.error <= other.error
-        pairs = [(self.value, other.value), (self.error, other.error), (self.step, other.step)]
-        return Slope(*(np.where(mine, a, b) for a, b in pairs))
+        return self.but(other.error < self.error, other)
 
 
 def slope_of(value: np.ndarray, error: np.ndarray, step: float) -> Slope:
@@ -221,7 +227,5 @@ def _agreed(found: Sequence[Slope]) -> Slope:
         with np.errstate(invalid="ignore"):
             apart = np.abs(longer.value - best.value) > longer.error + best.error
         trusted &= ~(known & apart)
-        take = trusted & (longer.error < best.error)
-        pairs = [(longer.value, best.value), (longer.error, best.error), (longer.step, best.step)]
-        best = Slope(*(np.where(take, a, b) for a, b in pairs))
+        best = best.but(trusted & (longer.error < best.error), longer)
     return best
