@@ -24,6 +24,7 @@ Line = Callable[[complex], np.ndarray]  # t -> values of the function at x + t v
 _SHRINK = 1.4  # of the step from row to row of Ridders' table
 _ROWS = 10
 _SETTLED = 30.0  # times the error to expect: no further steps are tried
+_COARSEST = 1e-2  # of rounding inside a function, relative to its values
 _PROBES = range(-4, 5)  # samples, in spacings, from whose differences the rounding is measured
 
 
@@ -139,27 +140,28 @@ def measured_noise(line: Line, place: float, eps: float) -> np.ndarray:
     differences take up: the high ones show the rounding. Where it does not change at all, its
     values are coarse, and wider spacings show their steps.
     """
-    noise, _ = _noise_at(line, 16 * eps, place, eps)
-    wider, stuck = _noise_at(line, eps**0.5, place, eps)
-    noise = np.maximum(noise, wider)
-    for spacing in (100 * eps**0.5, 1e-2):
+    noise, _, _ = _noise_at(line, 16 * eps, place, eps)
+    stuck = np.ones(noise.shape, bool)
+    for spacing in (eps**0.5, 100 * eps**0.5, 1e-2):
+        found, size, still = _noise_at(line, spacing, place, eps)
+        # What is not small is no rounding: the function turns so quickly.
+        found = np.where(found < _COARSEST * size, found, 0.0)
+        noise = np.where(stuck, np.maximum(noise, found), noise)
+        stuck &= still
         if not stuck.any():
             break
-        wider, still = _noise_at(line, spacing, place, eps)
-        noise = np.where(stuck, np.maximum(noise, wider), noise)
-        stuck &= still
     return np.where(np.isnan(noise), np.inf, noise)
 
 
 def _noise_at(
     line: Line, spacing: float, place: float, eps: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The noise seen at one spacing, and where most neighbours have equal values."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The noise seen at one spacing, the size of the values, and where most of them are equal."""
     values = np.array([line(k * spacing * place) for k in _PROBES])
     change = np.diff(values, axis=0)
     of_places = np.abs(values[-1] - values[0]) / (len(_PROBES) - 1) * (eps / spacing)
     stuck = np.count_nonzero(change == 0, axis=0) > len(_PROBES) // 2
-    return np.maximum(_roughness(change), of_places), stuck
+    return np.maximum(_roughness(change), of_places), np.max(np.abs(values), axis=0), stuck
 
 
 def _roughness(table: np.ndarray) -> np.ndarray:
@@ -183,7 +185,8 @@ def steps_to_try(method: str, scale: float, place: float, derivative: int, eps: 
     else:
         # Truncation grows as h^order and rounding as eps / h^derivative: least together near this.
         fraction = eps ** (1 / (order_of(method) + derivative))
-    steps = [fraction * scale * s for s in (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)]
+    steps = [fraction * scale * 10.0**-k for k in (0, 1, 2, 3, 4, 5, 7, 9, 11)]
+    steps = [h for h in steps if h > 300 * eps * scale]  # below there is nothing but rounding
     if 0 < place < 0.5 * scale:
         steps += [fraction * place * s for s in (1.0, 1e-1, 1e-2, 1e-3)]
     return [*steps, *(fraction * scale * s for s in (1e1, 1e2, 1e3))]
