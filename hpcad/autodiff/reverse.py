@@ -92,6 +92,7 @@ class Pull:
         Every operation passes here; written for speed, like :meth:`Tape.process`.
         """
         cotangents, avals, guards = self.cotangents, self.tape.avals, self.tape.guards
+        verified = self._verified
         observed = self.observer is not None
         if observed:
             records = self.observer.walking(self, records)
@@ -106,7 +107,7 @@ class Pull:
                 if all(part is None for part in g):
                     continue
                 out = out[0]
-            if out in guards:
+            if out in guards and not verified.issuperset(guards[out]):
                 self._verify(guards[out])
             rules: Any = primitive.vjp
             if rules is None:
@@ -189,12 +190,17 @@ class Pull:
 def _popped(tape: Tape, records: list[Record], start: int = 0) -> Iterator[Record]:
     """The last record, and the one before it, ...: each is freed when the next is asked for."""
     live = tape._live if records is tape.records else None
+    avals, guards = tape.avals, tape.guards
     while len(records) > start:
         if live:
             live.pop()
         record = records.pop()
+        out = record[1]
         yield record
-        tape.forget(record[1])
+        if type(out) is int and out not in guards:
+            del avals[out]
+        else:
+            tape.forget(out)
 
 
 def _backwards(records: list[Record]) -> Iterator[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,6 +73,14 @@ class Trace:
     def __init__(self, level: int | None = None) -> None:
         self.level = STATE.depth + 1 if level is None else level
         self.observer = STATE.observer
+
+    def process(self, primitive: Any, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Evaluate a primitive one level below, and follow it."""
+        raise TypeError(f"{type(self).__name__} defines no process()")
+
+    def process_leading(self, primitive: Any, x: Any, constants: tuple[Any, ...]) -> Any:
+        """The same of one tensor of this trace, and of numbers or arrays behind it."""
+        return self.process(primitive, (x, *constants), {})
 
     def __enter__(self) -> Any:
         STATE.depth += 1

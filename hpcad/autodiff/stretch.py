@@ -98,7 +98,7 @@ def put_record(
     tape.records.insert(at, record)
     if tape.level == AMBIENT:
         tape._live.insert(at, tuple([weakref.ref(x) for x, _ in outputs]))
-    found = list(guards)
+    found = tuple(guards)
     if found:
         tape.guards[out[0]] = found
     return ins

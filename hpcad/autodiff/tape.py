@@ -55,6 +55,7 @@ Record = tuple[Primitive, Any, list[int], Any, list[Any], Any, Mapping[str, Any]
 # Global names of this module are found faster than attributes of others.
 _new: Any = Tensor.__new__
 _ndarray = np.ndarray
+_NONE: Mapping[str, Any] = {}
 
 
 class Tape(Trace):
@@ -96,8 +97,8 @@ class Tape(Trace):
         self.versions: list[int] = []
         self.spent = False
         self.avals: dict[int, tuple[tuple[int, ...], Any]] = {}
-        self.guards: dict[int, list[Guard]] = {}
-        self._captured: dict[int, weakref.ref[Guard]] = {}  # owned by self.guards
+        self.guards: dict[int, tuple[Guard, ...]] = {}
+        self._captured: dict[int, tuple[Guard]] = {}
         self._sweep_at = PRUNE_FROM
         self._slots = 0
         self._leaf_slots: dict[int, int] = {}
@@ -143,8 +144,6 @@ class Tape(Trace):
                             arg = twin(arg)
             values.append(arg)
             ins.append(slot)
-        if len(self.records) >= self._prune_at and max(ins) < 0:
-            self._prune()
         saved, purpose = None, self.purpose
         if below:
             answer = primitive(*values, **params)
@@ -186,8 +185,55 @@ class Tape(Trace):
             self._live.append(
                 tuple(map(weakref.ref, result)) if primitive.outputs else weakref.ref(result)
             )
+            if len(self.records) >= self._prune_at and max(ins) < 0:
+                self._prune()
         if self.observer is not None:
             self.observer.recorded(self, self.records[-1], args, answer)
+        return result
+
+    def process_leading(self, primitive: Primitive, x: Tensor, constants: tuple[Any, ...]) -> Any:
+        """:meth:`process` of a tensor of this tape, and of numbers or arrays behind it.
+
+        Most operations of a program are such (``sin(x)``, ``x * 2``), and what there is to do is
+        known without a loop. Operations with parameters, residuals or several results, and the
+        inner levels of nested transforms go the general way.
+        """
+        value, source = x.value, x.slot
+        if (
+            type(value) is not _ndarray
+            or primitive.saves
+            or primitive.outputs
+            or self.observer is not None
+            or source not in self.avals
+        ):
+            return self.process(primitive, (x, *constants), {})
+        try:
+            answer = primitive.value(value, *constants)
+        except (ValueError, IndexError) as error:
+            raise primitive.explained(error, (value, *constants), {}) from error
+        mask = 3 << len(constants)
+        keep_answer, dropped, guarded = primitive.keeps[self.purpose].get(mask) or primitive.keep(
+            self.purpose, mask
+        )
+        slot = self._slots
+        self._slots = slot + 1
+        self.avals[slot] = (answer.shape, answer.dtype)
+        result = _new(Tensor)
+        result.value = answer
+        result.trace = self
+        result.slot = slot
+        result.level = self.level
+        values = [value, *constants]
+        for i in guarded:
+            if type(values[i]) is _ndarray and STATE.guarding:
+                self._guard(slot, values[i], primitive.name)
+        for i in dropped:
+            values[i] = None
+        ins = [source, NO_SLOT] if constants else [source]
+        kept = answer if keep_answer else None
+        self.records.append((primitive, slot, ins, kept, values, None, _NONE))
+        if self.level == AMBIENT:
+            self._live.append(weakref.ref(result))
         return result
 
     def _outputs(self, answer: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
@@ -207,19 +253,18 @@ class Tape(Trace):
         The ambient tape lives on from step to step, and between steps a buffer may be filled
         again: there the array is looked at anew, and gets another guard if it has changed.
         """
-        found = self._captured.get(id(array))
-        guard = found() if found is not None else None
+        entry = self._captured.get(id(array))
         if (
-            guard is None
-            or guard.array() is not array
-            or (self.level == AMBIENT and guard.digest != fingerprint(array))
+            entry is None
+            or entry[0].array() is not array
+            or (self.level == AMBIENT and entry[0].digest != fingerprint(array))
         ):
             if len(self._captured) >= self._sweep_at:
-                self._captured = {k: g for k, g in self._captured.items() if g() is not None}
-                self._sweep_at = max(PRUNE_FROM, 2 * len(self._captured))
-            guard = Guard(array, user)
-            self._captured[id(array)] = weakref.ref(guard)
-        self.guards.setdefault(slot, []).append(guard)
+                alive = {k: e for k, e in self._captured.items() if e[0].array() is not None}
+                self._captured = alive
+                self._sweep_at = max(PRUNE_FROM, 2 * len(alive))
+            entry = self._captured[id(array)] = (Guard(array, user),)
+        self.guards[slot] = self.guards[slot] + entry if slot in self.guards else entry
 
     def _adopt(self, arg: Tensor) -> int:
         """Slot of a tensor of this level that another tape made, or of a parameter."""
@@ -275,20 +320,23 @@ class Tape(Trace):
             raise DifferentiationError(_TWICE)
         for i in range(len(self.records) - 1, -1, -1):
             record = self.records[i]
-            if needed.isdisjoint(as_tuple(record[1])):
+            out = record[1]
+            if out not in needed if type(out) is int else needed.isdisjoint(out):
                 rest.append(i)
                 continue
             for slot in record[2]:
                 if slot < NO_SLOT:
                     uses[slot] += 1
-                elif slot != NO_SLOT and slot not in self.avals:
-                    raise DifferentiationError(_TWICE)
-            needed.update(record[2])
+                elif slot != NO_SLOT:
+                    if slot not in self.avals:
+                        raise DifferentiationError(_TWICE)
+                    needed.add(slot)
             mine.append(record)
         mine.reverse()
         self.check_leaves(mine, uses)
         if retain:
             return mine, uses
+        self._captured.clear()  # what is captured from here on belongs to new records
         rest.reverse()
         self.records = [self.records[i] for i in rest]
         self._live = [self._live[i] for i in rest] if self.level == AMBIENT else []

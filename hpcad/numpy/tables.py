@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hpcad.autodiff.primitive import Primitive
+from hpcad.autodiff.tensor import Tensor
+from hpcad.primitives.operators import follows
+
 Function = Callable[..., Any]
 
 
@@ -14,7 +18,20 @@ def of_one(name: str, operation: Function, summary: str, derivative: str | None 
     def function(x: Any, /) -> Any:
         return operation(x)
 
+    if isinstance(operation, Primitive) and operation.differentiable:
+        function = _direct(operation)
     return _named(function, name, summary, "x : array", derivative)
+
+
+def _direct(primitive: Primitive) -> Function:
+    """Straight to the trace of a tensor that is followed: nothing else can follow the call."""
+
+    def function(x: Any, /) -> Any:
+        if isinstance(x, Tensor) and follows(x):
+            return x.trace.process_leading(primitive, x, ())  # type: ignore[union-attr]
+        return primitive(x)
+
+    return function
 
 
 def of_two(name: str, operation: Function, summary: str, derivative: str | None = None) -> Function:

@@ -12,7 +12,8 @@ import numpy as np
 
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import PRIMITIVES, Primitive
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tensor import AMBIENT, Tensor, value_of
 from hpcad.backend import backend_of
 from hpcad.primitives import (
     assignment,
@@ -58,11 +59,17 @@ def _direct(primitive: Primitive) -> Callable[[Any, Any], Any]:
     """With an array or a number on the right, straight to the trace: nothing else can follow it."""
 
     def method(self: Tensor, other: Any) -> Any:
-        if self.level > 0 and not isinstance(other, Tensor):
-            return self.trace.process(primitive, (self, other), {})  # type: ignore[union-attr]
+        if not isinstance(other, Tensor) and follows(self):
+            return self.trace.process_leading(primitive, self, (other,))  # type: ignore[union-attr]
         return primitive(self, other)
 
     return method
+
+
+def follows(x: Tensor) -> bool:
+    """Whether the trace that made a tensor would follow an operation on it now."""
+    trace = x.trace
+    return trace is not None and (x.level > AMBIENT or (STATE.recording and not trace.spent))
 
 
 def _reshape(self: Tensor, *shape: Any) -> Any:

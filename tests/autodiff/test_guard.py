@@ -134,8 +134,8 @@ def test_guards_do_not_keep_arrays_alive():
     del value
     pullback(np.ones(3), retain=False)
     gc.collect()
-    captured = [g() for g in pullback.tape._captured.values()]
-    assert [g.array().shape for g in captured if g and g.array() is not None] == [(3,)]  # x
+    captured = [guard.array() for (guard,) in pullback.tape._captured.values()]
+    assert sum(array is not None for array in captured) == 1  # the primal
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

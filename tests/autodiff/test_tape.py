@@ -11,7 +11,7 @@ import pytest
 
 import hpcad
 import hpcad.numpy as hnp
-from hpcad.autodiff import Parameter, Tape, Tensor, grad, no_grad, vjp
+from hpcad.autodiff import PRIMITIVES, Parameter, Tape, Tensor, grad, no_grad, vjp
 from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.state import STATE
 from hpcad.errors import DifferentiationError, ShapeError
@@ -243,3 +243,47 @@ def test_pullback_can_be_used_again():
     _, pullback = vjp(lambda x, y: x * y, np.array(2.0), np.array(3.0))
     assert pullback(np.array(1.0)) == (3.0, 2.0)
     assert pullback(np.array(2.0)) == (6.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        ("multiply", (2.0,)),
+        ("multiply", (np.arange(3.0),)),
+        ("add", (np.ones((2, 1)),)),
+        ("divide", (np.float32(3),)),
+        ("power", (2,)),
+        ("maximum", (0.5,)),
+        ("tanh", ()),
+        ("sin", ()),
+    ],
+)
+def test_the_short_way_of_recording_equals_the_general_one(name, constants):
+    """Tape.process_leading beside Tape.process."""
+    primitive, x = PRIMITIVES[name], np.array([0.2, 0.5, 0.7])
+    tapes, answers = [], []
+    for way in ("process_leading", "process"):
+        with Tape() as tape:
+            start = tape.input(x)
+            if way == "process":
+                answers.append(tape.process(primitive, (start, *constants), {}))
+            else:
+                answers.append(tape.process_leading(primitive, start, constants))
+        tapes.append(tape)
+    short, general = tapes
+    assert short.avals == general.avals
+    assert [len(g) for g in short.guards.values()] == [len(g) for g in general.guards.values()]
+    np.testing.assert_array_equal(answers[0].value, answers[1].value)
+    assert answers[0].slot == answers[1].slot
+    assert answers[0].level == answers[1].level == 1
+    for a, b in zip(short.records[0], general.records[0], strict=True):
+        if isinstance(a, list | np.ndarray):
+            assert len(a) == len(b)
+            assert all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+        else:
+            assert a == b
+
+
+def test_shape_errors_of_the_short_way_name_primitive_and_shapes():
+    with pytest.raises(ShapeError, match=r"multiply\(float64\[3\], float64\[2\]\)"):
+        grad(lambda x: (x * np.ones(2)).sum())(np.ones(3))
