@@ -14,7 +14,7 @@ from hpcad.autodiff.primals import as_primal
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.pytree import flatten, paths
 from hpcad.autodiff.seeing.source import Line, here
-from hpcad.autodiff.state import STATE
+from hpcad.autodiff.state import STATE, Trace
 from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import AMBIENT, Tensor
 from hpcad.backend.flops import counted_flops
@@ -53,6 +53,8 @@ class NotedTape(Tape):
         answers = tuple(r.value for r in (result if primitive.outputs else (result,)))
         self.notes.append(Note(here(), count.total, answers))
         return result
+
+    process_leading = Trace.process_leading  # no short way: all are noted
 
     def _follow(self, parameter: Parameter) -> Tensor:
         if parameter.level != AMBIENT:  # frozen
