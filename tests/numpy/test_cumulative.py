@@ -7,7 +7,7 @@ import pytest
 
 import hpcad.numpy as hnp
 from hpcad import grad, vjp
-from hpcad.autodiff.check import check_grads
+from hpcad.autodiff.numerical.check import check_grads
 from hpcad.errors import ShapeError
 
 rng = np.random.default_rng(13)

@@ -7,7 +7,7 @@ import pytest
 
 import hpcad.numpy as hnp
 from hpcad import vjp
-from hpcad.autodiff.check import check_grads
+from hpcad.autodiff.numerical.check import check_grads
 from hpcad.autodiff.tensor import Tensor, tensor
 from hpcad.errors import ConfigError, ShapeError
 

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes
 
 import hpcad.numpy as hnp
 from hpcad import grad, vjp
-from hpcad.autodiff.check import check_grads
+from hpcad.autodiff.numerical.check import check_grads
 from hpcad.autodiff.tensor import Tensor, tensor
 from hpcad.errors import ConfigError, ShapeError
 

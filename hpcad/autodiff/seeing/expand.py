@@ -13,7 +13,6 @@ from typing import Any
 
 from hpcad.autodiff.forward import push
 from hpcad.autodiff.links import LINKS
-from hpcad.autodiff.primals import as_cotangent
 from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.reverse import fit
 from hpcad.autodiff.seeing.expansion import Expansion, Row
@@ -30,6 +29,7 @@ from hpcad.autodiff.seeing.notation import (
 from hpcad.autodiff.seeing.recording import Recorded, record
 from hpcad.autodiff.tape import NO_SLOT, Record, as_tuple
 from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.transforms.primals import as_cotangent
 from hpcad.autodiff.transposed import derived_vjp
 from hpcad.errors import DifferentiationError
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from hpcad.autodiff.guard import unguarded
 from hpcad.autodiff.keep import EVERYTHING
 from hpcad.autodiff.parameter import Parameter
-from hpcad.autodiff.primals import as_primal
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.pytree import flatten, paths
 from hpcad.autodiff.seeing.source import Line, here
 from hpcad.autodiff.state import STATE, Trace
 from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import AMBIENT, Tensor
+from hpcad.autodiff.transforms.primals import as_primal
 from hpcad.backend.flops import counted_flops
 
 

@@ -1,0 +1,1 @@
+"""Derivatives of solutions of equations: linear, nonlinear, differential."""

@@ -1,0 +1,1 @@
+"""Numerical differentiation, and exact derivatives held against it."""

@@ -1,0 +1,1 @@
+"""Recomputation in the backward pass, and the schedules that say when."""
