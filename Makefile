@@ -3,7 +3,8 @@
 # make test-slow   the tests that train for minutes
 # make lint        formatting, lint rules, types, import layers, shell scripts
 # make docs        the documentation as a web site in site/
-# make bench       measure step time and scaling
+# make bench       measure the tape, step time and scaling
+# make array-api   run the public tests of the array API standard; SUITE=/path/to/array-api-tests
 # make clean       remove the virtual environment and everything else that make made
 #
 # Each target makes the virtual environment .venv when there is none, and installs into it what it
@@ -28,6 +29,7 @@ EXTRAS_test := test,images
 EXTRAS_lint := lint
 EXTRAS_docs := docs
 EXTRAS_bench := bench
+EXTRAS_suite := test,array-api
 
 ifeq ($(filter $(MPI),mpich openmpi),)
   $(error MPI=$(MPI) is not known; use MPI=mpich or MPI=openmpi)
@@ -49,7 +51,7 @@ ifeq ($(MPI),openmpi)
   endif
 endif
 
-.PHONY: train test test-slow lint docs bench clean
+.PHONY: train test test-slow lint docs bench array-api clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pip in one environment would disturb each other
 
@@ -74,9 +76,16 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-$(MPI) $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/tape_overhead.py
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/strong_scaling.py
 	$(BIN)/python benchmarks/weak_scaling.py
+
+SUITE ?= array-api-tests# a checkout of github.com/data-apis/array-api-tests with its submodule
+
+array-api: $(VENV)/.installed-$(MPI) $(VENV)/.installed-suite
+	cd $(SUITE) && ARRAY_API_TESTS_MODULE=hpcad.numpy ARRAY_API_TESTS_VERSION=2025.12 \
+	  $(abspath $(BIN))/pytest -q -o timeout=600 array_api_tests
 
 clean:
 	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -58,7 +58,8 @@ class Primitive:
         ``joint_jvp(tangents, ans, saved, *args, **params)``; ``tangents`` has None for constants.
     into : mapping of argument number to rule, optional
         ``rule(out, beta, g, ans, *args, **params)`` writes ``beta * out + cotangent`` straight
-        into the gradient of a parameter. Must equal the rule in ``vjp``.
+        into the gradient of a parameter, or (with ``beta`` 1) into a cotangent that nothing else
+        refers to. Must equal the rule in ``vjp``.
     outputs : bool
         The answer is a tuple; ``g`` is then a tuple with None for unused outputs, and tangent
         rules return a tuple.

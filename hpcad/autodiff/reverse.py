@@ -119,6 +119,8 @@ class Pull:
                 if slot < NO_SLOT or observed:
                     self._walk_special(i, record, g)
                     continue
+                if primitive.into and self._add_into(i, record, g):
+                    continue
                 part = rules[i](g, answer, *args, **params)
                 shape, dtype = avals[slot]
                 if slot in cotangents or part.shape != shape or part.dtype is not dtype:
@@ -133,6 +135,21 @@ class Pull:
             return
         rules: Any = primitive.vjp
         self._accumulate(ins[i], rules[i](g, answer, *args, **params), record)
+
+    def _add_into(self, i: int, record: Record, g: Any) -> bool:
+        """Add to the cotangent of an argument in place, where nothing else refers to it.
+
+        A loop that reads an array element by element then costs as much backwards as forwards.
+        """
+        primitive, _, ins, answer, args, _, params = record
+        rule, slot = primitive.into.get(i), ins[i]
+        if rule is None or slot not in self.owned or isinstance(g, Tensor):
+            return False
+        out = self.cotangents.get(slot)
+        if type(out) is not np.ndarray:
+            return False
+        rule(out, 1.0, g, answer, *args, **params)
+        return True
 
     def _walk_joint(self, record: Record, g: Any) -> None:
         """The rule of a primitive whose cotangents share work."""

@@ -23,6 +23,7 @@ from hpcad.numpy.matrices import *
 from hpcad.numpy.nan_statistics import *
 from hpcad.numpy.order_statistics import *
 from hpcad.numpy.padding import *
+from hpcad.numpy.polynomials import *
 from hpcad.numpy.ranges import *
 from hpcad.numpy.searching import *
 from hpcad.numpy.sets import *

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from hpcad.primitives import sets
+from hpcad.primitives.indexing import is_tracked, plain_index, scatter
 from hpcad.primitives.shapes import as_array
 
 __all__: list[str] = [
@@ -113,8 +114,16 @@ def union1d(x1: Any, x2: Any, /) -> Any:
 
 
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
-    """How often each number 0, 1, 2, ... occurs, or the sums of its weights (constants)."""
-    return sets.bincount(as_array(x), weights, least=minlength)
+    """How often each number 0, 1, 2, ... occurs, or the sums of its weights.
+
+    Linear in the weights, and differentiable with respect to them.
+    """
+    x = as_array(x)
+    if not is_tracked(weights):
+        return sets.bincount(x, weights, least=minlength)
+    index = plain_index((x,), True)
+    length = max(minlength, int(index[0].max(initial=-1)) + 1)
+    return scatter(weights, index=index, before=(length,))
 
 
 def histogram(

@@ -76,12 +76,24 @@ def _scatter(g: Any, *, index: Index, before: Shape) -> Any:
     return out
 
 
+def _getitem_into(
+    out: Any, beta: float, g: Any, _z: Any, _x: Any, index: Index, before: Shape
+) -> None:
+    if beta == 0.0:
+        out[...] = 0
+    if may_repeat(index):
+        np.add.at(out, index, g)
+    else:
+        out[index] += g
+
+
 _getitem = Primitive(
     "getitem",
     lambda x, *, index, before: x[index],
     indexed_shape,
     [lambda g, _z, _x, index, before: scatter(g, index=index, before=before)],
     jvp="linear",
+    into={0: _getitem_into},
 )
 scatter = Primitive(
     "scatter",  # the adjoint of getitem: zeros with g added at the index

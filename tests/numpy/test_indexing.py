@@ -8,6 +8,7 @@ import pytest
 import hpcad.numpy as hnp
 from hpcad import grad
 from hpcad.autodiff import check_grads
+from hpcad.backend.numpy_backend import NumpyBackend
 from hpcad.errors import OutOfBoundsError, ShapeError
 
 X = np.array([[0.5, 1.5, 2.5], [1.0, 3.0, 2.0]])
@@ -121,3 +122,24 @@ def test_at_sets_gets_and_applies():
 def test_indices_may_be_tensors(index, plain):
     np.testing.assert_array_equal(hnp.asarray(X)[index], X[plain])
     check_grads(lambda x: hnp.asarray(x)[index], (X,), order=1)
+
+
+@pytest.mark.parametrize("index", [3, slice(1, 4), np.array([0, 0, 5]), (2, None)])
+def test_reading_again_and_again_adds_to_one_cotangent(index, monkeypatch):
+    """From the third read on, backward writes into the buffer and makes no array of the size."""
+    made = []
+    real = NumpyBackend.zeros
+    monkeypatch.setattr(NumpyBackend, "zeros", lambda *a: made.append(a[1]) or real(*a))
+    x = np.arange(1.0, 7.0)
+
+    def f(x):
+        total = 0.0
+        for k in range(10):
+            total = total + (k * x[index] ** 2).sum()
+        return total
+
+    found = grad(f)(x)
+    assert len([shape for shape in made if shape == x.shape]) == 2
+    expected = np.zeros(6)
+    np.add.at(expected, index, 90 * x[index])
+    np.testing.assert_allclose(found, expected, rtol=1e-14)

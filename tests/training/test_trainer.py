@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import hpcad
 from hpcad import nn, optim, parallel
 from hpcad.data import open_dataset
 from hpcad.errors import CheckpointError, ConfigError, HpcadError
@@ -187,6 +188,13 @@ def test_counts_are_whole_and_positive(digits, tmp_path, wrong):
 def test_a_loss_that_is_none_is_explained(digits, tmp_path, loss, message):
     with pytest.raises(ConfigError, match=message):
         trainer(digits, tmp_path, loss=loss).run()
+
+
+def test_a_mean_over_ranks_elsewhere_on_the_tape_is_no_fault(digits, tmp_path):
+    weight = hpcad.Parameter(np.ones(2))
+    monitored = parallel.mean(weight * 2.0)  # alive, and so on the ambient tape
+    assert trainer(digits, tmp_path, steps=1).run().metrics
+    assert monitored.item() == 2.0
 
 
 def test_metrics_need_their_count(digits, tmp_path):
