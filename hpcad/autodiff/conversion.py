@@ -81,10 +81,7 @@ class Conversions:
         constant is the one in the tensor.
         """
         array = np.asarray(to_host(self._plain()))
-        if self.level > CONSTANT:
-            array = array.view()
-            array.flags.writeable = False
-        return array
+        return read_only(array) if self.level > CONSTANT else array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.level > CONSTANT:
@@ -116,10 +113,13 @@ class Conversions:
                 "DLPack cannot export a tensor that is differentiated: its derivative would be "
                 "lost; export tensor.detach() for the plain values"
             )
+        array = self._array()
+        if type(array) is np.ndarray and not array.flags.writeable and copy is None:
+            array = array.copy()  # older versions of the protocol know no read-only memory
         options: dict[str, Any] = {"stream": stream, "max_version": max_version}
         options |= {"dl_device": dl_device, "copy": copy}
         given = {name: option for name, option in options.items() if option is not None}
-        return self._array().__dlpack__(**given)
+        return array.__dlpack__(**given)
 
     def __dlpack_device__(self, /) -> tuple[Any, int]:
         return self._array().__dlpack_device__()
@@ -128,6 +128,14 @@ class Conversions:
         """The plain array; a NumPy scalar becomes one without axes."""
         value = self._plain()
         return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def read_only(array: Any) -> Any:
+    """A view of a host array that cannot be written; other arrays as they are."""
+    if type(array) is np.ndarray:
+        array = array.view()
+        array.flags.writeable = False
+    return array
 
 
 def device_backend(device: Any) -> Any:

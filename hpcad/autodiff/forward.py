@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from hpcad.autodiff.guard import operand
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.state import STATE, Trace
@@ -58,6 +61,8 @@ class ForwardTrace(Trace):
                     else:
                         below = True
                 values[i] = arg
+            elif type(arg) is not np.ndarray and isinstance(arg, np.ndarray | list | tuple):
+                values[i] = operand(arg)
             tangents.append(tangent)
         saved = None
         if below:

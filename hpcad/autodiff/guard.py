@@ -6,14 +6,17 @@ derivative would be that of another function. So the tape takes a fingerprint wh
 array and compares it when the array is needed. A hash reads memory once, at about its bandwidth;
 unlike a read-only flag it sees changes through older views, and leaves the user's array alone.
 
-Device arrays are not guarded: a fingerprint would have to synchronise.
+Device arrays are not guarded: a fingerprint would have to synchronise. Parameters among the
+captured have a version, which stands for the fingerprint.
 """
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -39,15 +42,16 @@ class Guard:
     Attributes
     ----------
     array : weak reference
-        An array that nobody else holds can only die, not change.
+        An array (or parameter) that nobody else holds can only die, not change.
     digest : int
+        Of a parameter its version.
     user : str
         Which operation captured it first, and on which line.
     """
 
     __slots__ = ("__weakref__", "array", "digest", "user")
 
-    def __init__(self, array: np.ndarray, user: str) -> None:
+    def __init__(self, array: Any, user: str) -> None:
         self.array = weakref.ref(array)
         self.digest = fingerprint(array)
         self.user = f"{user} at {user_line()}"
@@ -55,17 +59,22 @@ class Guard:
     def verify(self) -> None:
         """Raise if the array has changed since."""
         array = self.array()
-        if array is not None and fingerprint(array) != self.digest:
-            raise DifferentiationError(
-                f"an array of shape {array.shape} and dtype {array.dtype} was changed in place "
-                f"after {self.user} had captured it, and before the derivative was taken; pass "
-                "a copy of it, or change it after the backward pass (hpcad.unguarded() turns "
-                "this check off)"
-            )
+        if array is None or fingerprint(array) == self.digest:
+            return
+        if not isinstance(array, np.ndarray):
+            raise DifferentiationError(array.change_message(self.digest, self.user))
+        raise DifferentiationError(
+            f"an array of shape {array.shape} and dtype {array.dtype} was changed in place "
+            f"after {self.user} had captured it, and before the derivative was taken; pass "
+            "a copy of it, or change it after the backward pass (hpcad.unguarded() turns "
+            "this check off)"
+        )
 
 
-def fingerprint(array: np.ndarray) -> int:
-    """64-bit XXH3 hash of the elements."""
+def fingerprint(array: Any) -> int:
+    """64-bit XXH3 hash of the elements; of a parameter its version."""
+    if not isinstance(array, np.ndarray):
+        return array.version
     flags = array.flags
     if flags.c_contiguous:
         flat = array
@@ -76,6 +85,24 @@ def fingerprint(array: np.ndarray) -> int:
     if flat.dtype.kind in "OMm":  # no buffer of their own
         return 0
     return xxhash.xxh3_64_intdigest(flat)  # type: ignore[arg-type]  # an array is a buffer
+
+
+def operand(x: Any) -> Any:
+    """A constant that is neither number, tensor nor plain array, as one of these.
+
+    Raises
+    ------
+    DifferentiationError
+        It is a masked array or a matrix, for which functions of the same name mean other things.
+    """
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
+    if isinstance(x, (np.matrix, masked)):
+        raise DifferentiationError(
+            f"a {type(x).__name__} cannot take part in what is differentiated, because its "
+            "operations differ from those of arrays; pass np.asarray(x)"
+            + (" or x.filled(0), and the mask with where()" if isinstance(x, masked) else "")
+        )
+    return np.asarray(x) if isinstance(x, np.ndarray) else np.array(x)
 
 
 def user_line() -> str:

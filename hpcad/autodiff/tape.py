@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.guard import Guard, fingerprint
+from hpcad.autodiff.guard import Guard, fingerprint, operand
 from hpcad.autodiff.keep import EVERYTHING, REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import Parameter
@@ -56,6 +56,8 @@ Record = tuple[Primitive, Any, list[int], Any, list[Any], Any, Mapping[str, Any]
 _new: Any = Tensor.__new__
 _ndarray = np.ndarray
 _NONE: Mapping[str, Any] = {}
+_GUARDED = (np.ndarray, Parameter)
+_CONVERTED = (np.ndarray, list, tuple)  # what is one of these and no plain array
 
 
 class Tape(Trace):
@@ -109,7 +111,7 @@ class Tape(Trace):
     def input(self, value: Any) -> Tensor:
         """Return a new tensor that this tape follows from here on."""
         slot = self._new_slot(value)
-        if type(value) is np.ndarray and STATE.guarding:
+        if isinstance(value, _GUARDED) and STATE.guarding:
             self._guard(slot, value, "the transform")
         return Tensor(value, self, slot, self.level)
 
@@ -142,6 +144,8 @@ class Tape(Trace):
                         below = True
                         if slot == NO_SLOT:  # a tensor from outside may be assigned to later
                             arg = twin(arg)
+            elif type(arg) is not _ndarray and isinstance(arg, _CONVERTED):
+                arg = operand(arg)
             values.append(arg)
             ins.append(slot)
         saved, purpose = None, self.purpose
@@ -175,7 +179,7 @@ class Tape(Trace):
             result.slot = slot
             result.level = self.level
         for i in constants:
-            if type(values[i]) is _ndarray and STATE.guarding:
+            if isinstance(values[i], _GUARDED) and STATE.guarding:
                 self._guard(slot, values[i], primitive.name)
         for i in dropped:
             values[i] = None
@@ -207,6 +211,9 @@ class Tape(Trace):
             or source not in self.avals
         ):
             return self.process(primitive, (x, *constants), {})
+        for constant in constants:
+            if type(constant) is not _ndarray and isinstance(constant, _CONVERTED):
+                constants = (operand(constant),)
         try:
             answer = primitive.value(value, *constants)
         except (ValueError, IndexError) as error:
@@ -247,18 +254,14 @@ class Tape(Trace):
         self.avals[slot] = (value.shape, value.dtype)
         return slot
 
-    def _guard(self, slot: int, array: np.ndarray, user: str) -> None:
+    def _guard(self, slot: int, array: Any, user: str) -> None:
         """Let the record of ``slot`` share the guard of an array that was captured before.
 
-        The ambient tape lives on from step to step, and between steps a buffer may be filled
-        again: there the array is looked at anew, and gets another guard if it has changed.
+        The array is looked at each time, and gets another guard if it has changed: an early
+        record whose array has got its old values back would otherwise speak for a later one.
         """
         entry = self._captured.get(id(array))
-        if (
-            entry is None
-            or entry[0].array() is not array
-            or (self.level == AMBIENT and entry[0].digest != fingerprint(array))
-        ):
+        if entry is None or entry[0].array() is not array or entry[0].digest != fingerprint(array):
             if len(self._captured) >= self._sweep_at:
                 alive = {k: e for k, e in self._captured.items() if e[0].array() is not None}
                 self._captured = alive

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcad.autodiff.conversion import AMBIENT, CONSTANT, Conversions
+from hpcad.autodiff.conversion import AMBIENT, CONSTANT, Conversions, read_only
 from hpcad.autodiff.links import LINKS
 from hpcad.backend import Array, get_backend, to_host
 from hpcad.errors import DifferentiationError
@@ -147,8 +147,12 @@ class Tensor(Conversions):
         return Tensor(to_host(plain) if device == "cpu" else backend.asarray(plain))
 
     def detach(self) -> Tensor:
-        """Return a constant with the same values."""
-        return Tensor(value_of(self))
+        """Return a constant with the same values.
+
+        Its array cannot be written (a tape may hold it), but the constant can be assigned to.
+        """
+        value = value_of(self)
+        return Tensor(value if self.level == CONSTANT else read_only(value))
 
     def backward(self, seed: Array | None = None, *, retain: bool = False) -> None:
         """Add the gradient of this scalar to the ``grad`` of every parameter it depends on.

@@ -33,7 +33,7 @@ def _plain_part(part: Any, snapshot: bool) -> Any:
     if isinstance(part, slice):
         return slice(*(_bound(b) for b in (part.start, part.stop, part.step)))
     if isinstance(part, Tensor):
-        part, snapshot = value_of(part), False  # assignment to a tensor spares captured arrays
+        part = value_of(part)  # may be an array of the user
     if getattr(part, "shape", None) == () and part.dtype.kind in "iu":
         return operator.index(part)
     if not hasattr(part, "dtype"):

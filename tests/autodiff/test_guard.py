@@ -206,3 +206,69 @@ def test_backward_can_be_repeated_when_the_records_are_retained():
     np.testing.assert_array_equal(p.grad, [4.0, 8.0])
     with pytest.raises(DifferentiationError, match="retain=True"):
         loss.backward()
+
+
+def test_an_array_that_gets_its_old_values_back_does_not_speak_for_those_in_between():
+    def alternating(x):
+        sign, total = np.ones(3), 0.0
+        for _ in range(4):
+            total = total + x * sign
+            sign *= -1
+        return total.sum()
+
+    with pytest.raises(DifferentiationError, match="changed in place"):
+        grad(alternating)(np.ones(3))
+
+
+def test_a_list_among_the_operands_may_be_changed_afterwards():
+    def f(x):
+        weights = [1.0, 2.0, 3.0]
+        y = hnp.multiply(x, weights) + x * weights
+        weights[0] = 100.0
+        return y.sum()
+
+    np.testing.assert_array_equal(grad(f)(np.ones(3)), [2, 4, 6])
+
+
+@pytest.mark.parametrize("primal", [False, True])
+def test_a_memory_mapped_array_is_guarded_like_others(tmp_path, primal):
+    mapped = np.memmap(tmp_path / "numbers", float, "w+", shape=(3,))
+    mapped[:] = [1, 2, 3]
+
+    def f(x):
+        y = x * mapped
+        mapped[0] = 100
+        return y.sum()
+
+    with pytest.raises(DifferentiationError, match="changed in place"):
+        grad(f)(mapped if primal else np.ones(3))
+
+
+def test_a_parameter_changed_before_the_pull_of_a_transform_is_an_error():
+    p = Parameter(np.ones(3), "w")
+    _, at = vjp(lambda q: (q * q).sum(), p)
+    _, around = vjp(lambda x: (x * p).sum(), np.ones(3))
+    _, push = hpcad.linearize(lambda x: (x * p).sum(), np.ones(3))
+    _, harmless = vjp(lambda x: (x + p).sum(), np.ones(3))
+    with hpcad.no_grad():
+        _, apart = vjp(lambda x: (x * p).sum(), np.ones(3))
+    p.assign([5, 6, 7])
+    for pull in at, around, apart:
+        with pytest.raises(DifferentiationError, match=r"parameter 'w' .*changed by assign"):
+            pull(1.0)
+    with pytest.raises(DifferentiationError, match=r"parameter 'w' .*changed by assign"):
+        push(np.ones(3))
+    np.testing.assert_array_equal(harmless(1.0)[0], np.ones(3))
+
+
+@pytest.mark.parametrize("make", [np.ma.masked_array, lambda a: a.view(np.matrix)])
+def test_masked_arrays_and_matrices_are_refused(make):
+    strange = make(np.ones((2, 2)))
+    for call in (
+        lambda: grad(lambda x: (x * x).sum())(strange),
+        lambda: grad(lambda x: (x + strange).sum())(np.ones((2, 2))),
+        lambda: grad(lambda x: hnp.matmul(x, strange).sum())(np.ones((2, 2))),
+        lambda: hpcad.jvp(lambda x: x * strange, (np.ones((2, 2)),), (np.ones((2, 2)),)),
+    ):
+        with pytest.raises(DifferentiationError, match=r"cannot take part.*np\.asarray"):
+            call()

@@ -79,7 +79,7 @@ def linearize(
     aux
         Only with ``has_aux``.
     """
-    value, linear, aux = record(function, primals, has_aux, purpose=TANGENT)
+    value, linear, aux = record(function, primals, has_aux, purpose=TANGENT, lasting=True)
 
     def pushforward(*tangents: Any) -> Any:
         directions = as_tangents(tangents, linear.inputs, linear.structure)

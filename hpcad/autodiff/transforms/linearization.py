@@ -98,6 +98,7 @@ def record(
     *,
     positions: Sequence[int] | None = None,
     purpose: int = REVERSE,
+    lasting: bool = False,
 ) -> tuple[Any, Linearization, Any]:
     """Run a function on a tape of its own.
 
@@ -110,6 +111,9 @@ def record(
         Of the primals among the user's arguments, for messages.
     purpose : int
         Of the tape.
+    lasting : bool
+        The derivative may be taken after the caller has got the results and changed them in
+        place: they are copies of what the tape holds.
 
     Returns
     -------
@@ -128,14 +132,14 @@ def record(
             answer, aux = split_aux(answer)
     results, out = checked_results(answer)
     tracked = [isinstance(r, Tensor) and r.trace is tape for r in results]
-    values = [twin(r.value) if t else r for r, t in zip(results, tracked, strict=True)]
+    values = [_leaving(r.value, lasting) if t else r for r, t in zip(results, tracked, strict=True)]
     slots = [r.slot if t else None for r, t in zip(results, tracked, strict=True)]
     if any(slot is not None and slot not in tape.avals for slot in slots):
         raise DifferentiationError(FREED)
     linearization = Linearization(
         tape, inputs, structure, slots, [aval(value) for value in values], out
     )
-    return out.build(values), linearization, detached(aux, tape)
+    return out.build(values), linearization, detached(aux, tape, lasting)
 
 
 def checked_results(answer: Any) -> tuple[list[Any], Structure]:
@@ -166,13 +170,20 @@ def split_aux(answer: Any) -> tuple[Any, Any]:
     return answer
 
 
-def detached(aux: Any, trace: Any) -> Any:
+def detached(aux: Any, trace: Any, lasting: bool = False) -> Any:
     """Auxiliary results leave a transform as the values one level below."""
     leaves, structure = flatten(aux)
     ours = [isinstance(x, Tensor) and x.trace is trace for x in leaves]
     if not any(ours):  # it may hold containers that cannot be built anew
         return aux
-    return structure.build([twin(x.value) if o else x for x, o in zip(leaves, ours, strict=True)])
+    return structure.build(
+        [_leaving(x.value, lasting) if o else x for x, o in zip(leaves, ours, strict=True)]
+    )
+
+
+def _leaving(value: Any, lasting: bool) -> Any:
+    """What stood one level below a result; with ``lasting``, not the array that the tape holds."""
+    return value.copy() if lasting and type(value) is np.ndarray else twin(value)
 
 
 def separate(parts: list[Any], seeds: list[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.guard import operand
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.pytree import Structure, flatten, leaves_like, paths
 from hpcad.autodiff.tensor import CONSTANT, Tensor, twin
@@ -46,6 +47,8 @@ def as_primal(x: Any, path: str = "the argument") -> Any:
     """A number or array as something that can be differentiated with respect to."""
     if isinstance(x, Tensor):  # a twin keeps what the tensor is now, should it be assigned to
         x = x.value if x.level == CONSTANT else twin(x)
+    elif isinstance(x, np.ndarray) and type(x) is not np.ndarray:
+        x = operand(x)
     if isinstance(x, int | float | complex) and not isinstance(x, bool):
         x = np.asarray(x, complex if isinstance(x, complex) else float)
     kind = getattr(getattr(x, "dtype", None), "kind", None)

@@ -42,7 +42,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
     Results are plain arrays unless an enclosing transform or a parameter follows them, also
     where constant tensors went in.
     """
-    value, linearization, aux = record(function, primals, has_aux)
+    value, linearization, aux = record(function, primals, has_aux, lasting=True)
     pullback = Pullback(linearization)
     return (value, pullback, aux) if has_aux else (value, pullback)
 
