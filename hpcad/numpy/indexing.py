@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.errors import ShapeError
 from hpcad.primitives.assignment import at_set
 from hpcad.primitives.elementwise import where
-from hpcad.primitives.indexing import getitem
+from hpcad.primitives.indexing import getitem, is_tracked
 from hpcad.primitives.layout import reshape
 
 __all__ = [
@@ -67,6 +67,8 @@ def put_along_axis(x: Any, indices: Any, values: Any, /, axis: int | None) -> An
     Unlike NumPy's function it leaves ``x`` as it is. It differentiates in ``x`` and in the values.
     """
     x, indices = _array(x), _indices(indices)
+    if is_tracked(x) or is_tracked(values):
+        indices = indices.copy()  # a record must not see it change
     if axis is None:
         flat = at_set(reshape(x, (-1,)), values, (indices.ravel(),))
         return reshape(flat, x.shape)
@@ -86,7 +88,7 @@ def extract(condition: Any, x: Any, /) -> Any:
 
 def choose(a: Any, choices: Any, /) -> Any:
     """Return from each place the element of ``choices[a]`` there, everything broadcast."""
-    a = _indices(a)
+    a = Tensor(_indices(a)) if isinstance(a, Tensor) else _indices(a)
     if a.size and not (a.min() >= 0 and a.max() < len(choices)):
         raise ShapeError(
             f"choose: indices from {a.min()} to {a.max()} do not fit {len(choices)} choices"
@@ -94,7 +96,7 @@ def choose(a: Any, choices: Any, /) -> Any:
     result = choices[len(choices) - 1]
     for i in range(len(choices) - 2, -1, -1):
         result = where(a == i, choices[i], result)
-    return result if np.shape(result) else where(a == a, result, result)
+    return where(a == a, result, result) if len(choices) == 1 or not np.shape(result) else result
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], /, default: Any = 0) -> Any:

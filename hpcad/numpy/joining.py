@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.tensor import value_of
 from hpcad.errors import ShapeError
 from hpcad.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d
 from hpcad.primitives import joining, layout
@@ -146,7 +147,7 @@ def append(x: Any, /, values: Any, axis: int | None = None) -> Any:
 def delete(x: Any, /, obj: Any, axis: int | None = None) -> Any:
     """Leave out the slices at ``obj`` (a number, slice or array; of the flattened array)."""
     x, axis = _along(x, axis)
-    return take(x, np.delete(np.arange(x.shape[axis]), obj), axis)
+    return take(x, np.delete(np.arange(x.shape[axis]), value_of(obj)), axis)
 
 
 def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Any:

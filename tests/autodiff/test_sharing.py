@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hpcad.numpy as hnp
-from hpcad.autodiff import Parameter, grad, linearize, vjp
+from hpcad.autodiff import Parameter, grad, jvp, linearize, vjp
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -84,3 +84,46 @@ def test_an_index_given_as_a_tensor_may_be_changed_afterwards():
         return y.sum()
 
     np.testing.assert_array_equal(grad(f)(X), [1, 2, 3])
+
+
+@pytest.mark.parametrize("f", [lambda x: x, lambda x: x[::-1], lambda x: hnp.reshape(x, (3, 1))])
+def test_pushed_tangents_share_nothing_with_the_direction(f):
+    direction = np.ones(3)
+    _, pushforward = linearize(f, X)
+    for pushed in (
+        jvp(f, (X,), (direction,))[1],
+        pushforward(direction),
+        *pushforward_of_pair(f, direction),
+    ):
+        pushed[...] = 7.0
+    np.testing.assert_array_equal(direction, np.ones(3))
+    value, pushed = jvp(f, (X,), (X,))
+    assert not np.shares_memory(value, pushed)
+
+
+def pushforward_of_pair(f, direction):
+    """Two results that could be one array."""
+    _, pushforward = linearize(lambda x: (f(x), f(x)), X)
+    first, second = pushforward(direction)
+    assert not np.shares_memory(first, second)
+    return first, second
+
+
+@pytest.mark.parametrize("axis", [0, None])
+@pytest.mark.parametrize("convert", [np.asarray, hnp.asarray])
+def test_the_indices_of_put_along_axis_may_be_changed_afterwards(axis, convert):
+    index = np.array([2, 0])
+
+    def f(x):
+        y = hnp.put_along_axis(x * x, convert(index), x[:2], axis=axis)
+        index[:] = 1
+        return (y * X).sum()
+
+    np.testing.assert_array_equal(grad(f)(X), [3, 8 + 1, 0])
+
+
+def test_the_places_to_delete_may_come_as_a_tensor():
+    np.testing.assert_array_equal(hnp.delete(X, hnp.asarray([1])), [1, 3])
+    np.testing.assert_array_equal(
+        grad(lambda x: (hnp.delete(x, hnp.asarray([1])) ** 2).sum())(X), [2, 0, 6]
+    )

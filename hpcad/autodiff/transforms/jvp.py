@@ -9,7 +9,13 @@ from hpcad.autodiff.forward import ForwardTrace
 from hpcad.autodiff.keep import TANGENT
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.tensor import Tensor
-from hpcad.autodiff.transforms.linearization import checked_results, detached, record, split_aux
+from hpcad.autodiff.transforms.linearization import (
+    checked_results,
+    detached,
+    record,
+    separate,
+    split_aux,
+)
 from hpcad.autodiff.transforms.primals import as_primals, as_sequence, as_tangents
 
 
@@ -56,7 +62,7 @@ def jvp(
     ours = [isinstance(r, Tensor) and r.trace is trace for r in results]
     values = [r.value if o else r for r, o in zip(results, ours, strict=True)]
     pushed = [r.tangent if o else LINKS.zeros_like(r) for r, o in zip(results, ours, strict=True)]
-    pair = out.build(values), out.build(pushed)
+    pair = out.build(values), out.build(separate(pushed, [*directions, *values]))
     return (*pair, detached(aux, trace)) if has_aux else pair
 
 

@@ -80,10 +80,11 @@ class Linearization:
                 verified.add(guard)
         seeds = {x.slot: t for x, t in zip(self.inputs, tangents, strict=True) if t is not None}
         found = Push(self.tape, seeds).run()
-        return [
+        parts = [
             self.zeros(*aval) if slot is None or slot not in found else found[slot]
             for slot, aval in zip(self.slots, self.avals, strict=True)
         ]
+        return separate(parts, list(seeds.values()))
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A plain array of zeros, on the device of the primals."""
