@@ -114,8 +114,9 @@ class Parameter(Tensor):
 
     def change_message(self, version: int, user: str) -> str:
         """Say that ``user`` needed the values of an older version."""
+        what = f"parameter {self.name!r}" if self.name else "a parameter"
         return (
-            f"parameter {self.name!r} of shape {tuple(self.shape)} was changed by "
+            f"{what} of shape {tuple(self.shape)} was changed by "
             f"{self._changed_by} (version {self.version}) after {user} had used its values of "
             f"version {version}; take the derivative first, or run the forward pass again"
         )

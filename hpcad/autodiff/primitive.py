@@ -16,6 +16,7 @@ import numpy as np
 from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.keep import Keep, reverse_needs, tangent_needs
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.options import options_text
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.errors import DifferentiationError, OutOfBoundsError, ShapeError
@@ -177,9 +178,8 @@ class Primitive:
         """The error with the primitive, the shapes of its arguments and the user's line named."""
         if isinstance(error, ShapeError):
             return error
-        shapes = ", ".join(_describe(arg) for arg in args)
-        options = "".join(f", {key}={value!r}" for key, value in params.items())
-        message = f"{self.name}({shapes}{options}): {str(error).strip()}"
+        given = [*map(_describe, args), *filter(None, [options_text(params)])]
+        message = f"{self.name}({', '.join(given)}): {str(error).strip()}"
         if isinstance(error, np.linalg.LinAlgError):  # the shapes were right
             return np.linalg.LinAlgError(f"{message} (at {user_line()})")
         kind = OutOfBoundsError if isinstance(error, IndexError) else ShapeError

@@ -139,6 +139,10 @@ def complex_result():
     hpcad.grad(lambda z: z * z)(1 + 2j)
 
 
+def argnums_by_name():
+    hpcad.grad(lambda x: x.sum(), argnums="x")(X3)
+
+
 def backward_of_a_vector():
     (hpcad.Parameter(X3) * 2.0).backward()
 
@@ -169,7 +173,7 @@ EXPECTED = {
     shapes_without_differentiation: (ShapeError, "add(float64[3], float64[2]): "),
     shapes_of_a_product: (ShapeError, "the last axis of shape (2, 3) has length 3, but the "),
     shapes_checked_before_the_operation: (ShapeError, "got (3,) and (2,)"),
-    wrong_index: (IndexError, "index 5 is out of bounds for axis 0 with size 3"),
+    wrong_index: (IndexError, "getitem(float64[3], [5]): index 5 is out of bounds for axis 0"),
     second_backward: (DifferentiationError, "backward(retain=True)"),
     use_after_backward: (DifferentiationError, "call .detach()"),
     second_pull: (DifferentiationError, "leave retain out"),
@@ -189,6 +193,7 @@ EXPECTED = {
     integer_argument: (DifferentiationError, ".astype(float)"),
     text_argument: (DifferentiationError, "args[0] is a str"),
     complex_result: (DifferentiationError, "holomorphic=True"),
+    argnums_by_name: (DifferentiationError, "argnums='x' must be the position of an argument"),
     backward_of_a_vector: (DifferentiationError, ".sum() or .mean()"),
     backward_without_parameters: (DifferentiationError, "depends on no parameter"),
     backward_inside_grad: (DifferentiationError, "return it from the function"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.numerical.agreement import Agreement
 from hpcad.autodiff.pytree import flatten, paths
+from hpcad.autodiff.transforms.primals import as_sequence
 from hpcad.errors import ConfigError, DifferentiationError
 
 _MODES = {"fwd": "forward", "forward": "forward", "rev": "reverse", "reverse": "reverse"}
@@ -18,7 +19,7 @@ def check_grads(
     f: Callable[..., Any],
     args: Sequence[Any],
     order: int = 2,
-    modes: Sequence[str] = ("fwd", "rev"),
+    modes: str | Sequence[str] = ("fwd", "rev"),
     *,
     atol: float | None = None,
     rtol: float | None = None,
@@ -37,11 +38,11 @@ def check_grads(
     f : callable
         Of pytrees of arrays, real or complex, returning a pytree of arrays. Only what has
         floating or complex dtype is differentiated.
-    args : sequence of pytrees
+    args : tuple of pytrees
         Where. Away from kinks: numerical differentiation needs a smooth function.
     order : int
         Highest order of derivative.
-    modes : sequence of str
+    modes : sequence of str, or str
         ``"fwd"`` (or ``"forward"``), ``"rev"`` (or ``"reverse"``).
     atol, rtol : float, optional
         Of the projections ``Re <w, J v>``; from the precision of the arguments when left out
@@ -59,6 +60,8 @@ def check_grads(
     DifferentiationError
         There is nothing to differentiate.
     """
+    args = as_sequence(args, "args")
+    modes = (modes,) if isinstance(modes, str) else modes
     unknown = [mode for mode in modes if mode not in _MODES]
     if unknown or not modes or order < 1:
         raise ConfigError(

@@ -22,6 +22,8 @@ from hpcad.autodiff.pytree import flatten
 class NumericalDerivative:
     """A derivative and what is known of its error.
 
+    NumPy's functions take it as its value, if that is one array: ``np.allclose(found, exact)``.
+
     Attributes
     ----------
     value : pytree
@@ -35,6 +37,14 @@ class NumericalDerivative:
     value: Any
     error: Any
     step: Any
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if type(self.value) is not np.ndarray and not np.isscalar(self.value):
+            raise TypeError(
+                f"this numerical derivative is a {type(self.value).__name__}, not one array; take "
+                "the arrays out of its value"
+            )
+        return np.array(self.value, dtype=dtype, copy=copy)
 
 
 def numerical_jvp(

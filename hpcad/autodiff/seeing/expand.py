@@ -13,6 +13,7 @@ from typing import Any
 
 from hpcad.autodiff.forward import push
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.options import options_text
 from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.reverse import fit
 from hpcad.autodiff.seeing.expansion import Expansion, Row
@@ -22,7 +23,6 @@ from hpcad.autodiff.seeing.notation import (
     back_form,
     forth_form,
     marked,
-    options_text,
     shown,
     value_form,
 )

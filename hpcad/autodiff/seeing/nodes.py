@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.seeing.notation import options_text
+from hpcad.autodiff.options import options_text
 from hpcad.autodiff.seeing.recording import Note, Recorded
 from hpcad.autodiff.seeing.source import NOWHERE, Line
 from hpcad.autodiff.tape import NO_SLOT, Record, as_tuple

@@ -9,7 +9,7 @@ answer or, for an operation with a diagonal Jacobian, the tangent of the argumen
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,28 +117,6 @@ def forth_form(name: str, tangents: Sequence[str | None], z: str, args: Sequence
     for term in terms[1:]:
         text += f" {MINUS} {term[1:]}" if term.startswith(MINUS) else f" + {term}"
     return text
-
-
-def options_text(params: Mapping[str, Any]) -> str:
-    """Keyword arguments as a program would write them; those that are off are left out."""
-    parts = []
-    for key, x in params.items():
-        if key == "index":
-            parts.append(f"[{_index(x)}]")
-        elif x is not None and x is not False and key != "before":
-            parts.append(f"{key}={_index(x) if hasattr(x, 'shape') else repr(x)}")
-    return ", ".join(parts)
-
-
-def _index(x: Any) -> str:
-    if isinstance(x, tuple):
-        return ", ".join(map(_index, x))
-    if isinstance(x, slice):
-        ends = [x.start, x.stop, *([] if x.step is None else [x.step])]
-        return ":".join("" if end is None else str(end) for end in ends)
-    if hasattr(x, "shape") and x.shape:
-        return f"{x.dtype}{list(x.shape)}"
-    return "..." if x is Ellipsis else str(x)
 
 
 def marked(name: str, mark: str) -> str:

@@ -69,8 +69,41 @@ def grad(
 ) -> Callable[..., Any]:
     """Return the gradient of a scalar function; ``grad(grad(f))`` is its second derivative.
 
-    Parameters are those of :func:`value_and_grad`; with ``has_aux`` the result is
-    ``(gradient, aux)``.
+    Parameters
+    ----------
+    function : callable
+        Of pytrees of floating-point or complex arrays and numbers; returns a scalar (with
+        ``has_aux``, a pair of it and of anything else).
+    argnums : int or tuple of int
+        Positions of the arguments to differentiate with respect to (negative ones count from
+        the right). Keyword arguments are passed through.
+    has_aux : bool
+        The result is then ``(gradient, aux)``.
+    holomorphic : bool
+        The function is complex differentiable, and may return a complex number: the gradient is
+        ``df/dz``.
+
+    Returns
+    -------
+    callable
+        Called like ``function``. Returns a tree like the argument, of its shapes and dtypes; a
+        tuple of such for a tuple of argnums. For complex arguments ``z = x + i y`` of a real
+        function it is ``df/dx - i df/dy``: ``abs(z)**2`` has gradient ``2 conj(z)``.
+
+    Raises
+    ------
+    DifferentiationError
+        When called: the function did not return one real scalar, or an argument holds something
+        else than floating-point or complex numbers.
+
+    Notes
+    -----
+    Reverse mode: the cost is a small multiple of one evaluation, however many numbers go in.
+
+    Examples
+    --------
+    >>> hpcad.grad(lambda x: (x**3).sum())(np.array([1.0, 2.0]))
+    array([ 3., 12.])
     """
     both = value_and_grad(function, argnums, has_aux=has_aux, holomorphic=holomorphic)
 

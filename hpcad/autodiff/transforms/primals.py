@@ -111,7 +111,12 @@ def restrict(
     positions : list of int
         Theirs, counted from the left.
     """
-    wanted: list[Any] = [argnums] if is_single(argnums) else list(argnums)  # type: ignore[arg-type]
+    wanted: Any = (argnums,) if is_single(argnums) else argnums
+    if not isinstance(wanted, tuple | list) or not all(map(is_single, wanted)):
+        raise DifferentiationError(
+            f"argnums={argnums!r} must be the position of an argument, or a tuple of positions; "
+            "keyword arguments are not differentiated"
+        )
     for position in wanted:
         if not -len(args) <= position < len(args):
             raise DifferentiationError(

@@ -217,6 +217,12 @@ def test_a_function_that_is_not_made_of_primitives_is_found():
         check_grads(lambda x: hnp.sin(x) + np.cos(x.numpy() if hasattr(x, "numpy") else x), (X,), 1)
 
 
+def test_a_mode_need_not_be_in_a_tuple():
+    with pytest.raises(ConfigError, match=r"\('back',\)"):
+        check_grads(hnp.sin, (X,), modes="back")
+    check_grads(hnp.sin, (X,), modes="rev")
+
+
 def test_tolerances_and_the_step_can_be_given():
     f = square(vjp=True)
     check_grads(f, (X,), 1, ("rev",), rtol=0.2)
@@ -229,6 +235,8 @@ def test_tolerances_and_the_step_can_be_given():
 def test_wrong_use_is_explained():
     with pytest.raises(ConfigError, match="'backwards'"):
         check_grads(hnp.sin, (X,), modes=("backwards",))
+    with pytest.raises(DifferentiationError, match=r"write \(x,\) for a single one"):
+        check_grads(hnp.sin, X)
     with pytest.raises(ConfigError, match="order=0"):
         check_grads(hnp.sin, (X,), 0)
     with pytest.raises(DifferentiationError, match="no array of floating-point"):

@@ -295,6 +295,15 @@ def test_a_hessian_of_a_pytree_is_a_tree_of_trees():
         np.testing.assert_allclose(H["b"]["b"], 2.5, rtol=1e-6)
 
 
+def test_numpy_takes_a_derivative_as_its_value():
+    found = numerical_gradient(lambda x: np.sum(x**3), np.array([1.0, 2.0]))
+    np.testing.assert_allclose(found, [3.0, 12.0], rtol=1e-11)
+    assert np.asarray(found, np.float32).dtype == np.float32
+    tree = numerical_gradient(lambda p: p["a"] ** 2, {"a": 1.0})
+    with pytest.raises(TypeError, match="out of its value"):
+        np.asarray(tree)
+
+
 # -- wrong use ------------------------------------------------------------------------------------
 
 
