@@ -77,7 +77,7 @@ def cumprod(x: Any, /, axis: int | None = None, dtype: Any = None) -> Any:
 
 def _run(primitive: Any, x: Any, axis: int | None, dtype: Any) -> Any:
     x = as_array(x)
-    if axis is None:
+    if axis is None or (len(x.shape) == 0 and axis in (0, -1)):
         x, axis = layout.reshape(x, (-1,)), 0
     place = normalize_axis_index(axis, len(x.shape))
     return in_dtype(lambda y: primitive(y, axis=place, reverse=False), x, dtype)

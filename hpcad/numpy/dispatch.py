@@ -81,20 +81,21 @@ def call(
     Arguments that the standard takes by name only may be given by place, as NumPy takes them.
     """
     places, keywords, open_ended = _accepted(ours)
-    names = [_ours(name, keywords) for name in _names(theirs)]
+    names = [None if name is None else _ours(name, keywords) for name in _names(theirs)]
     given: list[Any] = []
     named = {_ours(name, keywords): arg for name, arg in kwargs.items()}
     for i, arg in enumerate(args):
-        known = i < len(names)
-        fits = i < len(places) and (places[i] is None or not known or places[i] == names[i])
-        if known and not (fits and i == len(given)):
-            named[names[i]] = arg
+        name = names[i] if i < len(names) else None
+        fits = i < len(places) and (places[i] is None or name is None or places[i] == name)
+        if name is not None and not (fits and i == len(given)):
+            named[name] = arg
         else:
             given.append(arg)
     for i in range(len(given), min(len(places), len(names))):
-        if places[i] is not None or names[i] in keywords or names[i] not in named:
+        name = names[i]
+        if name is None or places[i] is not None or name in keywords or name not in named:
             break
-        given.append(named.pop(names[i]))
+        given.append(named.pop(name))
     for name in [n for n in named if n not in keywords and not open_ended]:
         if named[name] is not None and named[name] is not _NO_VALUE:
             raise TypeError(f"{path} with {name}= is not there for tensors; {INSTEAD}")
@@ -109,13 +110,17 @@ def _ours(name: str, keywords: set[str]) -> str:
 
 
 @cache
-def _names(theirs: Callable[..., Any]) -> list[str]:
-    """The parameters of a function in order, as far as they are known."""
+def _names(theirs: Callable[..., Any]) -> list[str | None]:
+    """The parameters of a function in order, as far as they are known; None: by place only."""
     try:
         parameters = inspect.signature(theirs).parameters.values()
     except (TypeError, ValueError):
         return []
-    return [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    return [
+        None if p.kind is p.POSITIONAL_ONLY else p.name
+        for p in parameters
+        if p.kind is not p.VAR_POSITIONAL
+    ]
 
 
 @cache

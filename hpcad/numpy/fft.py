@@ -121,22 +121,22 @@ def irfft2(x: Any, /, s: Sizes = None, axes: Sizes = PLANE, norm: str = "backwar
 # -- frequencies --------------------------------------------------------------------------
 
 
-def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
+def fftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Frequencies of :func:`fft` of ``n`` samples at distance ``d``; a constant tensor."""
     return _frequencies(np.fft.fftfreq(n, d), dtype, device)
 
 
-def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
+def rfftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Frequencies of :func:`rfft` of ``n`` samples at distance ``d``; a constant tensor."""
     return _frequencies(np.fft.rfftfreq(n, d), dtype, device)
 
 
-def fftshift(x: Any, /, *, axes: Any = None) -> Any:
+def fftshift(x: Any, /, axes: Any = None) -> Any:
     """Move frequency 0 to the middle of the given axes (all by default)."""
     return _shift(x, axes, lambda n: n // 2)
 
 
-def ifftshift(x: Any, /, *, axes: Any = None) -> Any:
+def ifftshift(x: Any, /, axes: Any = None) -> Any:
     """Inverse of :func:`fftshift`."""
     return _shift(x, axes, lambda n: -(n // 2))
 
@@ -187,6 +187,8 @@ def _along(x: Any, axis: int) -> tuple[Any, int]:
 def _several(x: Any, s: Sizes, axes: Sizes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Lengths and axes of a transform of several axes."""
     ndim = len(x.shape)
+    if s is not None and len(s) > ndim and axes is None:
+        raise ShapeError(f"fft: {len(s)} lengths for an array of shape {tuple(x.shape)}")
     if axes is None:
         axes = range(ndim) if s is None else range(ndim - len(s), ndim)
     places = tuple(normalize_axis_index(axis, ndim) for axis in axes)

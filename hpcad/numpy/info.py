@@ -11,7 +11,8 @@ from hpcad.backend import get_backend
 from hpcad.errors import HpcadError
 from hpcad.numpy import dtypes as d
 
-__all__ = ["__array_namespace_info__", "e", "inf", "nan", "newaxis", "pi"]
+__all__ = ["__array_namespace_info__", "e", "inf", "nan", "ndim", "newaxis", "pi", "shape",
+           "size"]  # fmt: skip
 
 e = math.e
 pi = math.pi
@@ -30,6 +31,21 @@ _UNIONS = {
     "integral": ("signed integer", "unsigned integer"),
     "numeric": ("signed integer", "unsigned integer", "real floating", "complex floating"),
 }
+
+
+def shape(x: Any, /) -> tuple[int, ...]:
+    """The lengths of the axes."""
+    return tuple(np.shape(x))
+
+
+def ndim(x: Any, /) -> int:
+    """The number of axes."""
+    return len(shape(x))
+
+
+def size(x: Any, /, axis: int | None = None) -> int:
+    """The number of elements, or the length of an axis."""
+    return math.prod(shape(x)) if axis is None else shape(x)[axis]
 
 
 class Info:

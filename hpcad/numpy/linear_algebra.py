@@ -32,7 +32,7 @@ __all__: list[str] = [
 ]
 
 
-def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+def tensordot(x1: Any, x2: Any, /, axes: Any = 2) -> Any:
     """Sum of products over the paired axes of two arrays; one GEMM.
 
     Parameters

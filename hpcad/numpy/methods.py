@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.numpy import ufuncs as ufuncs  # NumPy's dispatch of those
 from hpcad.numpy.at import At
 from hpcad.numpy.dispatch import call, find
@@ -36,6 +36,7 @@ METHODS = (
     "any",
     "argmax",
     "argmin",
+    "argpartition",
     "argsort",
     "choose",
     "clip",
@@ -103,6 +104,23 @@ def _flatten(self: Tensor) -> Any:
     return _function("copy")(_function("reshape")(self, (-1,)))
 
 
+def _partition(self: Tensor, *args: Any, **kwargs: Any) -> None:
+    """Partition in place, as NumPy's method does."""
+    self[...] = call(
+        _function("partition"), np.partition, "tensor.partition", (self, *args), kwargs
+    )
+
+
+def _fill(self: Tensor, value: Any) -> None:
+    """Assign one value to all elements."""
+    self[...] = value
+
+
+def _contains(self: Tensor, value: Any) -> bool:
+    """Whether some element equals the value."""
+    return bool(np.any(value_of(self) == value_of(value)))
+
+
 def _sort(self: Tensor, *args: Any, **kwargs: Any) -> None:
     """Sort in place, as NumPy's method does; ``hpcad.numpy.sort`` returns another tensor."""
     self[...] = call(_function("sort"), np.sort, "tensor.sort", (self, *args), kwargs)
@@ -145,6 +163,7 @@ def install() -> None:
     others = {
         "__array_namespace__": _namespace,
         "__array_priority__": 1000.0,
+        "__contains__": _contains,
         "__divmod__": lambda self, other: (self // other, self % other),
         "__rdivmod__": lambda self, other: (other // self, other % self),
         "astype": _astype,
@@ -152,7 +171,11 @@ def install() -> None:
         "compress": _compress,
         "conj": _conj,
         "conjugate": _conj,
+        "fill": _fill,
         "flatten": _flatten,
+        "itemsize": property(lambda self: self.dtype.itemsize),
+        "nbytes": property(lambda self: self.size * self.dtype.itemsize),
+        "partition": _partition,
         "sort": _sort,
     }
     for name, method in others.items():

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.tensor import value_of
 from hpcad.numpy.cumulative import cumprod, cumsum
-from hpcad.numpy.statistical import free_parameters, prod, root, squared_modulus, sum
+from hpcad.numpy.searching import argmax, argmin
+from hpcad.numpy.statistical import free_parameters, in_precision, prod, root, squared_modulus, sum
 from hpcad.primitives import extremes, reduction
 from hpcad.primitives.elementwise import (
     cast,
@@ -23,6 +25,8 @@ from hpcad.primitives.reduction import Axis
 from hpcad.primitives.shapes import as_array
 
 __all__: list[str] = [
+    "nanargmax",
+    "nanargmin",
     "nancumprod",
     "nancumsum",
     "nanmax",
@@ -81,9 +85,29 @@ def nanmin(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
     return extremes.nanmin(x, axis, keepdims)
 
 
-def nanmean(x: Any, /, axis: Axis = None, *, keepdims: bool = False) -> Any:
+def nanargmax(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Any:
+    """Index of the largest element that is not nan; an error where all are."""
+    return _place(argmax, x, -math.inf, axis, keepdims)
+
+
+def nanargmin(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Any:
+    """Index of the smallest element that is not nan; an error where all are."""
+    return _place(argmin, x, math.inf, axis, keepdims)
+
+
+def _place(of: Any, x: Any, worst: float, axis: int | None, keepdims: bool) -> Any:
+    x = as_array(x)
+    if x.dtype.kind not in "fc":
+        return of(x, axis, keepdims=keepdims)
+    missing = not_equal(x, x)
+    if np.any(value_of(reduction.all(missing, axis))):
+        raise ValueError("nanargmax and nanargmin of a line that has nothing but nan")
+    return of(where(missing, worst, x), axis, keepdims=keepdims)
+
+
+def nanmean(x: Any, /, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
     """Mean of what is not nan; nan where there is nothing else."""
-    missing, filled = _filled(x, 0)
+    missing, filled = _filled(in_precision(as_array(x), dtype), 0)
     return _shared(reduction.sum(filled, axis, keepdims), missing, axis, keepdims)
 
 
@@ -91,14 +115,15 @@ def nanvar(
     x: Any,
     /,
     axis: Axis = None,
+    dtype: Any = None,
     *,
     correction: float | None = None,
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Any:
     """Variance of what is not nan; see :func:`var`."""
-    missing, filled = _filled(x, 0)
-    centred = where(missing, 0, subtract(filled, nanmean(x, axis, keepdims=True)))
+    missing, filled = _filled(in_precision(as_array(x), dtype), 0)
+    centred = where(missing, 0, subtract(filled, nanmean(x, axis, dtype, keepdims=True)))
     spread = reduction.sum(squared_modulus(centred), axis, keepdims)
     return _shared(spread, missing, axis, keepdims, free_parameters(correction, ddof))
 
@@ -107,10 +132,11 @@ def nanstd(
     x: Any,
     /,
     axis: Axis = None,
+    dtype: Any = None,
     *,
     correction: float | None = None,
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Any:
     """Standard deviation of what is not nan; see :func:`std`."""
-    return root(nanvar(x, axis, correction=correction, keepdims=keepdims, ddof=ddof))
+    return root(nanvar(x, axis, dtype, correction=correction, keepdims=keepdims, ddof=ddof))

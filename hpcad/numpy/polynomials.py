@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from hpcad.errors import ShapeError
+from hpcad.numpy.dtypes import astype
 from hpcad.primitives.elementwise import add, multiply, power
 from hpcad.primitives.indexing import getitem
 from hpcad.primitives.joining import stack
@@ -42,6 +46,10 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     array, shape (n, N)
     """
     x = as_array(x)
+    if len(x.shape) != 1:
+        raise ShapeError(f"vander needs a vector, not an array of shape {tuple(x.shape)}")
+    if x.dtype.kind in "biu":  # as powers of small integers leave their range
+        x = astype(x, np.promote_types(x.dtype, np.int64), copy=False)
     count = x.shape[0] if N is None else N
     powers = range(count) if increasing else range(count - 1, -1, -1)
     if count == 0:

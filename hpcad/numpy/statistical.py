@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.tensor import Tensor
 from hpcad.errors import ConfigError, ShapeError
 from hpcad.primitives import cumulative, extremes, layout, reduction
 from hpcad.primitives.elementwise import (
@@ -115,7 +116,7 @@ def var(
         return _in_single(var, x, axis, correction, keepdims, ddof)
     if dtype is None and x.dtype.kind not in "fc":
         dtype = np.float64
-    y = x if dtype is None else cast(x, dtype=dtype)
+    y = in_precision(x, dtype)
     centred = subtract(y, reduction.mean(y, axis, True))
     spread = reduction.sum(squared_modulus(centred), axis, keepdims)
     left = count_of(x.shape, axis) - free_parameters(correction, ddof)
@@ -150,6 +151,13 @@ def _in_single(
     """In single precision, as squares would leave the range of half precision."""
     wide = of(x, axis, np.float32, correction=correction, keepdims=keepdims, ddof=ddof)
     return cast(wide, dtype=x.dtype)
+
+
+def in_precision(x: Any, dtype: Any) -> Any:
+    """``x`` in a dtype; complex numbers stay complex, with parts of that dtype."""
+    if dtype is None:
+        return x
+    return cast(x, dtype=np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype)
 
 
 def squared_modulus(x: Any) -> Any:
@@ -194,7 +202,8 @@ def average(
     x = as_array(x)
     if weights is None:
         answer = mean(x, axis, keepdims=keepdims)
-        total = np.asarray(count_of(x.shape, axis), answer.dtype)
+        count = np.asarray(count_of(x.shape, axis), answer.dtype)
+        total = Tensor(count) if isinstance(answer, Tensor) else count
     else:
         w = _placed(as_array(weights), x.shape, axis)
         total = sum(reduction.broadcast_to(w, tuple(x.shape)), axis, keepdims=keepdims)

@@ -33,7 +33,11 @@ def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str,
     name = called.__name__.removeprefix("cupy_")
     options = {key: v for key, v in options.items() if v is not None or key == "axis"}
     how = "" if method == "__call__" else f".{method}"
-    unknown = set(options) - (set() if method == "__call__" else {"axis", "keepdims", "dtype"})
+    if method != "__call__":
+        known = {"axis", "keepdims", "dtype"}
+    else:
+        known = {"axis"} if name == "vecdot" else set()
+    unknown = set(options) - known
     if unknown:
         how += "".join(f" with {option}=" for option in sorted(unknown))
         raise TypeError(f"numpy.{name}{how} has no derivative rule here; {INSTEAD}")
@@ -50,8 +54,8 @@ def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str,
     return apply(name, function, *inputs, **options)
 
 
-def _call(_name: str, function: Callable[..., Any], *inputs: Any) -> Any:
-    return function(*inputs)
+def _call(_name: str, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    return function(*inputs, **options)
 
 
 def _outer(_name: str, function: Callable[..., Any], x: Any, y: Any) -> Any:
@@ -73,6 +77,8 @@ def _accumulate(name: str, function: Callable[..., Any], x: Any, axis: int = 0) 
     accumulation = find(_ACCUMULATIONS.get(name, ""))
     if accumulation is not None:
         return accumulation(x, axis=axis)
+    if np.size(x) == 0:
+        return x
     return stack(_partial(name, function, x, axis), axis)
 
 

@@ -13,7 +13,7 @@ from hpcad.primitives import shapes
 from hpcad.primitives.elementwise import absolute, cast, equal, not_equal, power, where
 from hpcad.primitives.extremes import max, min
 from hpcad.primitives.matrices import conj, real
-from hpcad.primitives.reduction import Axis, spread, static, sum
+from hpcad.primitives.reduction import Axis, count_of, spread, static, sum
 
 
 def _euclidean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
@@ -52,7 +52,7 @@ def vector_norm(x: Any, axis: Axis, keepdims: bool, order: float) -> Any:
     if order == 0:
         return cast(sum(not_equal(x, 0), axis, keepdims), dtype=value_of(x).real.dtype)
     size = absolute(x)
-    if order == 1:
+    if order == 1 or (order > 0 and count_of(size.shape, axis) == 0):
         return sum(size, axis, keepdims)
     if math.isinf(order):
         return (max if order > 0 else min)(size, axis, keepdims)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.primitives.arithmetic import divide, masked_multiply, multiply, negative
+from hpcad.primitives.arithmetic import cast, divide, masked_multiply, multiply, negative
 from hpcad.primitives.builders import binary, constant, is_complex, unary
 from hpcad.primitives.comparison import isfinite, signbit, where
 from hpcad.primitives.complex_numbers import compose, imag, real, sign
@@ -62,7 +62,8 @@ fraction  = unary("fraction", lambda x: np.modf(x)[0], lambda g, _z, _x: g)
 
 def modf(x: Any) -> tuple[Any, Any]:
     """The fraction and the whole part, both with the sign of ``x``."""
-    return fraction(x), trunc(x)
+    part, whole = fraction(x), trunc(x)
+    return part, whole if whole.dtype == part.dtype else cast(whole, dtype=part.dtype)
 
 
 # -- floating-point numbers ---------------------------------------------------------------------

@@ -8,7 +8,10 @@ Each of those files, named after one of ``hpcad/primitives/`` or after several, 
     samples fails the tests.
 ``REFERENCES``
     From the name of a primitive to a function of the same arguments and parameters that finds the
-    same value in another way.
+    same value in another way. Every primitive has one, or
+``CONSTRAINTS``
+    from its name to a function of arguments, parameters and answer that returns pairs of arrays
+    that are equal if the answer is right.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ as_tuple, like = _samples.as_tuple, _samples.like
 
 SAMPLES = _samples.gather()
 REFERENCES = _samples.gather("REFERENCES")
+CONSTRAINTS = _samples.gather("CONSTRAINTS")
 
 
 def chosen(condition):
@@ -53,8 +54,9 @@ def test_every_primitive_has_samples():
     assert [name for name in SAMPLES if not SAMPLES[name]] == []
 
 
-def test_references_belong_to_primitives():
-    assert set(REFERENCES) <= set(PRIMITIVES)
+def test_every_primitive_has_another_way_to_its_value_or_what_determines_it():
+    assert set(REFERENCES) | set(CONSTRAINTS) == set(PRIMITIVES)
+    assert set(REFERENCES) & set(CONSTRAINTS) == set()
 
 
 def test_every_differentiable_primitive_has_rules_of_its_own_for_both_modes():
@@ -115,9 +117,20 @@ def test_value_equals_another_way_to_it(sample):
     expected = as_tuple(REFERENCES[sample.primitive.name](*sample.args, **sample.params))
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
-        assert np.shape(a) == np.shape(b)
-        size = np.max(np.abs(b), initial=0.0, where=np.isfinite(b))
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * (1.0 + size))
+        assert_equal_to_rounding(a, b)
+
+
+@chosen(lambda p: p.name in CONSTRAINTS)
+def test_value_meets_what_determines_it(sample):
+    answer = sample(*sample.points)
+    for a, b in CONSTRAINTS[sample.primitive.name](sample.args, sample.params, answer):
+        assert_equal_to_rounding(a, b)
+
+
+def assert_equal_to_rounding(a, b):
+    assert np.shape(a) == np.shape(b)
+    size = np.max(np.abs(b), initial=0.0, where=np.isfinite(b))
+    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * (1.0 + size))
 
 
 # -- derivatives ----------------------------------------------------------------------------------

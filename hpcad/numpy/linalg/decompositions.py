@@ -80,7 +80,7 @@ def lu(x: Any, /) -> LUResult:
     return LUResult(*factorizations.lu(matrices(x, "lu", square=True)))
 
 
-def qr(x: Any, /, *, mode: str = "reduced") -> Any:
+def qr(x: Any, /, mode: str = "reduced") -> Any:
     """``A = Q R`` with orthonormal columns Q and an upper triangular R.
 
     Parameters

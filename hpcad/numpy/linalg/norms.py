@@ -78,7 +78,7 @@ def _matrix_norm(x: Any, order: Any) -> Any:
 
 
 def _over(order: Any, values: Any) -> Any:
-    if order == "nuc":
+    if order == "nuc" or (order > 0 and values.shape[-1] == 0):
         return reduction.sum(values, axis=-1)
     return (max if order > 0 else min)(values, axis=-1)
 

@@ -36,9 +36,9 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
 
 def matrix_power(x: Any, n: int, /) -> Any:
     """``n`` times the product of a matrix with itself, by repeated squaring; n < 0 inverts."""
-    x = matrices(x, "matrix_power", square=True)
+    x, floats = as_array(x), matrices(x, "matrix_power", square=True)
     if n < 0:
-        x, n = solving.inv(x), -n
+        x, n = solving.inv(floats), -n
     if n == 0:
         return _identity(x)
     answer = None

@@ -142,7 +142,10 @@ SAMPLES = {
     "eigvalsh": each((2, 3, 3), make=definite),
     "eigvals": each((2, 3, 3)),
     "svdvals": each((2, 4, 3)),
-    "matrix_rank": each((2, 4, 3), params={"rtol": None, "tol": None}),
+    "matrix_rank": [
+        *each((2, 4, 3), params={"rtol": None, "tol": None}),
+        ((SINGULAR,), {"rtol": None, "tol": None}),
+    ],
     "expm": [*each((2, 3, 3)), *each((1, 1))],
     "euclidean_norm": [
         *each((2, 3, 4), params={"axis": (0, 2), "keepdims": False}),

@@ -1,8 +1,7 @@
 """Other ways to the values of simple primitives: Python's own operators, and loops.
 
-What is missing here and in the other files are factorizations, which are not unique (they are
-multiplied out in the tests of ``hpcad.numpy.linalg``), and what only moves or selects elements by
-a rule of its own (tested where it is used).
+What only moves, counts or selects elements is in ``loops.py``; what determines answers that are not
+unique, as factorizations, in ``constraints.py``.
 """
 
 from __future__ import annotations
