@@ -89,5 +89,9 @@ class Trace:
         return self
 
     def __exit__(self, *_: object) -> None:
-        STATE.depth -= 1
+        if self is STATE.traces[-1]:
+            STATE.depth = self.level - 1
+        # Else it stood in a generator that was left open when others began: theirs stay above.
         STATE.traces.remove(self)
+        if not STATE.traces:
+            STATE.depth = 0

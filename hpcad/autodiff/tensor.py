@@ -154,6 +154,25 @@ class Tensor(Conversions):
         value = value_of(self)
         return Tensor(value if self.level == CONSTANT else read_only(value))
 
+    def __copy__(self) -> Tensor:
+        return twin(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """Another tensor of the same value and history; the record of that is not copied."""
+        copied = twin(self)
+        if self.level == CONSTANT:  # the array may be one of the user's
+            copied.value = self.value.copy()
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.trace is not None:
+            raise TypeError(
+                "a tensor that is differentiated cannot be pickled, because the record of how it "
+                "was computed stays behind; pickle tensor.numpy(), its plain values"
+            )
+        return super().__reduce_ex__(protocol)
+
     def backward(self, seed: Array | None = None, *, retain: bool = False) -> None:
         """Add the gradient of this scalar to the ``grad`` of every parameter it depends on.
 
