@@ -31,8 +31,17 @@ class GradientSink(Protocol):
 class Parameter(Tensor):
     """A trainable array.
 
+    Parameters
+    ----------
+    value : array
+        The first values, which are copied.
+    name : str, optional
+
     Attributes
     ----------
+    value : array
+        Read-only on the CPU, because a tape does not see what is written into it:
+        :meth:`assign` changes it.
     grad : array or None
         Gradient of the last backward passes; a view into an arena once the parameter belongs
         to one.
@@ -53,7 +62,8 @@ class Parameter(Tensor):
     __slots__ = ("_changed_by", "_frozen", "fresh", "grad", "in_arena", "name", "sink", "version")
 
     def __init__(self, value: Any, name: str = "") -> None:
-        super().__init__(value, None, -1, AMBIENT)
+        super().__init__(None, None, -1, AMBIENT)
+        self.hold(backend_of(value).xp.array(value))
         self.grad: Array | None = None
         self.fresh = False
         self._frozen = False
@@ -72,6 +82,15 @@ class Parameter(Tensor):
         self._frozen = frozen
         self.level = CONSTANT if frozen else AMBIENT
 
+    def hold(self, array: Array) -> None:
+        """Stand for an array; who writes into it must say so by :meth:`changed`."""
+        self.value = array
+        self._protect()
+
+    def _protect(self, protected: bool = True) -> None:
+        if isinstance(self.value, np.ndarray):
+            self.value.flags.writeable = not protected
+
     def freeze(self, frozen: bool = True) -> None:
         """Make this parameter a constant, or trainable again."""
         self.frozen = frozen
@@ -79,7 +98,7 @@ class Parameter(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         """A parameter of its own: outside of arenas and engines, without a gradient."""
         twin = memo[id(self)] = type(self).__new__(type(self))
-        Parameter.__init__(twin, backend_of(self.value).xp.array(self.value), self.name)
+        Parameter.__init__(twin, self.value, self.name)
         twin.frozen = self.frozen
         return twin
 
@@ -104,7 +123,11 @@ class Parameter(Tensor):
                 f"parameter {self.name!r} has shape {tuple(self.shape)}, "
                 f"but a value of shape {np.shape(value)} was assigned to it"
             )
-        self.value[...] = value
+        self._protect(False)
+        try:
+            self.value[...] = value
+        finally:
+            self._protect()
         self.changed(f"assign() at {user_line()}")
 
     def changed(self, by: str) -> None:

@@ -116,7 +116,7 @@ def _pack(members: list[Parameter], allocate_grads: Allocator | None) -> Paramet
     grads = Arena(shapes, members[0].dtype, allocate_grads or allocate)
     for p in members:
         values.views[p.name][...] = p.value
-        p.value = values.views[p.name]
+        p.hold(values.views[p.name])
         p.grad = grads.views[p.name]
         p.fresh = False
         p.in_arena = True

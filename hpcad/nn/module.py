@@ -94,7 +94,7 @@ class Module:
                 parameter.assign(values)
             else:
                 parameter.name = name
-                parameter.value = values
+                parameter.hold(values)
                 parameter.grad = None
             parameter.fresh = False
         return self

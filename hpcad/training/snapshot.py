@@ -80,8 +80,10 @@ def restore(
                 "so its place in the data means nothing here; restore that, or start afresh with "
                 "another output directory"
             )
-    for name, array in arrays.items():
-        array[...] = _like(array, checkpoint.arrays[name])
+    found = {name: _like(array, checkpoint.arrays[name]) for name, array in arrays.items()}
+    model.load({name: found[f"parameters/{name}"] for name in model.arrays()})
+    for name, array in optimizer.arrays().items():
+        array[...] = found[f"optimizer/{name}"]
     optimizer.step_count = state["optimizer"]["step_count"]
     return int(state["step"]), int(state["cursor"])
 

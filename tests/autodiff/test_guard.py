@@ -180,6 +180,29 @@ def test_an_optimizer_step_before_backward_is_an_error():
     model(x).sum().backward()
 
 
+def test_nobody_writes_into_a_parameter_unseen():
+    first = np.ones(3)
+    p = Parameter(first)
+    model = hpcad.nn.Linear(2, 2).initialize(seed=0)
+    hpcad.optim.SGD(model, learning_rate=0.1)
+    for array in (p.value, p.numpy(), p.detach().value, model.weight.value, model.bias.value):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 3.0
+    loss = (p * p).sum()
+    first[0] = 5.0
+    loss.backward()
+    np.testing.assert_array_equal(p.grad, [2.0, 2.0, 2.0])
+
+
+def test_a_parameter_is_read_only_after_a_failed_assignment():
+    p = Parameter(np.ones(2))
+    with pytest.raises(ValueError, match="could not convert"):
+        p.assign(np.array(["a", "b"]))
+    assert not p.value.flags.writeable
+    p.assign(np.zeros(2))
+    np.testing.assert_array_equal(p.value, [0.0, 0.0])
+
+
 def test_a_parameter_whose_values_no_rule_needs_may_change():
     p = Parameter(np.ones(3))
     loss = (p + 1.0).sum()

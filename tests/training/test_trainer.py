@@ -125,9 +125,14 @@ def test_another_dataset_is_refused(digits, tmp_path):
         trainer((digits[1], digits[0]), tmp_path).run()
 
 
+def spoil(model):
+    weight = model.layers[0].weight
+    weight.assign(np.full_like(weight.value, np.nan))
+
+
 def test_a_loss_that_is_no_number_stops_the_run(digits, tmp_path):
     run = trainer(digits, tmp_path)
-    run.model.layers[0].weight.value[0, 0] = np.nan
+    spoil(run.model)
     with pytest.raises(HpcadError, match=r"no longer a number at step 1.*no checkpoint was saved"):
         run.run()
     assert not list((tmp_path / "checkpoints").glob("*.h5"))
@@ -141,7 +146,7 @@ def test_no_checkpoint_is_written_of_parameters_that_are_no_numbers(digits, tmp_
     def breaks(batch, phases):
         share = step(batch, phases)
         if run.result.step == 4:
-            run.model.layers[0].weight.value[0, 0] = np.nan
+            spoil(run.model)
         return share
 
     run._step = breaks
