@@ -7,7 +7,7 @@ from typing import Any
 
 
 def options_text(params: Mapping[str, Any]) -> str:
-    """Keyword arguments as text; those that are off, or only there for the rules, are left out."""
+    """Keyword arguments as text, without those that are off or for the rules only (``before``)."""
     parts = []
     for key, x in params.items():
         if key == "index":

@@ -27,26 +27,26 @@ def _zeros(like: Any, shape: Shape) -> Any:
 # -- concatenate --------------------------------------------------------------------------
 
 
-def _joined(*given: Shape, axis: int, sizes: tuple[int, ...]) -> Shape:
+def _joined(*given: Shape, axis: int, before: tuple[int, ...]) -> Shape:
     first = list(given[0])
-    first[axis] = int(np.sum(sizes))
+    first[axis] = int(np.sum(before))
     return tuple(first)
 
 
 def _concatenate_vjp(
-    needs: tuple[bool, ...], g: Any, _z: Any, _saved: Any, *_xs: Any, axis: int, sizes: Any
+    needs: tuple[bool, ...], g: Any, _z: Any, _saved: Any, *_xs: Any, axis: int, before: Any
 ) -> list[Any]:
-    ends = [int(e) for e in np.cumsum(sizes)]
+    ends = [int(e) for e in np.cumsum(before)]
     lead = (slice(None),) * axis
     return [
         getitem(g, (*lead, slice(end - size, end))) if needed else None
-        for needed, size, end in zip(needs, sizes, ends, strict=True)
+        for needed, size, end in zip(needs, before, ends, strict=True)
     ]
 
 
 _concatenate = Primitive(
     "concatenate",
-    lambda *xs, axis, sizes: np.concatenate(xs, axis=axis),
+    lambda *xs, axis, before: np.concatenate(xs, axis=axis),
     _joined,
     joint=_concatenate_vjp,
     jvp="jointly linear",
@@ -59,8 +59,9 @@ def concatenate(xs: Sequence[Any], axis: int | None = 0) -> Any:
     if axis is None:
         parts, axis = [reshape(x, (-1,)) for x in parts], 0
     axis = normalize_axis_index(axis, len(np.shape(parts[0])))
-    sizes = tuple(np.shape(x)[axis] if len(np.shape(x)) > axis else 0 for x in parts)
-    return _concatenate(*parts, axis=axis, sizes=sizes)
+    # The lengths of the parts, for the rules.
+    before = tuple(np.shape(x)[axis] if len(np.shape(x)) > axis else 0 for x in parts)
+    return _concatenate(*parts, axis=axis, before=before)
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:

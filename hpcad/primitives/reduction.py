@@ -44,9 +44,9 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 _sum = Primitive(
     "sum",
-    lambda x, *, axis, keepdims, shape: np.sum(x, axis=axis, keepdims=keepdims),
-    lambda x, *, axis, keepdims, shape: shapes.reduced(x, axis=axis, keepdims=keepdims),
-    [lambda g, _z, _x, axis, keepdims, shape: spread(g, shape, axis, keepdims)],
+    lambda x, *, axis, keepdims, before: np.sum(x, axis=axis, keepdims=keepdims),
+    lambda x, *, axis, keepdims, before: shapes.reduced(x, axis=axis, keepdims=keepdims),
+    [lambda g, _z, _x, axis, keepdims, before: spread(g, before, axis, keepdims)],
     jvp="linear",
 )
 
@@ -56,7 +56,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None)
     x = as_array(x)
     if dtype is not None:
         return in_dtype(lambda y: sum(y, axis, keepdims), x, dtype)
-    return _sum(x, axis=static(axis), keepdims=keepdims, shape=tuple(x.shape))
+    return _sum(x, axis=static(axis), keepdims=keepdims, before=tuple(x.shape))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:

@@ -40,14 +40,16 @@ OVER = [
 RUNS = [{"axis": a, "reverse": r} for a in (0, 1) for r in (False, True)]
 ORDER = np.argsort(rng.random((3, 4)), axis=1)
 
-SUMS = [((make(2, 3, 4),), {**over, "shape": (2, 3, 4)}) for over in OVER for make in (real, plane)]
+SUMS = [
+    ((make(2, 3, 4),), {**over, "before": (2, 3, 4)}) for over in OVER for make in (real, plane)
+]
 EXTREMES = [*(((apart(2, 3, 4),), over) for over in OVER), ((apart(1),), WHOLE)]
 COUNTS = [((with_zeros(3, 4),), over) for over in OVER[:2]]
 VALUES = [((rng.integers(0, 4, (3, 4)).astype(float),), {})]
 SETS = [((np.array([3.0, 1.0, 1.0]), np.array([[1.0], [2.0]])), {})]
 
 SAMPLES = {
-    "sum": [*SUMS, ((real(0, 3),), {"axis": 0, "keepdims": False, "shape": (0, 3)})],
+    "sum": [*SUMS, ((real(0, 3),), {"axis": 0, "keepdims": False, "before": (0, 3)})],
     "max": EXTREMES,
     "min": EXTREMES,
     "nanmax": EXTREMES,
@@ -138,7 +140,7 @@ def _running(operation):
 
 
 REFERENCES = {
-    "sum": lambda x, *, axis, keepdims, shape: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    "sum": lambda x, *, axis, keepdims, before: np.add.reduce(x, axis=axis, keepdims=keepdims),
     "prod": lambda x, *, axis, keepdims: np.multiply.reduce(x, axis=axis, keepdims=keepdims),
     "nanmax": lambda x, *, axis, keepdims: np.nanmax(x, axis=axis, keepdims=keepdims),
     "nanmin": lambda x, *, axis, keepdims: np.nanmin(x, axis=axis, keepdims=keepdims),

@@ -215,7 +215,7 @@ def _expm(a):
     return total
 
 
-def _concatenate(*xs, axis, sizes):
+def _concatenate(*xs, axis, before):
     return np.moveaxis(np.array([r for x in xs for r in np.moveaxis(x, axis, 0)]), 0, axis)
 
 
