@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.conversion import read_only
+from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.reverse import expands
+from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import Tensor
 from hpcad.errors import DifferentiationError, ShapeError
 
@@ -68,7 +71,8 @@ def primitive(
     needs rules made of functions of ``hpcad.numpy`` or of primitives, and costs a recording of the
     rule at each use. Rules made so can be differentiated again, to any depth. Rules need not undo
     broadcasting or promotion. An argument of a rule whose name starts with an underscore is not
-    kept in memory for it; the rule gets None.
+    kept in memory for it; the rule gets None. The value must leave its arguments as they are, and
+    cotangents and tangents come read-only.
     """
     if value is None:
         return functools.partial(
@@ -129,7 +133,14 @@ def _argument(x: Any, i: int, title: str) -> Any:
 def _checked_value(value: Callable[..., Any], title: str, outputs: bool) -> Callable[..., Any]:
     @functools.wraps(value)
     def checked(*args: Any, **params: Any) -> Any:
+        given = [(i, x, fingerprint(x)) for i, x in enumerate(args) if _watched(x)]
         answer = value(*args, **params)
+        for i, x, before in given:
+            if fingerprint(x) != before:
+                raise DifferentiationError(
+                    f"the value of {title} changed its argument {i} in place, which others may "
+                    "use; let it work on a copy"
+                )
         if outputs:
             if not isinstance(answer, tuple | list):
                 raise DifferentiationError(
@@ -140,6 +151,10 @@ def _checked_value(value: Callable[..., Any], title: str, outputs: bool) -> Call
         return _array(answer, title)
 
     return checked
+
+
+def _watched(x: Any) -> bool:
+    return type(x) is np.ndarray and x.flags.writeable and STATE.guarding
 
 
 def _array(x: Any, title: str) -> Any:
@@ -174,7 +189,7 @@ def _checked_rule(rule: Any, title: str, kind: str, i: int) -> Any:
 
     @functools.wraps(rule)  # keeps the signature, which says what the rule needs
     def checked(g: Any, ans: Any, *args: Any, **params: Any) -> Any:
-        part = rule(g, ans, *args, **params)
+        part = rule(_shared(g), ans, *args, **params)
         where = f"the {kind} rule of {title} for argument {i}"
         if part is None:
             raise DifferentiationError(
@@ -190,10 +205,15 @@ def _checked_rule(rule: Any, title: str, kind: str, i: int) -> Any:
     return checked
 
 
+def _shared(g: Any) -> Any:
+    """A cotangent or tangent, or a tuple of them: others use it, so a rule must not write in it."""
+    return tuple(map(read_only, g)) if isinstance(g, tuple) else read_only(g)
+
+
 def _joint_vjp(rule: Callable[..., Any], title: str) -> Callable[..., Any]:
     @functools.wraps(rule)
     def joint(needs: Any, g: Any, ans: Any, _saved: Any, *args: Any, **params: Any) -> Any:
-        parts = rule(g, ans, *args, **params)
+        parts = rule(_shared(g), ans, *args, **params)
         if not isinstance(parts, tuple | list):
             parts = (parts,)
         if len(parts) != len(args):
@@ -217,7 +237,7 @@ def _joint_jvp(rule: Callable[..., Any], title: str) -> Callable[..., Any]:
 
     @functools.wraps(rule)
     def joint(tangents: Any, ans: Any, _saved: Any, *args: Any, **params: Any) -> Any:
-        total = rule(tuple(tangents), ans, *args, **params)
+        total = rule(_shared(tuple(tangents)), ans, *args, **params)
         if total is None:
             raise DifferentiationError(f"{where} returned None; return the tangent of the answer")
         if isinstance(total, tuple | list):

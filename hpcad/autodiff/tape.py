@@ -181,6 +181,9 @@ class Tape(Trace):
         for i in constants:
             if isinstance(values[i], _GUARDED) and STATE.guarding:
                 self._guard(slot, values[i], primitive.name)
+        for param in params.values():
+            if type(param) is _ndarray and STATE.guarding:
+                self._guard(slot, param, primitive.name)
         for i in dropped:
             values[i] = None
         kept = answer if keep_answer else None

@@ -9,7 +9,7 @@ import pytest
 
 import hpcad
 import hpcad.numpy as hnp
-from hpcad.autodiff import PRIMITIVES, Parameter
+from hpcad.autodiff import PRIMITIVES, Parameter, grad, linearize, primitive, vjp
 from hpcad.errors import DifferentiationError, ShapeError
 
 X = np.array([0.3, -0.8, 1.2])
@@ -291,3 +291,52 @@ def test_values_that_are_no_arrays_are_refused():
 
 def fail():
     raise ValueError("no")
+
+
+def test_a_rule_cannot_write_into_a_cotangent_that_others_use():
+    @primitive(vjp=[lambda g, ans, x: np.multiply(g, 3.0, out=g)])
+    def tripled(x):
+        return 3.0 * x
+
+    with pytest.raises(ValueError, match="read-only"):
+        grad(lambda x: ((x * 2.0 + tripled(x)) * 1.5).sum())(np.ones(3))
+
+
+def test_a_value_that_changes_its_argument_is_an_error():
+    @primitive(vjp=[lambda g, ans, x: g * 3.0])
+    def tripled(x):
+        x *= 3.0
+        return x
+
+    def f(x):
+        y = hnp.exp(x)
+        return (tripled(y) + y).sum()
+
+    with pytest.raises(DifferentiationError, match=r"value of tripled changed its argument 0"):
+        grad(f)(np.ones(3))
+
+
+def test_an_array_given_by_keyword_is_guarded():
+    @primitive(vjp=[lambda g, ans, x, *, w: g * w], jvp=[lambda t, ans, x, *, w: t * w])
+    def weighted(x, *, w):
+        return x * w
+
+    w = np.array([1.0, 2.0, 3.0])
+    _, pullback = vjp(lambda x: weighted(x, w=w), np.ones(3))
+    _, pushforward = linearize(lambda x: weighted(x, w=w), np.ones(3))
+    np.testing.assert_array_equal(pullback(np.ones(3))[0], w)
+    w[0] = 100.0
+    for derivative in pullback, pushforward:
+        with pytest.raises(DifferentiationError, match="after weighted at .* had captured it"):
+            derivative(np.ones(3))
+
+
+def test_a_gradient_that_a_rule_takes_from_an_argument_is_a_copy():
+    @primitive(vjp=[lambda g, ans, x, y: y, lambda g, ans, x, y: x])
+    def dot(x, y):
+        return np.sum(x * y)
+
+    x, y = np.ones(3), np.full(3, 2.0)
+    for gradient in grad(dot, argnums=(0, 1))(x, y):
+        gradient[...] = 7.0
+    np.testing.assert_array_equal([x, y], [np.ones(3), np.full(3, 2.0)])

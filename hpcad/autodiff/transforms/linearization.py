@@ -69,7 +69,7 @@ class Linearization:
         parts = [
             found[x.slot] if x.slot in found else LINKS.zeros_like(x.value) for x in self.inputs
         ]
-        return separate(parts, list(seeds.values()))
+        return separate(parts, [*seeds.values(), *(x.value for x in self.inputs)])
 
     def push(self, tangents: Sequence[Any], verified: set[Guard] | None = None) -> list[Any]:
         """``v -> J v``, from leaves of the primals (None for zero) to those of the answer."""
