@@ -327,7 +327,7 @@ def test_an_array_given_by_keyword_is_guarded():
     np.testing.assert_array_equal(pullback(np.ones(3))[0], w)
     w[0] = 100.0
     for derivative in pullback, pushforward:
-        with pytest.raises(DifferentiationError, match="after weighted at .* had captured it"):
+        with pytest.raises(DifferentiationError, match=r"after weighted at .* had captured it"):
             derivative(np.ones(3))
 
 
