@@ -14,6 +14,7 @@ from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.errors import DifferentiationError
 from hpcad.numpy.tables import of_one, of_two
 from hpcad.primitives import elementwise as e
+from hpcad.primitives import gamma as gamma_
 from hpcad.primitives import layout, reduction, shapes
 from hpcad.primitives import softmax as rows
 from hpcad.primitives import special as s
@@ -35,12 +36,12 @@ ndtri    = of_one("ndtri",    s.ndtri,    "Inverse of ndtr", "1 over the density
 
 # -- gamma and beta -----------------------------------------------------------------------------
 
-gamma    = of_one("gamma",    s.gamma,    "Gamma function", "``gamma(x) digamma(x)``")
-gammaln  = of_one("gammaln",  s.gammaln,  "Logarithm of ``|gamma(x)|``", "``digamma(x)``")
-digamma  = of_one("digamma",  s.digamma,  "Slope of ``log gamma(x)``", "``polygamma(1, x)``")
-beta     = of_two("beta",     s.beta,     "``gamma(x1) gamma(x2) / gamma(x1 + x2)``",
+gamma    = of_one("gamma",    gamma_.gamma,    "Gamma function", "``gamma(x) digamma(x)``")
+gammaln  = of_one("gammaln",  gamma_.gammaln,  "Logarithm of ``|gamma(x)|``", "``digamma(x)``")
+digamma  = of_one("digamma",  gamma_.digamma,  "Slope of ``log gamma(x)``", "``polygamma(1, x)``")
+beta     = of_two("beta",     gamma_.beta,     "``gamma(x1) gamma(x2) / gamma(x1 + x2)``",
                   "``beta (digamma(xi) - digamma(x1 + x2))``")
-betaln   = of_two("betaln",   s.betaln,   "Logarithm of ``|beta(x1, x2)|``",
+betaln   = of_two("betaln",   gamma_.betaln,   "Logarithm of ``|beta(x1, x2)|``",
                   "``digamma(xi) - digamma(x1 + x2)``")
 lgamma, psi = gammaln, digamma
 
@@ -95,8 +96,9 @@ def polygamma(n: Any, x: Any, /) -> Any:
     Parameters
     ----------
     n : integer or array of integers
-        Not negative; not differentiated.
+        Not negative; a tracked one is refused.
     x : array
+        Real.
 
     Returns
     -------
@@ -106,7 +108,7 @@ def polygamma(n: Any, x: Any, /) -> Any:
     -----
     Derivative: ``polygamma(n + 1, x)``.
     """
-    return s.polygamma(n, x)
+    return gamma_.polygamma(_constant(n, "polygamma"), x)
 
 
 def gammainc(a: Any, x: Any, /) -> Any:
@@ -115,12 +117,12 @@ def gammainc(a: Any, x: Any, /) -> Any:
     Derivative in ``x``: ``x^(a-1) exp(-x) / gamma(a)``. In ``a`` it has none here: a tracked one is
     refused.
     """
-    return s.gammainc(_constant(a, "gammainc"), x)
+    return gamma_.gammainc(_constant(a, "gammainc"), x)
 
 
 def gammaincc(a: Any, x: Any, /) -> Any:
     """Regularised upper incomplete gamma function, ``1 - P(a, x)``; see :func:`gammainc`."""
-    return s.gammaincc(_constant(a, "gammaincc"), x)
+    return gamma_.gammaincc(_constant(a, "gammaincc"), x)
 
 
 def _constant(a: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Special functions: error functions, gamma and Bessel functions, entropies.
+"""Special functions: error, logistic and Bessel functions, entropies (and see ``gamma.py``).
 
 Values come from SciPy on the host and from CuPy's copy of it on the device. Families that are
 closed under differentiation (polygamma, Bessel) have the order as a parameter, so derivatives of
@@ -28,7 +28,7 @@ from hpcad.primitives.arithmetic import (
     square,
     subtract,
 )
-from hpcad.primitives.builders import binary, floating, unary
+from hpcad.primitives.builders import binary, floating, is_complex, unary
 from hpcad.primitives.complex_numbers import sign
 from hpcad.primitives.exponential import exp, log
 from hpcad.primitives.shapes import broadcast
@@ -65,6 +65,15 @@ def special(name: str) -> Callable[..., Any]:
 
 def _array(x: Any) -> Any:
     return x if hasattr(x, "dtype") else np.asarray(x)
+
+
+def real_only(x: Any, name: str) -> Any:
+    """``x``, if it is real."""
+    if is_complex(x):
+        raise TypeError(
+            f"{name} takes real numbers, not complex ones; take real(x) or abs(x) first"
+        )
+    return x
 
 
 # -- error functions ----------------------------------------------------------------------------
@@ -108,71 +117,16 @@ log_ndtr = unary("log_ndtr", special("log_ndtr"), lambda g, z, x: g * _log_ndtr_
 ndtri    = unary("ndtri",    special("ndtri"),    lambda g, z, _x: masked_divide(g, _normal(z)))
 # fmt: on
 
-# -- the gamma function and its relatives -------------------------------------------------------
-
-
-def _polygamma(n: Any, x: Any) -> Any:
-    """``(-1)^(n+1) n! zeta(n+1, x)``, and digamma for n = 0."""
-    x = floating(x)
-    sign_of_n = 2.0 * np.remainder(n, 2) - 1.0
-    s = np.where(np.equal(n, 0), 2.0, np.add(n, 1.0))  # zeta(1) is not needed, and infinite
-    total = special("zeta")(s, np.where(x < 0, 1.0, x))
-    if (x < 0).any():
-        total = np.where(x < 0, _zeta_below(s, x, sign_of_n), total)
-    found = sign_of_n * special("gamma")(s) * total
-    return np.where(np.equal(n, 0), special("psi")(x), found).astype(x.dtype, copy=False)
-
-
-def _zeta_below(s: Any, x: Any, sign_of_s: Any) -> Any:
-    """``sum_k 1 / (x+k)^s`` for negative ``x``.
-
-    The terms of positive base are one zeta function; those of negative base are a piece of
-    another, which is the difference of two, up to the sign ``(-1)^s``.
-    """
-    zeta = special("zeta")
-    size = np.abs(x)
-    rest = size - np.floor(size)
-    return zeta(s, 1.0 - rest) + sign_of_s * (zeta(s, rest) - zeta(s, size + 1.0))
-
-
-def _ratio(x: Any, y: Any) -> Any:
-    """The slope of ``log beta(x, y)`` in ``x``."""
-    return subtract(digamma(x), digamma(add(x, y)))
-
-
-# fmt: off
-gamma   = unary("gamma",   special("gamma"),   lambda g, z, x: g * (z * digamma(x)))
-gammaln = unary("gammaln", special("gammaln"), lambda g, _z, x: g * digamma(x))
-digamma = unary("digamma", special("psi"),     lambda g, _z, x: g * polygamma(1, x))
-polygamma = binary("polygamma", _polygamma, None,
-                   lambda g, _z, n, x: g * polygamma(n + 1, x))
-beta   = binary("beta",   special("beta"),
-                lambda g, z, x, y: g * (z * _ratio(x, y)),
-                lambda g, z, x, y: g * (z * _ratio(y, x)))
-betaln = binary("betaln", special("betaln"), lambda g, _z, x, y: g * _ratio(x, y),
-                                             lambda g, _z, x, y: g * _ratio(y, x))
-
-
-def _gammainc_slope(a: Any, x: Any) -> Any:
-    """``x^(a-1) exp(-x) / gamma(a)``."""
-    return exp(subtract(subtract(xlogy(subtract(a, 1), x), x), gammaln(a)))
-
-
-# The derivative in ``a`` is no elementary function; hpcad.numpy refuses a tracked one.
-gammainc  = binary("gammainc",  special("gammainc"),  None,
-                   lambda g, _z, a, x: masked_multiply(g, _gammainc_slope(a, x)))
-gammaincc = binary("gammaincc", special("gammaincc"), None,
-                   lambda g, _z, a, x: -masked_multiply(g, _gammainc_slope(a, x)))
-
 # -- logistic functions -------------------------------------------------------------------------
 
 
 def _softplus(x: Any) -> Any:
     """``log(1 + exp(x))`` without overflow."""
-    x = floating(x)
+    x = real_only(floating(x), "softplus")
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+# fmt: off
 expit     = unary("expit",     special("expit"),     lambda g, z, _x: g * (z * (1 - z)))
 logit     = unary("logit",     special("logit"),     lambda g, _z, x: masked_divide(g, x * (1 - x)))
 log_expit = unary("log_expit", special("log_expit"), lambda g, _z, x: g * expit(-x))

@@ -11,10 +11,11 @@ import pytest
 import scipy.special
 
 import hpcad.numpy as hnp
-from hpcad import check_grads, grad, jvp, tensor
+from hpcad import check_grads, grad, jvp, tensor, vjp
 from hpcad.autodiff import value_of
 from hpcad.errors import DifferentiationError
 from hpcad.numpy import special
+from hpcad.primitives import gamma as gamma_functions
 
 rng = np.random.default_rng(2)
 X = rng.standard_normal((2, 3, 4))
@@ -175,6 +176,33 @@ def test_incomplete_gamma_differentiates_in_its_second_argument_only():
             grad(lambda v, f=f: f(v, x).sum())(a)
         with pytest.raises(DifferentiationError, match=r"gammainc.* first argument"):
             jvp(f, (a, x), (a, x))
+
+
+@pytest.mark.parametrize("name", ["gammainc", "gammaincc", "polygamma"])
+def test_primitives_refuse_a_tracked_first_argument_themselves(name):
+    f, a = getattr(gamma_functions, name), np.array([1.0, 2.0])
+    for g in (f, getattr(hnp, name)):
+        with pytest.raises(DifferentiationError, match=rf"{name} .* first argument"):
+            grad(lambda v, g=g: g(v, a).sum())(a)
+        with pytest.raises(DifferentiationError, match=rf"{name} .* first argument"):
+            jvp(lambda v, g=g: g(v, a), (a,), (a,))
+
+
+def test_what_is_not_known_of_complex_numbers_says_so():
+    z = np.array([1.0 + 2.0j, 0.5 - 0.3j])
+    slope = gradient_of(hnp.gamma, z)
+    np.testing.assert_allclose(slope, scipy.special.gamma(z) * scipy.special.psi(z), rtol=1e-13)
+    with pytest.raises(DifferentiationError, match="digamma of complex numbers"):
+        gradient_of(hnp.digamma, z)
+    with pytest.raises(DifferentiationError, match="digamma of complex numbers"):
+        jvp(lambda v: jvp(hnp.gamma, (v,), (z,))[1], (z,), (z,))
+    for f in (hnp.softplus, lambda z: hnp.polygamma(1, z)):
+        with pytest.raises(TypeError, match="takes real numbers"):
+            f(z)
+
+
+def gradient_of(f, z):
+    return vjp(f, z)[1](np.ones_like(z))[0]
 
 
 def test_exponential_distribution_is_smooth_at_its_start():
