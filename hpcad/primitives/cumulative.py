@@ -2,7 +2,10 @@
 
 Products are differentiated without division, so that zeros among the factors are no exception:
 the product of the others is a product of those before and those behind, and a running product
-leads to a linear recurrence. A cotangent of 0 stays 0 where a product has overflowed.
+leads to a linear recurrence. A cotangent of 0 stays 0 where a product has overflowed. Of plain
+arrays in which nothing is 0 and nothing leaves the range, the product is divided by its factors,
+which is several times faster; not so in nested derivatives, of which some are exactly 0 only
+without division.
 """
 
 from __future__ import annotations
@@ -13,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import backend_of
 from hpcad.primitives import shapes
-from hpcad.primitives.elementwise import masked_multiply, multiply
+from hpcad.primitives.elementwise import divide, masked_multiply, multiply
 from hpcad.primitives.indexing import getitem
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import reshape, transpose
@@ -101,14 +104,34 @@ recurrence = Primitive(
 # -- products -----------------------------------------------------------------------------
 
 
+def _divisible(x: Any, axis: int) -> bool:
+    """Whether products along the axis may be divided by their factors; of plain arrays only."""
+    if isinstance(x, Tensor) or x.dtype.kind not in "fc" or x.size == 0:
+        return False
+    size = np.abs(x)
+    limits = np.finfo(size.dtype)
+    low, high = float(size.min()), float(size.max())
+    if not (low > math.sqrt(limits.tiny) and high < math.sqrt(limits.max)):  # also if one is nan
+        return False
+    if x.shape[axis] * max(-math.log2(low), math.log2(high)) < -limits.minexp:
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        partial = np.abs(np.cumprod(x, axis=axis))
+    return bool(partial.min() >= limits.tiny and partial.max() <= limits.max)
+
+
 def _cumprod_vjp(g: Any, z: Any, x: Any, axis: int, reverse: bool) -> Any:
     """What stands before j, times the sum over k >= j of ``g_k x_(j+1) ... x_k``."""
+    if _divisible(x, axis):
+        return divide(cumsum(multiply(g, z), axis=axis, reverse=not reverse), x)
     back = _recurrence_b(g, None, x, None, axis, reverse)
     return masked_multiply(back, _shifted(z, axis, reverse, 1))
 
 
 def _cumprod_jvp(t: Any, z: Any, x: Any, axis: int, reverse: bool) -> Any:
     """``z_j = x_j z_(j-1)``, differentiated."""
+    if _divisible(x, axis):
+        return multiply(z, cumsum(divide(t, x), axis=axis, reverse=reverse))
     drive = masked_multiply(t, _shifted(z, axis, reverse, 1))
     return recurrence(x, drive, axis=axis, reverse=reverse)
 
@@ -126,6 +149,8 @@ def _of_the_others(x: Any, axis: Axis) -> Any:
     kept = tuple(shape[a] for a in order[: len(shape) - len(axes)])
     flat = reshape(transpose(x, order), (*kept, math.prod(shape[a] for a in axes)))
     last = len(kept)
+    if _divisible(flat, last):
+        return divide(_prod(x, axis=axis, keepdims=True), x)
     before = _shifted(cumprod(flat, axis=last, reverse=False), last, False, 1)
     behind = _shifted(cumprod(flat, axis=last, reverse=True), last, True, 1)
     others = reshape(multiply(before, behind), tuple(shape[a] for a in order))

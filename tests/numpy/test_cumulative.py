@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import hpcad.numpy as hnp
-from hpcad import grad, vjp
+from hpcad import grad, jvp, vjp
 from hpcad.autodiff.numerical.check import check_grads
 from hpcad.errors import ShapeError
+from hpcad.primitives import cumulative
 
 rng = np.random.default_rng(13)
 X = rng.standard_normal((3, 4))
@@ -78,3 +79,58 @@ def test_an_axis_is_needed_where_there_are_several():
         hnp.cumulative_sum(X)
     with pytest.raises(ShapeError, match="at least one dimension"):
         hnp.cumulative_prod(2.0)
+
+
+# -- by division, and without -------------------------------------------------------------------
+
+DIVISIBLE = {
+    "a few": rng.uniform(0.5, 2, (3, 4, 5)) * rng.choice([-1, 1], (3, 4, 5)),
+    "many, near 1": 1 + 1e-3 * rng.standard_normal((20, 5000)),
+    "many, up and down": 10.0 ** rng.permutation(np.repeat([-1, 1], 300)).reshape(2, 300),
+    "far apart": np.array([[1e-120, 3e140, 2e-100, 7e90], [1e130, 2e120, 3e-110, 1e-80]]),
+    "single precision": rng.uniform(0.5, 2, (3, 20)).astype(np.float32),
+    "complex": np.exp(rng.standard_normal((3, 40)) / 3 + 2j * rng.standard_normal((3, 40))),
+}
+INDIVISIBLE = {
+    "a zero": np.array([[2.0, 0.0, 3.0, 5.0]]),
+    "subnormal on the way": np.array([[1e-100, 1e-120, 1.5e-100, 1e120, 1e110]]),
+    "overflow on the way": np.array([[1e100, 1e120, 1.5e100, 1e-120, 1e-110]]),
+    "very small": np.array([[1e-200, 2.0]]),
+    "infinite": np.array([[np.inf, 2.0]]),
+    "nan": np.array([[np.nan, 2.0]]),
+    "none": np.ones((2, 0)),
+    "integers": np.ones((2, 3), int),
+}
+
+
+@pytest.mark.parametrize("x", DIVISIBLE.values(), ids=DIVISIBLE)
+@pytest.mark.parametrize(
+    "f",
+    [
+        hnp.prod,
+        lambda x: hnp.prod(x, axis=0),
+        lambda x: hnp.prod(x, axis=(1,), keepdims=True),
+        lambda x: hnp.cumprod(x, axis=1),
+        lambda x: hnp.flip(hnp.cumprod(hnp.flip(x, 1), axis=1), 1),
+    ],
+    ids=["all", "axis 0", "axis 1", "running", "running back"],
+)
+def test_slopes_of_products_are_the_same_by_division_and_without(f, x, monkeypatch):
+    g = np.asarray(rng.standard_normal(np.shape(f(x))), x.dtype)
+    t = np.asarray(rng.standard_normal(x.shape) * np.abs(x), x.dtype)
+    quick = both_modes(f, x, g, t)
+    monkeypatch.setattr(cumulative, "_divisible", lambda _x, _axis: False)
+    sizes = both_modes(f, np.abs(x), np.abs(g), np.abs(t))  # without cancellation
+    for a, b, size in zip(quick, both_modes(f, x, g, t), sizes, strict=True):
+        assert a.dtype == b.dtype
+        assert np.all(np.abs(a - b) <= 4 * x.size * np.finfo(x.dtype).eps * size)
+
+
+def both_modes(f, x, g, t):
+    return vjp(f, x)[1](g)[0], jvp(f, (x,), (t,))[1]
+
+
+def test_products_are_divided_where_that_is_exact_and_nowhere_else():
+    assert all(cumulative._divisible(x, x.ndim - 1) for x in DIVISIBLE.values())
+    assert not any(cumulative._divisible(x, 1) for x in INDIVISIBLE.values())
+    assert not cumulative._divisible(hnp.ones((2, 2)), 1)
