@@ -9,6 +9,7 @@ arXiv:2105.15183).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -104,8 +105,8 @@ def fixed_point(
         for _ in range(maxiter):
             steps = untracked(f(structure.build(leaves)), structure, "function")
             leaves = [x + step for x, step in zip(leaves, steps, strict=True)]
-            size = float(np.linalg.norm(joined(steps)))
-            if size <= limit * (1 + float(np.linalg.norm(joined(leaves)))):
+            size = _length(steps)
+            if _is_short(size, leaves, limit):
                 return structure.build(leaves)
             if not np.isfinite(size):
                 break
@@ -127,7 +128,7 @@ def newton(
     def at(leaves: Sequence[Any]) -> tuple[Any, Any, float]:
         value, pushforward = linearize(function, structure.build(leaves))
         parts = untracked(value, structure, "function")
-        return parts, pushforward, float(np.linalg.norm(joined(parts)))
+        return parts, pushforward, _length(parts)
 
     parts, pushforward, size = at(leaves)
     for _ in range(maxiter):
@@ -144,10 +145,20 @@ def newton(
                 break
             scale /= 2
         leaves, (parts, pushforward, size) = moved, found
-        length = scale * float(np.linalg.norm(joined(step)))
-        if length <= limit * (1 + float(np.linalg.norm(joined(leaves)))):
+        if _is_short(scale * _length(step), leaves, limit):
             return structure.build(leaves)
     raise _unfinished("newton", size, maxiter, limit, "start nearer to the solution")
+
+
+def _length(parts: Sequence[Any]) -> float:
+    """Euclidean norm of arrays together; infinite where it overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(joined(parts)))
+
+
+def _is_short(length: float, leaves: Sequence[Any], limit: float) -> bool:
+    """Whether a step is one of an iteration that stands; one that has left all bounds does not."""
+    return length <= limit * (1 + _length(leaves)) < math.inf
 
 
 def _unfinished(name: str, size: float, count: int, limit: float, advice: str) -> ConvergenceError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,6 +64,8 @@ class Probe:
         derivative: int = 1,
     ) -> Slope:
         """First or second derivative along a line, of every element of the (flat) value."""
+        if step is not None and not 0 < step < math.inf:
+            raise ConfigError(f"the step of a numerical derivative must be positive, not {step}")
         line, eps = self.line(directions), self.eps
         place, scale = self._lengths(directions)
         with np.errstate(all="ignore"):  # steps may leave the domain: such values are not used

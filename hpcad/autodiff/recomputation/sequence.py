@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from hpcad.autodiff.recomputation.chain import Chain, Deeper
 from hpcad.autodiff.recomputation.places import Disk, Offline, Online, Plan
@@ -155,10 +157,15 @@ def _following(state: State, tapes: list[Tape]) -> Tape | None:
 
 
 def _steps(steps: Any) -> tuple[Callable[[int], Step], int]:
-    if isinstance(steps, tuple) and len(steps) == 2 and isinstance(steps[1], int):
+    if isinstance(steps, tuple) and len(steps) == 2 and isinstance(steps[1], int | np.integer):
         step, count = steps
         _check("the number of steps", count, 0)
-        return lambda _: step, count
+        return lambda _: step, int(count)
+    if not isinstance(steps, Iterable):
+        raise DifferentiationError(
+            f"steps is a {type(steps).__name__}; pass a sequence of functions, or (function, "
+            "number of steps)"
+        )
     functions = list(steps)
     for number, function in enumerate(functions):
         if not callable(function):
@@ -170,7 +177,7 @@ def _steps(steps: Any) -> tuple[Callable[[int], Step], int]:
 
 
 def _check(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise DifferentiationError(
             f"{name} must be a whole number, at least {least}, not {value!r}"
         )

@@ -130,6 +130,13 @@ def test_no_convergence_says_how_far_off():
                    tol, maxiter: np.asarray(3.0)))(3.0)  # fmt: skip
 
 
+@pytest.mark.parametrize("maxiter", [100, 2000])
+def test_an_iteration_that_leaves_all_bounds_has_not_converged(maxiter):
+    with pytest.raises(ConvergenceError, match="may not be a contraction"), \
+            np.errstate(over="ignore", invalid="ignore"):  # fmt: skip
+        hpcad.fixed_point(lambda x, a: a * x + 1.0, 1.0, 2.0, maxiter=maxiter)
+
+
 def test_single_precision_stays_single():
     x = hpcad.fixed_point(layer, np.zeros(4, np.float32), A.astype(np.float32), np.float32(B))
     assert x.dtype == np.float32

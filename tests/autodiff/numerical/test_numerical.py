@@ -312,6 +312,8 @@ def test_wrong_use_is_explained():
         numerical_directional(np.sin, 1.0, method="euler")
     with pytest.raises(ConfigError, match="'central3'"):
         numerical_directional(np.sin, 1.0, method="central3")
+    with pytest.raises(ConfigError, match="must be positive, not -1"):
+        numerical_gradient(np.sin, 1.0, step=-1)
     with pytest.raises(ShapeError, match=r"\(3,\).*\(2,\)"):
         numerical_directional(np.sin, np.ones(2), np.ones(3))
     with pytest.raises(ShapeError, match="like the point"):

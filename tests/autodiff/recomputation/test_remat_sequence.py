@@ -212,6 +212,7 @@ def test_complex_and_single_precision_states():
         (((body, 3), 0), "slots must be a whole number, at least 1, not 0"),
         (((body, -1), 2), "number of steps must be .* at least 0"),
         (([body, 3.0], 2), "step 1 is a float, not a function"),
+        ((body, 2), "steps is a function; pass a sequence of functions"),
         (((body, 3), 2.0), "slots must be a whole number"),
     ],
 )
