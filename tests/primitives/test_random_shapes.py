@@ -204,7 +204,7 @@ def contractions(draw):
     return ",".join(terms) + "->" + out, operands
 
 
-@law(800)
+@law(500)
 @given(contractions())
 def test_contractions(case):
     subscripts, operands = case
