@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hpcad.numpy as hnp
-from hpcad.autodiff import Parameter, grad, jvp, linearize, vjp
+from hpcad.autodiff import Parameter, grad, jacobian, jvp, linearize, no_grad, vjp
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -127,3 +127,19 @@ def test_the_places_to_delete_may_come_as_a_tensor():
     np.testing.assert_array_equal(
         grad(lambda x: (hnp.delete(x, hnp.asarray([1])) ** 2).sum())(X), [2, 0, 6]
     )
+
+
+def test_results_are_plain_arrays_also_where_a_parameter_is_used_under_no_grad():
+    p = Parameter(X)
+    with no_grad():
+        value, pullback = vjp(lambda x: x * p, X)
+        results = [
+            value,
+            *pullback(np.ones(3)),
+            *jvp(lambda x: x * p, (X,), (np.ones(3),)),
+            linearize(lambda x: x * p, X)[1](np.ones(3)),
+            grad(lambda x: (x * p).sum())(X),
+            jacobian(lambda x: x * p)(X),
+        ]
+    assert {type(x) for x in results} == {np.ndarray}
+    np.testing.assert_array_equal(results[-2], X)

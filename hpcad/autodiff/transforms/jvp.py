@@ -15,6 +15,7 @@ from hpcad.autodiff.transforms.linearization import (
     record,
     separate,
     split_aux,
+    uncovered,
 )
 from hpcad.autodiff.transforms.primals import as_primals, as_sequence, as_tangents
 
@@ -60,7 +61,7 @@ def jvp(
             answer, aux = split_aux(answer)
     results, out = checked_results(answer)
     ours = [isinstance(r, Tensor) and r.trace is trace for r in results]
-    values = [r.value if o else r for r, o in zip(results, ours, strict=True)]
+    values = [uncovered(r.value) if o else r for r, o in zip(results, ours, strict=True)]
     pushed = [r.tangent if o else LINKS.zeros_like(r) for r, o in zip(results, ours, strict=True)]
     pair = out.build(values), out.build(separate(pushed, [*directions, *values]))
     return (*pair, detached(aux, trace)) if has_aux else pair

@@ -16,7 +16,7 @@ from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.pytree import Structure, flatten, paths
 from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.tape import FREED, Tape
-from hpcad.autodiff.tensor import Tensor, twin, value_of
+from hpcad.autodiff.tensor import CONSTANT, Tensor, twin, value_of
 from hpcad.autodiff.transforms.primals import as_primals
 from hpcad.backend import backend_of
 from hpcad.errors import DifferentiationError
@@ -184,13 +184,20 @@ def detached(aux: Any, trace: Any, lasting: bool = False) -> Any:
 
 def _leaving(value: Any, lasting: bool) -> Any:
     """What stood one level below a result; with ``lasting``, not the array that the tape holds."""
+    value = uncovered(value)
     return value.copy() if lasting and type(value) is np.ndarray else twin(value)
 
 
+def uncovered(x: Any) -> Any:
+    """The array in a constant tensor, to which parameters lead under ``no_grad``."""
+    return x.value if isinstance(x, Tensor) and x.level == CONSTANT else x
+
+
 def separate(parts: list[Any], seeds: list[Any]) -> list[Any]:
-    """Copy what is read-only or is handed out twice, so that the caller may change what it gets."""
+    """Plain arrays that the caller may change: copies of what is read-only or handed out twice."""
     seen = list(seeds)
-    for i, part in enumerate(parts):
+    for i, part in enumerate(map(uncovered, parts)):
+        parts[i] = part
         if type(part) is np.ndarray and (
             not part.flags.writeable
             or any(np.may_share_memory(part, x) for x in seen if type(x) is np.ndarray)
