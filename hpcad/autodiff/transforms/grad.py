@@ -37,10 +37,17 @@ def value_and_grad(
         The function is complex differentiable, and may return a complex number: the gradient is
         ``df/dz``.
 
+    Returns
+    -------
+    callable
+        Returns ``(value, gradient)``; the gradient is a tree like the argument, of its shapes
+        and dtypes.
+
     Raises
     ------
     DifferentiationError
-        When called: the function did not return one real scalar.
+        When called: the function did not return one real scalar, or an argument holds something
+        else than floating-point or complex numbers.
 
     Notes
     -----

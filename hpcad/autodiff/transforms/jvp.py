@@ -46,6 +46,14 @@ def jvp(
     aux
         Only with ``has_aux``.
 
+    Raises
+    ------
+    DifferentiationError
+        Primals and tangents are no tuples of one structure, or a primal holds something else
+        than floating-point or complex numbers.
+    ShapeError
+        A tangent has another shape than its primal.
+
     Notes
     -----
     Costs about two evaluations of the function, and holds nothing but the tangents beside the
@@ -75,7 +83,10 @@ def linearize(
     Parameters
     ----------
     function : callable
-    *primals : pytrees
+        Of pytrees of arrays, returning a pytree of arrays; with ``has_aux`` a pair of it and of
+        anything else.
+    *primals : pytrees of floating-point or complex arrays
+        Where it is evaluated.
     has_aux : bool
 
     Returns

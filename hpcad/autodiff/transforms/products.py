@@ -47,7 +47,9 @@ def hvp(function: Callable[[Any], Any], x: Any, v: Any) -> Any:
 
     Notes
     -----
-    Forward over reverse: the directional derivative of the gradient along ``v``.
+    Forward over reverse: the directional derivative of the gradient along ``v``, at the cost of a
+    few evaluations (B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural
+    Computation 6, 1994).
     """
     return jvp(grad(function), (x,), (v,))[1]
 
@@ -78,6 +80,11 @@ def ggnvp(inner: Callable[[Any], Any], outer: Callable[[Any], Any], x: Any, v: A
     -------
     pytree
         Like ``x``.
+
+    Notes
+    -----
+    N. N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent",
+    Neural Computation 14 (2002).
     """
     z, pullback = vjp(inner, x)
     return pullback(hvp(outer, z, directional(inner, x, v)))[0]
