@@ -52,13 +52,6 @@ class OnlineStates:
         return True, gone
 
 
-def left_to_run(kept: Sequence[int], steps: int, slots: int) -> int:
-    """Runs of step functions in the backward pass, the last step being recorded already."""
-    ends = [*kept[1:], steps - 1]
-    pieces = zip(kept, ends, range(slots, 0, -1), strict=False)
-    return sum(advances(end - start, free) for start, end, free in pieces) + steps - 1
-
-
 def _costs_without(kept: Sequence[int], new: int, ahead: Sequence[int], slots: int) -> list[int]:
     """Cost, for dropping ``kept[1]``, ``kept[2]``, ... or ``new``, of stopping at ``ahead``."""
     states = [*kept, new]

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from hpcad.autodiff.recomputation.online import OnlineStates, left_to_run
+from hpcad.autodiff.recomputation.online import OnlineStates
 from hpcad.autodiff.recomputation.revolve import (
     ADVANCE,
     DROP,
@@ -143,6 +143,13 @@ def test_going_on_from_the_states_that_were_kept_is_the_rest_of_the_schedule(slo
 
 
 # -- unknown length ---------------------------------------------------------------------------
+
+
+def left_to_run(kept, steps, slots):
+    """Runs of step functions in the backward pass, the last step being recorded already."""
+    ends = [*kept[1:], steps - 1]
+    pieces = zip(kept, ends, range(slots, 0, -1), strict=False)
+    return sum(advances(end - start, free) for start, end, free in pieces) + steps - 1
 
 
 def excess(slots: int, longest: int) -> list[float]:
