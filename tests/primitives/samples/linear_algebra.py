@@ -127,7 +127,7 @@ SAMPLES = {
     ],
     "slogdet": [*each((2, 3, 3)), *each((1, 1))],
     "cholesky": [*each((2, 3, 3), make=definite), *each((1, 1), make=definite)],
-    "lu": [*each((2, 3, 3), make=regular), *each((3, 3))],
+    "lu": [*each((2, 3, 3), make=regular), *each((3, 3)), *each((0, 2, 2))],
     "qr": [
         *each((2, 4, 3), params={"complete": False}),
         *each((3, 3), params={"complete": True}),
