@@ -87,5 +87,5 @@ def _names(rule: Callable[..., Any], skip: int, joint: bool = False) -> Names:
     parameters = list(inspect.signature(rule).parameters.values())[skip:]
     if joint:
         del parameters[1]  # saved
-    names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    names = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
     return tuple(not name.startswith("_") for name in names)

@@ -340,3 +340,13 @@ def test_a_gradient_that_a_rule_takes_from_an_argument_is_a_copy():
     for gradient in grad(dot, argnums=(0, 1))(x, y):
         gradient[...] = 7.0
     np.testing.assert_array_equal([x, y], [np.ones(3), np.full(3, 2.0)])
+
+
+def test_a_rule_may_take_arguments_and_parameters_as_they_come():
+    @primitive(vjp=lambda g, ans, *args, **_: (g * args[1], g * args[0]))
+    def product(x, y, *, scale):
+        return x * y
+
+    np.testing.assert_array_equal(
+        grad(lambda x: product(x, np.full(3, 2.0), scale=1).sum())(np.ones(3)), np.full(3, 2.0)
+    )

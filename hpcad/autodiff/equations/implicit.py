@@ -18,6 +18,7 @@ import numpy as np
 from hpcad.autodiff.equations.linear_solve import (
     Operator,
     filled,
+    guard_closure,
     joined,
     parted,
     pulled,
@@ -112,7 +113,7 @@ def fixed_point(
                 break
         raise _unfinished("fixed_point", size, maxiter, limit, "the map may not be a contraction")
 
-    return _implicit("fixed_point", residual, iterate, x0, args)
+    return _implicit("fixed_point", residual, iterate, x0, args, function)
 
 
 def newton(
@@ -176,6 +177,7 @@ def _implicit(
     find: Callable[[Callable[[Any], Any], Any], Any],
     x0: Any,
     args: Sequence[Any],
+    around: Equation | None = None,
 ) -> Any:
     """The solution of ``function(x, *args) = 0`` as one operation with its rules."""
     starts, structure = as_primals((x0,), ["x0"])
@@ -228,4 +230,5 @@ def _implicit(
         name, value, None, joint=pull, joint_jvp=push, outputs=True, register=False
     )
     (found,) = structure.build(primitive(*arg_leaves))
+    guard_closure(name, around or function, found)
     return found

@@ -8,7 +8,9 @@ nest.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from hpcad.autodiff.equations.krylov import dense_solve, gmres
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.pytree import Structure, flatten, leaves_like
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tape import Tape
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.autodiff.transforms.jvp import jvp
 from hpcad.autodiff.transforms.primals import as_primals
@@ -66,7 +70,9 @@ def linear_solve(
     M. H. Schultz, SIAM J. Sci. Stat. Comput. 7, 1986) restarts every 50 products. A derivative
     costs one solve more, and one product with the derivative of ``matvec``.
     """
-    return solve(lambda *a: lambda x: matvec(x, *a), b, args, tol, maxiter)
+    found = solve(lambda *a: lambda x: matvec(x, *a), b, args, tol, maxiter)
+    guard_closure("linear_solve", matvec, found)
+    return found
 
 
 def solve(
@@ -109,6 +115,26 @@ def solve(
         "linear_solve", value, None, joint=pull, joint_jvp=push, outputs=True, register=False
     )
     return b_structure.build(primitive(*b_leaves, *arg_leaves))
+
+
+def guard_closure(name: str, function: Callable[..., Any], solution: Any) -> None:
+    """Guard the arrays that a function found around it: the rules of its equation call it again."""
+    leaves = flatten(solution)[0]
+    x = leaves[0] if leaves and STATE.guarding else None
+    while isinstance(x, Tensor):
+        if isinstance(x.trace, Tape) and x.slot in x.trace.avals:
+            for array in _around(function):
+                x.trace._guard(x.slot, array, name)
+        x = x.value
+
+
+def _around(function: Callable[..., Any]) -> list[np.ndarray]:
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    values = [*(getattr(function, "__defaults__", None) or ())]
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # it is empty
+            values.append(cell.cell_contents)
+    return [x for value in values if type(x := value_of(value)) is np.ndarray]
 
 
 def transposed_operator(make: MakeOperator, like: Any) -> MakeOperator:

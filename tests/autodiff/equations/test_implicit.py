@@ -237,3 +237,25 @@ def test_solvers_nest_in_one_another_and_under_remat():
     close(by_forward(hpcad.grad(last))(1.3), hpcad.grad(by_forward(last))(1.3))
     again = hpcad.remat(square_root)
     close(hpcad.grad(hpcad.grad(again))(2.0), -0.25 * 2.0**-1.5)
+
+
+SOLVERS = {
+    "root": lambda c: lambda a: hpcad.root(lambda y, a: y * y - a * c, np.ones(3), a),
+    "fixed_point": lambda c: lambda a: hpcad.fixed_point(lambda y, a: y / 5 + a * c, np.ones(3), a),
+    "linear_solve": lambda c: lambda a: hpcad.linear_solve(lambda y: y * c, a),
+    "default": lambda c: lambda a: hpcad.root(lambda y, a, c=c: y * y - a * c, np.ones(3), a),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_an_array_around_the_equation_that_has_changed_is_an_error(name):
+    c, a = np.full(3, 2.0), np.array([1.0, 2.0, 3.0])
+    solver = SOLVERS[name](c)
+    _, pullback = hpcad.vjp(solver, a)
+    _, pushforward = hpcad.linearize(solver, a)
+    pullback(np.ones(3))
+    pushforward(np.ones(3))
+    c[0] = 5.0
+    for derivative in pullback, pushforward:
+        with pytest.raises(DifferentiationError, match="changed in place"):
+            derivative(np.ones(3))
