@@ -77,6 +77,10 @@ def in_dtype(reduce: Callable[[Any], Any], x: Any, dtype: Any) -> Any:
     if dtype is None:
         return reduce(x)
     wanted = np.dtype(dtype)
+    if x.dtype.kind == "c" and wanted.kind not in "cb":
+        raise TypeError(
+            f"cannot reduce complex numbers in {wanted}; take real(x), imag(x) or abs(x) first"
+        )
     answer = reduce(x if x.dtype == wanted else cast(x, dtype=wanted))
     # Sums and products of small integers are promoted all the same.
     return answer if answer.dtype == wanted else cast(answer, dtype=wanted)

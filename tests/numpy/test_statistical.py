@@ -256,3 +256,18 @@ def test_covariances_are_those_of_numpy_and_differentiate(x):
 def test_errors_say_what_was_expected(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("f", [hnp.sum, hnp.prod, hnp.mean, hnp.cumsum, hnp.nansum])
+def test_no_imaginary_part_is_dropped_without_a_word(f):
+    with pytest.raises(TypeError, match=r"take real\(x\)"):
+        f(np.array([1.0 + 2.0j, 3.0]), dtype=np.float64)
+    assert f(np.array([1.0 + 2.0j, 3.0]), dtype=np.complex64).dtype == np.complex64
+
+
+def test_variance_of_complex_numbers_in_a_real_dtype_is_of_that_precision():
+    z = np.array([1.0 + 2.0j, 3.0, -1.0j])
+    for f in (hnp.var, hnp.nanvar, hnp.std, hnp.nanstd):
+        found = f(z, dtype=np.float32)
+        assert found.dtype == np.float32
+        assert found == pytest.approx(f(z), rel=1e-6)
