@@ -470,3 +470,20 @@ def test_an_abandoned_forward_pass_is_freed_at_once():
             assert tape() is None
     finally:
         gc.enable()
+
+
+def test_numbers_that_changed_places_before_the_second_run_are_seen():
+    weights = np.array([1.0, 3.0, 5.0])
+    _, pullback = vjp(remat(lambda x: x * weights[:2]), np.ones(2))
+    weights[:2] = [3.0, 1.0]
+    with pytest.raises(DifferentiationError, match="other values"):
+        pullback(np.ones(2))
+
+
+@pytest.mark.parametrize("recomputed", [remat, lambda f: remat_sequence([f, hnp.sin], 1)])
+def test_a_number_that_comes_out_otherwise_in_the_second_run_is_seen(recomputed):
+    shift = np.ones(2)
+    _, pullback = vjp(recomputed(lambda x: ((x + shift) ** 2).sum()), np.ones(2))
+    shift[:] = 5.0
+    with pytest.raises(DifferentiationError, match="other values"):
+        pullback(1.0)
