@@ -122,8 +122,8 @@ def assert_same(found, expected, tensors):
 
 @pytest.mark.parametrize("tracked", [False, True], ids=["constant", "tracked"])
 @pytest.mark.parametrize("kind", ARRAYS)
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.filterwarnings("error::numpy.exceptions.ComplexWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_calls_give_what_numpy_gives(kind, tracked):
     x = ARRAYS[kind]
     if tracked and x.dtype.kind not in "fc":
