@@ -57,7 +57,8 @@ def _index_set_vjp(
         return [index_set(g, 0, index=index, before=before), part]
     if isinstance(part, np.ndarray) and part.base is not None:
         part = part.copy()  # g is overwritten below
-    if not is_fresh(g, references(g)):
+    count = references(g)  # on a line of its own: an argument beside it would count, too
+    if not is_fresh(g, count):
         g = backend_of(g).xp.array(g)
     g[index] = 0
     return [g, part]
