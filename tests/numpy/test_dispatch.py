@@ -155,3 +155,29 @@ def test_questions_about_tensors():
     assert isinstance(np.ones((2, 3)) * t, Tensor)
     assert isinstance(np.float32(2) * t, Tensor)
     np.testing.assert_array_equal(np.asarray(t), np.ones((2, 3)))
+
+
+def test_methods_that_change_the_tensor_differentiate():
+    def f(x):
+        y = x * 1.0
+        y.partition(1)
+        first, last = y[0], y[2]
+        y.fill(last)
+        return first + np.sum(y)
+
+    np.testing.assert_array_equal(grad(f)(np.array([3.0, 1.0, 2.0])), [3.0, 1.0, 0.0])
+
+
+def test_elements_are_found_by_value():
+    x = hnp.asarray(B)
+    assert 0.7 in x
+    assert 0.8 not in x
+    assert (hnp.asarray(2.0) in x) is False
+
+
+def test_reductions_and_accumulations_of_nothing():
+    empty = hnp.zeros((0, 3))
+    assert np.maximum.accumulate(empty).shape == (0, 3)
+    assert np.linalg.norm(empty, np.inf) == np.linalg.norm(empty, 2) == 0.0
+    with pytest.raises(ValueError, match="nothing but nan"):
+        np.nanargmax(hnp.asarray([np.nan, np.nan]))

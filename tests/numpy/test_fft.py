@@ -126,6 +126,7 @@ def test_functions_of_numpy_differentiate_tensors():
         (lambda: hnp.fft.rfft(plane(3)), "rfft transforms real numbers"),
         (lambda: hnp.fft.fft(plane(3), norm="other"), "norm is 'other'"),
         (lambda: hnp.fft.fftn(plane(3, 3), s=(2,), axes=(0, 1)), "1 lengths for 2 axes"),
+        (lambda: hnp.fft.fftn(plane(3), s=(2, 2)), r"2 lengths for an array of shape \(3,\)"),
     ],
 )
 def test_errors_say_what_was_wrong(call, message):
