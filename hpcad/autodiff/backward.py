@@ -69,4 +69,9 @@ def _checked_seed(loss: Tensor, seed: Array | None) -> Array:
             f"the seed of backward() has shape {tuple(seed.shape)}, "
             f"but the tensor has shape {tuple(loss.shape)}"
         )
+    if seed.dtype.kind == "c" and loss.dtype.kind != "c":
+        raise DifferentiationError(
+            f"the seed of backward() has dtype {seed.dtype}, but the tensor has dtype "
+            f"{loss.dtype}; pass the real part of the seed"
+        )
     return seed

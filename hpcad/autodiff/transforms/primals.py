@@ -75,6 +75,11 @@ def as_cotangent(g: Any, shape: tuple[int, ...], dtype: Any, name: str = "cotang
             f"the {name} has shape {tuple(g.shape)}, but shape {tuple(shape)} is needed, that of "
             "the value it belongs to"
         )
+    if g.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        raise DifferentiationError(
+            f"the {name} has dtype {g.dtype}, but the value it belongs to has dtype {dtype}: "
+            "converting it would lose a part of it; pass its real part, or make the value complex"
+        )
     if isinstance(g, Tensor) and g.level == CONSTANT:
         g = g.value
     return g if g.dtype == dtype else LINKS.cast(g, dtype)

@@ -405,3 +405,17 @@ def test_results_can_be_changed_without_changing_one_another():
     a += 1.0
     np.testing.assert_array_equal(b, np.ones(3))
     np.testing.assert_array_equal(w, np.ones(3))
+
+
+def test_complex_directions_of_real_numbers_are_refused():
+    imaginary = 1j * np.ones(3)
+    _, pullback = hpcad.vjp(lambda x: x * 2.0, np.ones(3))
+    _, pushforward = hpcad.linearize(lambda x: x * 2.0, np.ones(3))
+    for call in (
+        lambda: hpcad.jvp(lambda x: x * 2.0, (np.ones(3),), (imaginary,)),
+        lambda: pushforward(imaginary),
+        lambda: pullback(imaginary),
+        lambda: (Parameter(np.ones(3)) * 2.0).backward(imaginary),
+    ):
+        with pytest.raises(DifferentiationError, match=r"dtype complex128.*real part"):
+            call()
