@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hpcad.errors import DifferentiationError
+
 
 class TraceState(threading.local):
     """Per-thread trace state.
@@ -89,6 +91,11 @@ class Trace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self not in STATE.traces:
+            raise DifferentiationError(
+                "a tape or transform was entered in one thread and left in another; let one thread "
+                "run the generator that holds it"
+            )
         if self is STATE.traces[-1]:
             STATE.depth = self.level - 1
         # Else it stood in a generator that was left open when others began: theirs stay above.

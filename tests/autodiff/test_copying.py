@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import hpcad
 import hpcad.numpy as hnp
 from hpcad.autodiff import Parameter, grad, jvp
+from hpcad.errors import DifferentiationError
 
 X = np.array([1.0, 2.0, 3.0])
 
@@ -89,3 +91,26 @@ def test_a_tape_in_a_generator_may_end_inside_of_another_transform():
     next(running)
     np.testing.assert_allclose(grad(f)(X), expected)
     np.testing.assert_allclose(grad(lambda x: (x * x).sum())(X), 2 * X)
+
+
+def test_a_tape_that_is_left_in_another_thread_is_an_error():
+    def steps():
+        with hpcad.Tape() as tape:
+            yield tape.watch(X)
+
+    def finish():
+        with pytest.raises(DifferentiationError, match="entered in one thread and left in another"):
+            next(running)
+        finished.append(True)
+
+    def begin():
+        next(running)
+        other = threading.Thread(target=finish)
+        other.start()
+        other.join()
+
+    running, finished = steps(), []
+    thread = threading.Thread(target=begin)  # of its own, as its traces stay as they are
+    thread.start()
+    thread.join()
+    assert finished
