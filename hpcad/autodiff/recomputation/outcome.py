@@ -12,6 +12,8 @@ from hpcad.autodiff.recomputation.stretch import Stretch
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.errors import DifferentiationError
 
+_BLOCK = 1024
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -61,9 +63,20 @@ def _digest(array: Any) -> tuple[Any, Any, float] | None:
         return None
     flat = np.asarray(array).ravel(order="K")
     with np.errstate(all="ignore"):
-        # Numbers that have changed places, too, are others; hence irregular weights of at most 1.
-        weighted = flat @ np.sqrt(np.linspace(0.01, 1, flat.size, dtype=flat.real.dtype))
-        return flat.sum(), weighted, float(np.sqrt(abs(np.vdot(flat, flat))))
+        return flat.sum(), _weighted(flat), float(np.sqrt(abs(np.vdot(flat, flat))))
+
+
+def _weighted(flat: np.ndarray) -> Any:
+    """A sum that changes with the order; in blocks, so that no weights as large are needed."""
+    dtype, whole = flat.real.dtype, flat.size // _BLOCK * _BLOCK
+    blocks = flat[:whole].reshape(-1, _BLOCK) @ _weights(_BLOCK, dtype)
+    tail = flat[whole:]
+    return blocks @ _weights(len(blocks), dtype) + tail @ _weights(tail.size, dtype)
+
+
+def _weights(count: int, dtype: Any) -> np.ndarray:
+    """Irregular ones, of at most 1."""
+    return np.sqrt(np.linspace(0.01, 1, count, dtype=dtype))
 
 
 def _alike(a: Any, b: Any, dtype: Any) -> bool:
