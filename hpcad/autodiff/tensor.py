@@ -32,7 +32,8 @@ class Tensor(Conversions):
     Attributes
     ----------
     value : array or Tensor
-        The primal value. Inside nested transforms it is a tensor of the next lower level.
+        The primal value. Inside nested transforms it is a tensor of the next lower level. Tapes
+        hold the array and do not see what is written into it: assign to the tensor instead.
     trace : Tape or None
         The trace that follows this tensor.
     slot : int
