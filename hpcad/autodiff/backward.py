@@ -15,7 +15,7 @@ from hpcad.errors import DifferentiationError, ShapeError
 
 def backward(loss: Tensor, seed: Array | None = None, retain: bool = False) -> None:
     """Pull ``seed`` back through the tape of ``loss``; see :meth:`Tensor.backward`."""
-    tape = loss.trace
+    tape = loss.follower
     if tape is None:
         raise DifferentiationError("backward() needs a tensor that was computed from parameters")
     seed = _checked_seed(loss, seed)

@@ -50,7 +50,7 @@ class ForwardTrace(Trace):
         for i, arg in enumerate(args):
             tangent = None
             if isinstance(arg, Tensor):
-                if arg.trace is self:
+                if arg.follower is self:
                     tangent = arg.tangent  # ours are dual
                     arg = arg.value
                 elif arg.level == self.level:

@@ -71,20 +71,22 @@ class Guard:
         )
 
 
+_digest: Any = xxhash.xxh3_64_intdigest
+
+
 def fingerprint(array: Any) -> int:
     """64-bit XXH3 hash of the elements; of a parameter its version."""
+    try:
+        return _digest(array)  # C-contiguous arrays, and to try is quicker than to ask
+    except (ValueError, TypeError):
+        pass
     if not isinstance(array, np.ndarray):
         return array.version
-    flags = array.flags
-    if flags.c_contiguous:
-        flat = array
-    elif flags.f_contiguous:
-        flat = array.T
-    else:
-        flat = np.ascontiguousarray(array)
-    if flat.dtype.kind in "OMm":  # no buffer of their own
-        return 0
-    return xxhash.xxh3_64_intdigest(flat)  # type: ignore[arg-type]  # an array is a buffer
+    flat = array.T if array.flags.f_contiguous else np.ascontiguousarray(array)
+    try:
+        return _digest(flat)
+    except ValueError:  # a dtype that buffers do not know
+        return _digest(flat.reshape(-1).view(np.uint8))
 
 
 def operand(x: Any) -> Any:

@@ -82,7 +82,7 @@ class Primitive:
     if) ``saved`` is None, so that the residuals can be found again from it.
     """
 
-    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "outputs",
+    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "outputs", "plain",
                  "saves", "shape", "value", "vjp")  # fmt: skip
 
     def __init__(
@@ -114,6 +114,7 @@ class Primitive:
         self.outputs = outputs
         self.saves = saves
         self.constant = constant
+        self.plain = not (outputs or saves)  # its value is one array and nothing else
         # By purpose of the tape, then by which arguments are tracked.
         self.keeps: tuple[dict[int, Keep], ...] = ({}, {}, {})
         if register:
@@ -155,7 +156,7 @@ class Primitive:
                 f"{self.name} has no derivative rule, so it does not take a tensor that is being "
                 "differentiated; call .detach() on it to use its values as constants"
             )
-        trace = top.trace
+        trace = top.follower
         if level == 0 and (trace is None or trace.spent):
             trace = LINKS.ambient_tape()
         return trace.process(self, args, params)  # type: ignore[union-attr]  # tracked => traced

@@ -58,6 +58,7 @@ _ndarray = np.ndarray
 _NONE: Mapping[str, Any] = {}
 _GUARDED = (np.ndarray, Parameter)
 _CONVERTED = (np.ndarray, list, tuple)  # what is one of these and no plain array
+_PLAIN = frozenset({np.ndarray, float, int, complex, bool, np.float64, np.float32})
 
 
 class Tape(Trace):
@@ -127,7 +128,7 @@ class Tape(Trace):
             mask <<= 1
             slot = NO_SLOT
             if isinstance(arg, Tensor):
-                if arg.trace is self:
+                if arg.follower is self:
                     slot = arg.slot
                     if slot not in self.avals:
                         raise DifferentiationError(FREED if self.avals else _LEFT)
@@ -175,7 +176,7 @@ class Tape(Trace):
             self.avals[slot] = (answer.shape, answer.dtype)
             result = _new(Tensor)
             result.value = answer
-            result.trace = self
+            result.follower = self
             result.slot = slot
             result.level = self.level
         for i in constants:
@@ -199,7 +200,7 @@ class Tape(Trace):
         return result
 
     def process_leading(self, primitive: Primitive, x: Tensor, constants: tuple[Any, ...]) -> Any:
-        """:meth:`process` of a tensor of this tape, and of numbers or arrays behind it.
+        """:meth:`process` of a tensor of this tape, with at most one number or array behind it.
 
         Most operations of a program are such (``sin(x)``, ``x * 2``), and what there is to do is
         known without a loop. Operations with parameters, residuals or several results, and the
@@ -208,20 +209,17 @@ class Tape(Trace):
         value, source = x.value, x.slot
         if (
             type(value) is not _ndarray
-            or primitive.saves
-            or primitive.outputs
+            or not primitive.plain
             or self.observer is not None
             or source not in self.avals
+            or (constants and type(constants[0]) not in _PLAIN)
         ):
             return self.process(primitive, (x, *constants), {})
-        for constant in constants:
-            if type(constant) is not _ndarray and isinstance(constant, _CONVERTED):
-                constants = (operand(constant),)
         try:
             answer = primitive.value(value, *constants)
         except (ValueError, IndexError) as error:
             raise primitive.explained(error, (value, *constants), {}) from error
-        mask = 3 << len(constants)
+        mask = 0b110 if constants else 0b11
         keep_answer, dropped, guarded = primitive.keeps[self.purpose].get(mask) or primitive.keep(
             self.purpose, mask
         )
@@ -230,7 +228,7 @@ class Tape(Trace):
         self.avals[slot] = (answer.shape, answer.dtype)
         result = _new(Tensor)
         result.value = answer
-        result.trace = self
+        result.follower = self
         result.slot = slot
         result.level = self.level
         values = [value, *constants]
@@ -281,7 +279,7 @@ class Tape(Trace):
                 self.versions.append(arg.version)
                 slot = self._leaf_slots[id(arg)] = -1 - len(self.leaves)
             return slot
-        if arg.trace is not None and getattr(arg.trace, "spent", False):
+        if arg.follower is not None and getattr(arg.follower, "spent", False):
             raise DifferentiationError(FREED)
         raise DifferentiationError(_LEFT)
 

@@ -34,7 +34,7 @@ class Tensor(Conversions):
     value : array or Tensor
         The primal value. Inside nested transforms it is a tensor of the next lower level. Tapes
         hold the array and do not see what is written into it: assign to the tensor instead.
-    trace : Tape or None
+    follower : Trace or None
         The trace that follows this tensor.
     slot : int
         Its place there.
@@ -42,7 +42,7 @@ class Tensor(Conversions):
         -1 for constants, 0 for the ambient tape, k inside the k-th nested transform.
     """
 
-    __slots__ = ("__weakref__", "_past", "level", "slot", "tangent", "trace", "value")
+    __slots__ = ("__weakref__", "_past", "follower", "level", "slot", "tangent", "value")
 
     if TYPE_CHECKING:  # installed by hpcad.primitives.operators
 
@@ -80,7 +80,7 @@ class Tensor(Conversions):
         self, value: Any, trace: Tape | None = None, slot: int = -1, level: int = CONSTANT
     ) -> None:
         self.value = value
-        self.trace = trace
+        self.follower = trace
         self.slot = slot
         self.level = level
 
@@ -167,7 +167,7 @@ class Tensor(Conversions):
         return copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self.trace is not None:
+        if self.follower is not None:
             raise TypeError(
                 "a tensor that is differentiated cannot be pickled, because the record of how it "
                 "was computed stays behind; pickle tensor.numpy(), its plain values"
@@ -197,7 +197,7 @@ class Tensor(Conversions):
                 "backward() was called inside grad, vjp or jvp on a tensor that those follow; "
                 "return it from the function, or use hpcad.grad for an inner derivative"
             )
-        if self.level != AMBIENT or self.trace is None:
+        if self.level != AMBIENT or self.follower is None:
             raise DifferentiationError(
                 "backward() was called on a tensor that depends on no parameter; "
                 "compute it from parameters outside no_grad(), or use hpcad.grad(function)"
@@ -224,7 +224,7 @@ def value_of(x: Any) -> Any:
 def rebind(x: Tensor, result: Tensor) -> None:
     """Let ``x`` stand for ``result`` from here on; ``result`` is not used by anyone else."""
     x.value = result.value
-    x.trace = result.trace
+    x.follower = result.follower
     x.slot = result.slot
     x.level = result.level
     if hasattr(result, "tangent"):
@@ -244,7 +244,7 @@ def twin(x: Any) -> Any:
     """
     if not isinstance(x, Tensor) or hasattr(x, "grad"):
         return x
-    copy = Tensor(x.value, x.trace, x.slot, x.level)
+    copy = Tensor(x.value, x.follower, x.slot, x.level)
     if hasattr(x, "tangent"):
         copy.tangent = x.tangent
     if x.level == AMBIENT:

@@ -42,7 +42,7 @@ def transposed(linear: Callable[..., Sequence[Any]], likes: Sequence[Any]) -> Ca
     def apply(ys: Sequence[Any]) -> list[Any]:
         seeds: dict[int, Any] = {}
         for result, y in zip(results, ys, strict=True):
-            if y is not None and getattr(result, "trace", None) is tape:
+            if y is not None and getattr(result, "follower", None) is tape:
                 seeds[result.slot] = LINKS.add(seeds[result.slot], y) if result.slot in seeds else y
         found = Pull(tape, seeds).retain()
         return [found.get(x.slot) for x in inputs]

@@ -59,6 +59,7 @@ METHODS = (
     "sum",
     "swapaxes",
     "take",
+    "trace",
     "var",
 )
 PROPERTIES = ("real", "imag")

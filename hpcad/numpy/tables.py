@@ -28,7 +28,7 @@ def _direct(primitive: Primitive) -> Function:
 
     def function(x: Any, /) -> Any:
         if isinstance(x, Tensor) and follows(x):
-            return x.trace.process_leading(primitive, x, ())  # type: ignore[union-attr]
+            return x.follower.process_leading(primitive, x, ())  # type: ignore[union-attr]
         return primitive(x)
 
     return function

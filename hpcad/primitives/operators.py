@@ -59,8 +59,11 @@ def _direct(primitive: Primitive) -> Callable[[Any, Any], Any]:
     """With an array or a number on the right, straight to the trace: nothing else can follow it."""
 
     def method(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, Tensor) and follows(self):
-            return self.trace.process_leading(primitive, self, (other,))  # type: ignore[union-attr]
+        trace = self.follower
+        if trace is None or isinstance(other, Tensor):
+            return primitive(self, other)
+        if self.level > AMBIENT or (STATE.recording and not trace.spent):  # as in follows()
+            return trace.process_leading(primitive, self, (other,))
         return primitive(self, other)
 
     return method
@@ -68,7 +71,7 @@ def _direct(primitive: Primitive) -> Callable[[Any, Any], Any]:
 
 def follows(x: Tensor) -> bool:
     """Whether the trace that made a tensor would follow an operation on it now."""
-    trace = x.trace
+    trace = x.follower
     return trace is not None and (x.level > AMBIENT or (STATE.recording and not trace.spent))
 
 

@@ -54,8 +54,8 @@ def check_loss(loss: Any, *, first: bool) -> None:
             f"the loss function returned shape {tuple(loss.shape)}; it must return a scalar: "
             "the mean over the batch, for example losses.mean()"
         )
-    if first and loss.trace is not None:
-        records, _ = loss.trace.cut([loss.slot], retain=True)  # others may be on the tape, too
+    if first and loss.follower is not None:
+        records, _ = loss.follower.cut([loss.slot], retain=True)  # others may be on the tape, too
         if any(record[0] is global_mean for record in records):
             raise ConfigError(
                 "the loss function of a Trainer must return the mean over its own batch: the "

@@ -103,7 +103,7 @@ def test_bookkeeping_does_not_grow_without_backward():
     p, y = Parameter(np.ones(3)), None
     for _ in range(3000):
         y = hnp.sin(p * 1.0)
-    assert len(y.trace.avals) < 1500
+    assert len(y.follower.avals) < 1500
 
 
 def test_a_seed_may_be_a_number():

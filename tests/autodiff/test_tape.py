@@ -54,7 +54,7 @@ def test_backward_frees_the_records():
         y = hnp.sin(y)
         middle.append(weakref.ref(y.value))
     loss = y.sum()
-    tape = loss.trace
+    tape = loss.follower
     assert len(tape.records) == 6
     del y
     loss.backward()
@@ -95,7 +95,7 @@ def test_records_are_freed_as_they_are_used():
 def test_a_tensor_that_dies_takes_its_record_along():
     p = Parameter(np.ones(3))
     y = hnp.exp(p)
-    tape = weakref.ref(y.trace)
+    tape = weakref.ref(y.follower)
     del y
     gc.collect()
     assert tape() is None
@@ -108,7 +108,7 @@ def test_evaluating_without_backward_does_not_grow_the_tape():
         y = p
         for _ in range(10):
             y = hnp.sin(y)
-        longest = max(longest, len(y.trace.records))
+        longest = max(longest, len(y.follower.records))
     assert longest < 1000
     y.sum().backward()
     assert np.isfinite(p.grad).all()
@@ -128,10 +128,10 @@ def test_unneeded_arguments_are_not_kept():
     p = Parameter(np.ones(3))
     big = np.ones(3)
     y = p + big
-    assert all(kept is None for kept in y.trace.records[-1][4])
+    assert all(kept is None for kept in y.follower.records[-1][4])
     y = p * big
-    assert y.trace.records[-1][4][1] is big
-    assert y.trace.records[-1][4][0] is None
+    assert y.follower.records[-1][4][1] is big
+    assert y.follower.records[-1][4][0] is None
 
 
 def test_second_backward_says_what_to_do():

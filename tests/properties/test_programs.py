@@ -177,7 +177,7 @@ def test_pruning_never_changes_a_gradient(program, xs):
         patch.setattr(tape_module, "PRUNE_FROM", 0)
         patch.setattr(STATE, "ambient", lambda: None)  # another test's tensor may still live
         loss = program(*parameters, between=lambda _pool: hnp.sin(bystander) * 2.0)
-        tape = loss.trace
+        tape = loss.follower
         loss.backward()
     assert isinstance(tape, Counted)
     assert prunes
@@ -237,7 +237,7 @@ def test_without_recording_the_value_is_the_same(program, xs):
     with no_grad():
         plain = program(*parameters)
     assert float(plain) == float(recorded)
-    assert plain.trace is None
+    assert plain.follower is None
 
 
 @law(100)
@@ -252,7 +252,7 @@ def test_a_gradient_penalty_reaches_the_parameters(program, xs):
     expected = grad(penalty, every)(*xs)
     parameters = [Parameter(x) for x in xs]
     loss = penalty(*parameters)
-    if loss.trace is None:  # the gradient is constant: a program of linear steps
+    if loss.follower is None:  # the gradient is constant: a program of linear steps
         close(expected, [np.zeros(x.shape) for x in xs])
         return
     loss.backward()

@@ -122,9 +122,9 @@ def guard_closure(name: str, function: Callable[..., Any], solution: Any) -> Non
     leaves = flatten(solution)[0]
     x = leaves[0] if leaves and STATE.guarding else None
     while isinstance(x, Tensor):
-        if isinstance(x.trace, Tape) and x.slot in x.trace.avals:
+        if isinstance(x.follower, Tape) and x.slot in x.follower.avals:
             for array in _around(function):
-                x.trace._guard(x.slot, array, name)
+                x.follower._guard(x.slot, array, name)
         x = x.value
 
 

@@ -88,7 +88,7 @@ def _tensors(x: Any, tape: Tape) -> Iterator[Tensor]:
     if isinstance(x, Tensor) and hasattr(x, "tangent"):
         yield from _tensors(x.value, tape)
         yield from _tensors(x.tangent, tape)
-    elif isinstance(x, Tensor) and x.trace is tape:
+    elif isinstance(x, Tensor) and x.follower is tape:
         yield x
 
 
@@ -97,8 +97,8 @@ def _seal(x: Any, tape: Tape) -> Any:
     if not isinstance(x, Tensor) or isinstance(x, Parameter):
         return x
     if hasattr(x, "tangent"):
-        return _Paired(x.trace, _seal(x.value, tape), _seal(x.tangent, tape))
-    if x.trace is tape:
+        return _Paired(x.follower, _seal(x.value, tape), _seal(x.tangent, tape))
+    if x.follower is tape:
         return _Tracked(x.value, x.slot)
     return _Fixed(x.value) if x.level == CONSTANT else twin(x)
 

@@ -74,7 +74,7 @@ class _Table:
         self.results = [
             (name, value)
             for name, value in run.outputs
-            if isinstance(value, Tensor) and value.trace is run.tape
+            if isinstance(value, Tensor) and value.follower is run.tape
         ]
         # As in the survey: the inputs are v_(1-n) to v_0, and the operations begin at v_1.
         first = 1 - len(self.inputs)

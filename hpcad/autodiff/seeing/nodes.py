@@ -105,7 +105,7 @@ class _Builder:
         for row, note in zip(run.tape.records, run.tape.notes, strict=True):
             self._operation(row, note)
         for name, value in run.outputs:
-            if isinstance(value, Tensor) and value.trace is run.tape:
+            if isinstance(value, Tensor) and value.follower is run.tape:
                 i = self._of_slot[value.slot]
                 self.nodes[i] = replace(self.nodes[i], results=(*self.nodes[i].results, name))
 

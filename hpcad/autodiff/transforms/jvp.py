@@ -68,7 +68,7 @@ def jvp(
         if has_aux:
             answer, aux = split_aux(answer)
     results, out = checked_results(answer)
-    ours = [isinstance(r, Tensor) and r.trace is trace for r in results]
+    ours = [isinstance(r, Tensor) and r.follower is trace for r in results]
     values = [uncovered(r.value) if o else r for r, o in zip(results, ours, strict=True)]
     pushed = [r.tangent if o else LINKS.zeros_like(r) for r, o in zip(results, ours, strict=True)]
     pair = out.build(values), out.build(separate(pushed, [*directions, *values]))

@@ -132,7 +132,7 @@ def record(
         if has_aux:
             answer, aux = split_aux(answer)
     results, out = checked_results(answer)
-    tracked = [isinstance(r, Tensor) and r.trace is tape for r in results]
+    tracked = [isinstance(r, Tensor) and r.follower is tape for r in results]
     values = [_leaving(r.value, lasting) if t else r for r, t in zip(results, tracked, strict=True)]
     slots = [r.slot if t else None for r, t in zip(results, tracked, strict=True)]
     if any(slot is not None and slot not in tape.avals for slot in slots):
@@ -174,7 +174,7 @@ def split_aux(answer: Any) -> tuple[Any, Any]:
 def detached(aux: Any, trace: Any, lasting: bool = False) -> Any:
     """Auxiliary results leave a transform as the values one level below."""
     leaves, structure = flatten(aux)
-    ours = [isinstance(x, Tensor) and x.trace is trace for x in leaves]
+    ours = [isinstance(x, Tensor) and x.follower is trace for x in leaves]
     if not any(ours):  # it may hold containers that cannot be built anew
         return aux
     return structure.build(

@@ -124,7 +124,7 @@ class Tape(WengertList):
         leaves, structure = flatten(target)
         slots: list[int | None] = []
         for leaf in leaves:
-            ours = isinstance(leaf, Tensor) and leaf.trace is self
+            ours = isinstance(leaf, Tensor) and leaf.follower is self
             if not ours and isinstance(leaf, Tensor) and leaf.level not in (CONSTANT, 0):
                 raise DifferentiationError("the target was computed on another tape")
             if ours and leaf.slot not in self.avals:
@@ -138,7 +138,7 @@ class Tape(WengertList):
     def _sources(self, sources: Any) -> tuple[list[Tensor], Structure]:
         inputs, structure = flatten(sources)
         for x in inputs:
-            if not (isinstance(x, Tensor) and x.trace is self and x.slot in self._watched):
+            if not (isinstance(x, Tensor) and x.follower is self and x.slot in self._watched):
                 raise DifferentiationError(
                     "a source of gradient() is not a tensor that this tape was told to watch; "
                     "use what tape.watch(x) returns, both in the computation and as the source"

@@ -133,7 +133,7 @@ def test_the_function_runs_once_more_and_only_for_the_backward_pass():
 def test_one_record_stands_for_the_function():
     p = Parameter(X.copy())
     y = remat(plain)(p)
-    assert [record[0].name for record in y.trace.records] == ["remat"]
+    assert [record[0].name for record in y.follower.records] == ["remat"]
     (y * y).sum().backward()
 
 
@@ -464,7 +464,7 @@ def test_an_abandoned_forward_pass_is_freed_at_once():
         p = Parameter(np.ones(100))
         for run in (remat(plain), remat_sequence((body, 9), 3)):
             y = run(p * 2.0)
-            value, tape = weakref.ref(y.value), weakref.ref(y.trace)
+            value, tape = weakref.ref(y.value), weakref.ref(y.follower)
             del y
             assert value() is None
             assert tape() is None

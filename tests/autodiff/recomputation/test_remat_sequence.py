@@ -257,7 +257,7 @@ def test_a_loop_that_ends_when_it_has_converged(slots):
 def test_the_condition_leaves_no_record():
     p = Parameter(np.array([0.5, 0.9]))
     y = remat_while(lambda x: (x * p).sum() < 30.0, lambda x: x * 1.5, 2)(p * 1.0)
-    assert [record[0].name for record in y.trace.records] == [
+    assert [record[0].name for record in y.follower.records] == [
         "multiply",
         "remat_sequence",
         "multiply",
