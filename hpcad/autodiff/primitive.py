@@ -82,8 +82,8 @@ class Primitive:
     if) ``saved`` is None, so that the residuals can be found again from it.
     """
 
-    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "outputs", "plain",
-                 "saves", "shape", "value", "vjp")  # fmt: skip
+    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "outputs",
+                 "plain", "saves", "shape", "value", "vjp")  # fmt: skip
 
     def __init__(
         self,
