@@ -60,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "HIPS autograd grad": autograd_grad(chains[1], autograd),
                 "no derivative (NumPy)": lambda chain=chains[1]: chain(START),
             }.items()]  # fmt: skip
-            rows = measure(title, contenders, options)
-            if rows is None:
+            found = measure(title, contenders, options)
+            if found is None:
                 return 1
-            results.append({"chain": title, "rows": rows})
+            results.append({"chain": title, **found})
     if options.json:
         environment.write_json(options.json, {"environment": facts, "results": results})
     return 0
@@ -154,16 +154,19 @@ def torch_backward(chain: Callable, torch: Any) -> Callable[[], Any]:
 
 def measure(
     title: str, contenders: list[Contender], options: argparse.Namespace
-) -> list[dict[str, Any]] | None:
-    """Check that all find one gradient, time them in turn, and print microseconds per operation."""
+) -> dict[str, Any] | None:
+    """Check that all find one gradient, time them in turn, and print microseconds per operation.
+
+    Returns the rows of the table and every sample; None where the gradients differ.
+    """
     gradients = [np.asarray(contender(None)) for contender in contenders[:-1]]
     worst = float(np.max(np.abs(np.array(gradients) - gradients[0])))  # NaN stays NaN
     if not worst <= TOLERANCE:
         print(f"tape_overhead: refused: gradients of {title} differ by {worst}", file=sys.stderr)
         return None
     feeds: list[list[Any]] = [[None]] * len(contenders)
-    samples = interleave(contenders, feeds, options.rounds, 3, 3)
-    rows = summarise([c.name for c in contenders], samples * (1e3 / options.length))
+    samples = interleave(contenders, feeds, options.rounds, 3, 3) * (1e3 / options.length)
+    rows = summarise([c.name for c in contenders], samples)
     print(f"\n{title}: record + backward")
     print(
         f"{'':<28}{'median us/op':>13}{'10th..90th percentile':>24}{'hpcad.grad / this (95 %)':>28}"
@@ -173,7 +176,8 @@ def measure(
         ratio = f"{row['ratio']:.2f} ({low:.2f} .. {high:.2f})" if row is not rows[0] else ""
         spread = f"{row['p10']:.2f} .. {row['p90']:.2f}"
         print(f"{row['name']:<28}{row['median']:>13.2f}{spread:>24}{ratio:>28}")
-    return rows
+    names = [c.name for c in contenders]
+    return {"rows": rows, "microseconds": dict(zip(names, samples.tolist(), strict=True))}
 
 
 if __name__ == "__main__":
