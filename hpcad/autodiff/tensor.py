@@ -114,8 +114,11 @@ class Tensor(Conversions):
         return self.value.shape[0]
 
     def __repr__(self) -> str:
-        kind = type(self).__name__
-        return f"{kind}({value_of(self)!r}, level={self.level})"
+        level = "" if self.level == CONSTANT else f", level={self.level}"
+        return f"{type(self).__name__}({np.asanyarray(to_host(value_of(self)))!r}{level})"
+
+    def __str__(self) -> str:
+        return str(value_of(self))
 
     def __format__(self, spec: str) -> str:
         if not spec:

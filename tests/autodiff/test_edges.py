@@ -140,3 +140,12 @@ def test_axes_are_checked_and_may_be_numpy_integers():
     assert hnp.mean(np.ones((2, 3)), np.int64(1)).shape == (2,)
     assert hnp.sum(np.ones((2, 3)), axis=[0, 1]) == 6
     assert hnp.argmax(np.eye(3), 1).tolist() == [0, 1, 2]
+
+
+def test_tensors_print_their_values():
+    assert str(hnp.arange(3.0)) == "[0. 1. 2.]"
+    assert repr(hnp.arange(3.0)) == "Tensor(array([0., 1., 2.]))"
+    assert repr(Parameter(np.ones(1))) == "Parameter(array([1.]), level=0)"
+    seen = []
+    grad(lambda x: seen.append((str(x), repr(x))) or x)(2.0)
+    assert seen == [("2.0", "Tensor(array(2.), level=1)")]
