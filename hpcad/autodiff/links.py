@@ -8,6 +8,7 @@ primitives. The links keep the imports pointing downwards.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 
@@ -20,6 +21,8 @@ class Links:
 
     Attributes
     ----------
+    complete : bool
+        Whether tensors have their operators and methods, or are about to get them.
     ambient_tape : callable
         The tape on which parameters record (:mod:`hpcad.autodiff.tape`).
     backward : callable
@@ -42,6 +45,7 @@ class Links:
         NumPy's dispatch to :mod:`hpcad.numpy`, which puts them in.
     """
 
+    complete = False
     ambient_tape: Callable[[], Any] = staticmethod(_missing)
     backward: Callable[..., None] = staticmethod(_missing)
     add: Callable[..., Any] = staticmethod(_missing)
@@ -56,3 +60,9 @@ class Links:
 
 
 LINKS = Links()
+
+
+def complete_links() -> None:
+    """Load what gives tensors their operators, for programs that import only this room."""
+    if not LINKS.complete:
+        import_module("hpcad.numpy")

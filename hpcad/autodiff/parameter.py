@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hpcad.autodiff.guard import user_line
+from hpcad.autodiff.links import complete_links
 from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor
 from hpcad.backend import Array, backend_of
 from hpcad.errors import ShapeError
@@ -62,6 +63,7 @@ class Parameter(Tensor):
     __slots__ = ("_changed_by", "_frozen", "fresh", "grad", "in_arena", "name", "sink", "version")
 
     def __init__(self, value: Any, name: str = "") -> None:
+        complete_links()
         super().__init__(None, None, -1, AMBIENT)
         self.hold(backend_of(value).xp.array(value))
         self.grad: Array | None = None

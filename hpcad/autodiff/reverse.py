@@ -107,8 +107,11 @@ class Pull:
                 if all(part is None for part in g):
                     continue
                 out = out[0]
-            if out in guards and not verified.issuperset(guards[out]):
-                self._verify(guards[out])
+            if out in guards:
+                for guard in guards[out]:
+                    if guard not in verified:
+                        guard.verify()
+                        verified.add(guard)
             rules: Any = primitive.vjp
             if rules is None:
                 self._walk_joint(record, g)
@@ -214,8 +217,10 @@ def _popped(tape: Tape, records: list[Record], start: int = 0) -> Iterator[Recor
         record = records.pop()
         out = record[1]
         yield record
-        if type(out) is int and out not in guards:
+        if type(out) is int:  # what Tape.forget does, without a call
             del avals[out]
+            if out in guards:
+                del guards[out]
         else:
             tape.forget(out)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hpcad.autodiff.links import complete_links
 from hpcad.errors import DifferentiationError
 
 
@@ -73,6 +74,7 @@ class Trace:
     __slots__ = ("__weakref__", "level", "observer")
 
     def __init__(self, level: int | None = None) -> None:
+        complete_links()
         self.level = STATE.depth + 1 if level is None else level
         self.observer = STATE.observer
 

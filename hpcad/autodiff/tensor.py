@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcad.autodiff.conversion import AMBIENT, CONSTANT, Conversions, read_only
-from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.links import LINKS, complete_links
 from hpcad.backend import Array, get_backend, to_host
 from hpcad.errors import DifferentiationError
 
@@ -210,6 +210,7 @@ class Tensor(Conversions):
 
 def tensor(value: Any, dtype: Any = None) -> Tensor:
     """Return a constant tensor with the given values (a list, scalar or array; not copied)."""
+    complete_links()
     if isinstance(value, Tensor):
         return value
     if not hasattr(value, "dtype"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.numpy import ufuncs as ufuncs  # NumPy's dispatch of those
 from hpcad.numpy.at import At
@@ -181,6 +182,7 @@ def install() -> None:
     }
     for name, method in others.items():
         setattr(Tensor, name, method)
+    LINKS.complete = True
 
 
 install()

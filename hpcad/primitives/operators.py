@@ -123,6 +123,7 @@ def _zeros_like(x: Any) -> Any:
 
 def install() -> None:
     """Give tensors their operators, and the tape its algebra."""
+    LINKS.complete = True  # enough for the tapes that are made below
     for name, operation in BINARY.items():
         setattr(Tensor, f"__{name}__", _plain(operation))
         setattr(Tensor, f"__r{name}__", _flipped(operation))
@@ -141,3 +142,4 @@ def install() -> None:
     LINKS.stack = joining.stack
     LINKS.assign = assignment.assign
     ownership.calibrate()
+    LINKS.complete = False  # the rarer methods come with hpcad.numpy
