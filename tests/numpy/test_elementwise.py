@@ -357,7 +357,7 @@ ONE = sorted(
 
 @pytest.mark.parametrize("name", ONE)
 def test_functions_of_one_array_agree_with_numpy(name):
-    theirs = getattr(np, name)
+    theirs = np.trunc if name == "fix" else getattr(np, name)  # NumPy 2.5 deprecates fix
     x = np.linspace(-0.9, 0.9, 4) + (2 if "cosh" in name else 0)
     x = np.abs(x) if "log" in name or name == "sqrt" else x
     for given in (x, x.astype(np.float32), x.reshape(2, 2)[:, ::-1], x[:0], x[1]):
