@@ -90,7 +90,7 @@ def primitive(
         )
     made = Primitive(
         title,
-        _checked_value(value, title, outputs),
+        _checked_value(value, title, outputs, watch=True),
         None,
         None if callable(vjp) else _each(vjp, title, "vjp"),
         joint=_joint_vjp(vjp, title) if callable(vjp) else None,
@@ -101,9 +101,15 @@ def primitive(
         register=False,
     )
 
+    # On plain arrays nothing is recorded that a careless value could spoil.
+    plain_value = _checked_value(value, title, outputs, watch=False)
+    plain = Primitive(title, plain_value, None, outputs=outputs, constant=True, register=False)
+
     @functools.wraps(value)
     def call(*args: Any, **params: Any) -> Any:
-        return made(*[_argument(x, i, title) for i, x in enumerate(args)], **params)
+        given = [_argument(x, i, title) for i, x in enumerate(args)]
+        followed = any(isinstance(x, Tensor) for x in given)
+        return (made if followed else plain)(*given, **params)
 
     call.primitive = made  # type: ignore[attr-defined]
     return call
@@ -130,10 +136,14 @@ def _argument(x: Any, i: int, title: str) -> Any:
     )
 
 
-def _checked_value(value: Callable[..., Any], title: str, outputs: bool) -> Callable[..., Any]:
+def _checked_value(
+    value: Callable[..., Any], title: str, outputs: bool, *, watch: bool
+) -> Callable[..., Any]:
+    """``value`` with its answer checked, and with ``watch`` what it does to its arguments."""
+
     @functools.wraps(value)
     def checked(*args: Any, **params: Any) -> Any:
-        given = [(i, x, fingerprint(x)) for i, x in enumerate(args) if _watched(x)]
+        given = [(i, x, fingerprint(x)) for i, x in enumerate(args) if watch and _watched(x)]
         answer = value(*args, **params)
         for i, x, before in given:
             if fingerprint(x) != before:
