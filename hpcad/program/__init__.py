@@ -1,0 +1,1 @@
+"""The compiled step: a captured program, improved, planned and replayed."""
