@@ -37,6 +37,8 @@ def fair_share(mine: Iterable[int], on_this_node: Sequence[Iterable[int]]) -> in
 def limit_blas(count: int, environ: Mapping[str, str]) -> int | None:
     """Let the loaded BLAS libraries use ``count`` threads, unless the user has decided.
 
+    Compiled kernels take turns with BLAS and get as many.
+
     Returns
     -------
     int or None
@@ -46,5 +48,8 @@ def limit_blas(count: int, environ: Mapping[str, str]) -> int | None:
         return None
     from threadpoolctl import threadpool_limits
 
+    from hpcad.backend.native.threads import set_threads
+
     threadpool_limits(count, user_api="blas")
+    set_threads(count)
     return count
