@@ -1,0 +1,80 @@
+/* Numbers as bit patterns, fused multiply-add, powers of two. */
+#ifndef HPCAD_MATH_BITS_H
+#define HPCAD_MATH_BITS_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline uint32_t hp_bits_f32(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float hp_float_f32(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline uint64_t hp_bits_f64(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline double hp_float_f64(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* a * b + c: one rounding where the processor has it, two elsewhere (fma() of the C library would
+ * be exact and a hundred times slower). Nothing below relies on there being one. */
+static inline float hp_fma_f32(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+static inline double hp_fma_f64(double a, double b, double c)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+    return __builtin_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* Added and subtracted again, these round to the nearest integer; in between, the lowest bits of
+ * the sum hold that integer in two's complement. */
+#define HP_ROUND_F32 0x1.8p23f
+#define HP_ROUND_F64 0x1.8p52
+
+/* x * 2^n, n = the integer in the lowest bits of `shifted` (see above), -252 <= n <= 254. In two
+ * factors, because 2^n itself may overflow or be subnormal where the product is neither; at most
+ * the second multiplication rounds. */
+static inline float hp_scale_f32(float x, float shifted)
+{
+    uint32_t n = hp_bits_f32(shifted) - hp_bits_f32(HP_ROUND_F32) + 2 * 127;
+    uint32_t half = n >> 1;
+    return x * hp_float_f32(half << 23) * hp_float_f32((n - half) << 23);
+}
+
+/* The same for -2044 <= n <= 2046. */
+static inline double hp_scale_f64(double x, double shifted)
+{
+    uint64_t n = hp_bits_f64(shifted) - hp_bits_f64(HP_ROUND_F64) + 2 * 1023;
+    uint64_t half = n >> 1;
+    return x * hp_float_f64(half << 52) * hp_float_f64((n - half) << 52);
+}
+
+#endif

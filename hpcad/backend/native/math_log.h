@@ -1,0 +1,129 @@
+/* log, log2, log1p.
+ *
+ * x = 2^k (1 + f) with 1 + f between sqrt(1/2) and sqrt(2). Minimax fits (Remez exchange in 50
+ * digits) of the relative error of log(1 + f): float, as f - f^2/2 + f^3 p(f), below 2^-30; double,
+ * as 2s + s^3 p(s^2) with s = f / (2 + f), below 2^-59.
+ */
+#ifndef HPCAD_MATH_LOG_H
+#define HPCAD_MATH_LOG_H
+
+#include "math_bits.h"
+#include "math_exp.h"
+
+/* -- float ------------------------------------------------------------------------------------ */
+
+/* Split a positive number: the result is f, and *k the exponent. */
+static inline float hp_split_f32(float x, float *k)
+{
+    int tiny = x < 0x1p-126f; /* subnormal: its leading bit is anywhere */
+    uint32_t bits = hp_bits_f32(tiny ? x * 0x1p23f : x);
+    int32_t exponent = (int32_t)(bits - 0x3f3504f3u) >> 23; /* 0x3f3504f3: sqrt(1/2) */
+    *k = (float)(tiny ? exponent - 23 : exponent);
+    return hp_float_f32(bits - ((uint32_t)exponent << 23)) - 1.0f;
+}
+
+/* log(1 + f) - f, for sqrt(1/2) <= 1 + f <= sqrt(2). */
+static inline float hp_log_rest_f32(float f)
+{
+    float p = 0x1.1455aep-4f;
+    p = hp_fma_f32(p, f, -0x1.de3e16p-4f);
+    p = hp_fma_f32(p, f, 0x1.e6f248p-4f);
+    p = hp_fma_f32(p, f, -0x1.fc21eap-4f);
+    p = hp_fma_f32(p, f, 0x1.23374cp-3f);
+    p = hp_fma_f32(p, f, -0x1.555c4cp-3f);
+    p = hp_fma_f32(p, f, 0x1.99a4b6p-3f);
+    p = hp_fma_f32(p, f, -0x1.000006p-2f);
+    p = hp_fma_f32(p, f, 0x1.555548p-2f);
+    return f * f * hp_fma_f32(p, f, -0.5f);
+}
+
+/* `y` where x is positive and finite, else what the logarithm of x is. */
+static inline float hp_log_ends_f32(float x, float y)
+{
+    float end = x == 0.0f ? -INFINITY : NAN;
+    end = x > 0.0f ? x : end; /* infinite */
+    return (x > 0.0f) & (x < INFINITY) ? y : end;
+}
+
+static inline float hp_log_f32(float x)
+{
+    float k, f = hp_split_f32(x, &k);
+    float rest = hp_fma_f32(k, HP_LN2_LOW_F32, hp_log_rest_f32(f));
+    return hp_log_ends_f32(x, hp_fma_f32(k, HP_LN2_HIGH_F32, f + rest));
+}
+
+static inline float hp_log2_f32(float x)
+{
+    float k, f = hp_split_f32(x, &k);
+    float rest = hp_log_rest_f32(f) * HP_LOG2_E_F32;
+    return hp_log_ends_f32(x, k + hp_fma_f32(f, HP_LOG2_E_F32, rest));
+}
+
+/* log(u) + (x - (u - 1)) / u with u = 1 + x rounded: the second term is what rounding took. */
+static inline float hp_log1p_f32(float x)
+{
+    float k, u = 1.0f + x, f = hp_split_f32(u, &k);
+    float lost = (x - (u - 1.0f)) / u;
+    float rest = hp_fma_f32(k, HP_LN2_LOW_F32, hp_log_rest_f32(f) + lost);
+    float y = hp_log_ends_f32(u, hp_fma_f32(k, HP_LN2_HIGH_F32, f + rest));
+    return fabsf(x) < 0x1p-26f ? x : y;
+}
+
+/* -- double ----------------------------------------------------------------------------------- */
+
+static inline double hp_split_f64(double x, double *k)
+{
+    int tiny = x < 0x1p-1022;
+    uint64_t bits = hp_bits_f64(tiny ? x * 0x1p52 : x);
+    /* Biased by 1023, so that a logical shift will do (AVX2 has no other on 64 bits); turned into
+     * a number by way of the lowest bits of 2^52 (nor has it a conversion). */
+    uint64_t exponent = (bits - 0x3fe6a09e667f3bcdu + 0x3ff0000000000000u) >> 52; /* sqrt(1/2) */
+    *k = hp_float_f64(exponent | 0x4330000000000000u) - (0x1p52 + 1023.0) - (tiny ? 52.0 : 0.0);
+    return hp_float_f64(bits - ((exponent - 1023) << 52)) - 1.0;
+}
+
+static inline double hp_log_rest_f64(double f)
+{
+    double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f;
+    double p = 0x1.2f0d2612a13b2p-3;
+    p = hp_fma_f64(p, z, 0x1.39a1005777b87p-3);
+    p = hp_fma_f64(p, z, 0x1.746645b079717p-3);
+    p = hp_fma_f64(p, z, 0x1.c71c51ea9b907p-3);
+    p = hp_fma_f64(p, z, 0x1.2492494213ed8p-2);
+    p = hp_fma_f64(p, z, 0x1.999999997fb8p-2);
+    p = hp_fma_f64(p, z, 0x1.5555555555593p-1);
+    /* 2s = f - s f, and s f = f^2/2 - s f^2/2: the leading terms are exact or small. */
+    return s * hp_fma_f64(p, z, half_square) - half_square;
+}
+
+static inline double hp_log_ends_f64(double x, double y)
+{
+    double end = x == 0.0 ? -INFINITY : NAN;
+    end = x > 0.0 ? x : end;
+    return (x > 0.0) & (x < INFINITY) ? y : end;
+}
+
+static inline double hp_log_f64(double x)
+{
+    double k, f = hp_split_f64(x, &k);
+    double rest = hp_fma_f64(k, HP_LN2_LOW_F64, hp_log_rest_f64(f));
+    return hp_log_ends_f64(x, hp_fma_f64(k, HP_LN2_HIGH_F64, f + rest));
+}
+
+static inline double hp_log2_f64(double x)
+{
+    double k, f = hp_split_f64(x, &k);
+    double rest = hp_log_rest_f64(f) * HP_LOG2_E_F64;
+    return hp_log_ends_f64(x, k + hp_fma_f64(f, HP_LOG2_E_F64, rest));
+}
+
+static inline double hp_log1p_f64(double x)
+{
+    double k, u = 1.0 + x, f = hp_split_f64(u, &k);
+    double lost = (x - (u - 1.0)) / u;
+    double rest = hp_fma_f64(k, HP_LN2_LOW_F64, hp_log_rest_f64(f) + lost);
+    double y = hp_log_ends_f64(u, hp_fma_f64(k, HP_LN2_HIGH_F64, f + rest));
+    return fabs(x) < 0x1p-55 ? x : y;
+}
+
+#endif
