@@ -120,6 +120,12 @@ class NonFiniteError(HpcadError, ArithmeticError):
         self.line = line
 
 
+class CaptureError(HpcadError):
+    """A function cannot become a program, or has not become one yet."""
+
+    exit_code = 11
+
+
 class ConvergenceError(HpcadError, ArithmeticError):
     """An iteration did not reach its tolerance.
 

@@ -7,7 +7,7 @@ import numpy as np
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import GradientSink, Parameter
 from hpcad.autodiff.reverse import Pull
-from hpcad.autodiff.state import no_grad
+from hpcad.autodiff.state import effect, no_grad
 from hpcad.autodiff.tensor import Tensor
 from hpcad.backend import Array, backend_of
 from hpcad.errors import DifferentiationError, ShapeError
@@ -25,14 +25,14 @@ def backward(loss: Tensor, seed: Array | None = None, retain: bool = False) -> N
     try:
         with no_grad():
             if sink is not None:
-                seed = seed * seed.dtype.type(sink.seed_scale())
+                seed = seed * seed.dtype.type(effect(sink.seed_scale))
             pull = Pull(tape, {loss.slot: seed})
             if retain:
                 pull.announce(records, uses)
             else:
                 pull.consume(records, uses)
             if sink is not None:
-                sink.finish()
+                effect(sink.finish)
     except BaseException:
         # Half a gradient is none: the next pass overwrites it.
         for leaf in leaves:

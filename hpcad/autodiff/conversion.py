@@ -13,7 +13,8 @@ import numpy as np
 
 from hpcad.backend import backend_of, get_backend, to_host
 
-CONSTANT = -1  # level of a tensor that no trace follows
+CONSTANT = -2  # level of a tensor that no trace follows
+CAPTURED = -1  # level of an array while a program is captured: a constant of every derivative
 AMBIENT = 0  # level of parameters and of what is computed from them
 
 
@@ -97,7 +98,10 @@ class Conversions:
     @property
     def device(self) -> Any:
         """``"cpu"``, or the device object of CuPy."""
-        return getattr(self._plain(), "device", "cpu")
+        x: Any = self
+        while isinstance(x, Conversions):
+            x = x.content if x.level == CAPTURED else x.value  # type: ignore[attr-defined]
+        return getattr(x, "device", "cpu")
 
     def __dlpack__(
         self,

@@ -55,11 +55,10 @@ class ForwardTrace(Trace):
                     arg = arg.value
                 elif arg.level == self.level:
                     raise DifferentiationError(_LEFT)
+                if isinstance(arg, Tensor) and arg.level == CONSTANT:
+                    arg = arg.value
                 if isinstance(arg, Tensor):
-                    if arg.level == CONSTANT:
-                        arg = arg.value
-                    else:
-                        below = True
+                    below = True
                 values[i] = arg
             elif type(arg) is not np.ndarray and isinstance(arg, np.ndarray | list | tuple):
                 values[i] = operand(arg)

@@ -8,6 +8,7 @@ import numpy as np
 
 from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.links import complete_links
+from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor
 from hpcad.backend import Array, backend_of
 from hpcad.errors import ShapeError
@@ -74,6 +75,18 @@ class Parameter(Tensor):
         self.sink: GradientSink | None = None
         self.version = 0
         self._changed_by = ""
+
+    array: Any = Tensor.__dict__["value"]  # the place itself, whether or not a program is captured
+
+    @property
+    def value(self) -> Any:  # type: ignore[override]
+        """The array; while a program is captured, the tensor that stands for it there."""
+        capture = STATE.capture
+        return self.array if capture is None else capture.parameter(self)
+
+    @value.setter
+    def value(self, array: Any) -> None:
+        self.array = array
 
     @property
     def frozen(self) -> bool:
@@ -148,6 +161,9 @@ class Parameter(Tensor):
 
     def accumulate(self, cotangent: Array) -> None:
         """Add one contribution to the gradient (or overwrite a used one)."""
+        if STATE.capture is not None:
+            STATE.capture.accumulate(self, cotangent)
+            return
         if self.grad is None:
             self.grad = backend_of(self.value).xp.array(cotangent)
         elif self.fresh:

@@ -18,6 +18,7 @@ from hpcad.autodiff.keep import Keep, reverse_needs, tangent_needs
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.options import options_text
 from hpcad.autodiff.state import STATE
+from hpcad.autodiff.conversion import CAPTURED
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.errors import DifferentiationError, OutOfBoundsError, ShapeError
 
@@ -148,8 +149,11 @@ class Primitive:
                 return self.value(*args, **params)
             except (ValueError, IndexError) as error:
                 raise self.explained(error, args, params) from error
-        if level == CONSTANT or self.constant or (level == 0 and not STATE.recording):
-            answer = self.evaluate([value_of(arg) for arg in args], params)
+        if level <= CAPTURED or self.constant or (level == 0 and not STATE.recording):
+            values = [value_of(arg) for arg in args]
+            if STATE.capture is not None and any(isinstance(x, Tensor) for x in values):
+                return STATE.capture.process(self, values, params)
+            answer = self.evaluate(values, params)
             return tuple(map(Tensor, answer)) if self.outputs else Tensor(answer)
         if not self.differentiable:
             raise DifferentiationError(

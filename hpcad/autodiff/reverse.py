@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.links import LINKS
-from hpcad.autodiff.state import STATE
+from hpcad.autodiff.state import STATE, effect
 from hpcad.autodiff.tape import NO_SLOT, Record, Tape
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.autodiff.transposed import derived_vjp
@@ -84,7 +84,7 @@ class Pull:
                     if uses[slot] == 0:
                         leaf = leaves[-2 - slot]
                         if leaf.sink is not None:
-                            leaf.sink.ready(leaf)
+                            effect(leaf.sink.ready, leaf)
 
     def _walk(self, records: Iterable[Record]) -> None:
         """Give the inputs of each record their cotangents, if its output has one.
@@ -168,7 +168,7 @@ class Pull:
         """Write the cotangent of a parameter straight into its gradient, if it has one."""
         primitive, _, ins, answer, args, _, params = record
         leaf = self.tape.leaves[-2 - ins[i]]
-        if leaf.grad is None or isinstance(g, Tensor):
+        if leaf.grad is None or isinstance(g, Tensor) or STATE.capture is not None:
             return False
         primitive.into[i](leaf.grad, 1.0 if leaf.fresh else 0.0, g, answer, *args, **params)
         leaf.fresh = True

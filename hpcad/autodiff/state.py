@@ -27,6 +27,8 @@ class TraceState(threading.local):
         Whether tapes fingerprint the arrays they capture; see :mod:`hpcad.autodiff.guard`.
     observer : object or None
         Who is told about every value, tangent and cotangent (:mod:`hpcad.autodiff.seeing`).
+    capture : object or None
+        Who records what is done to arrays, below all differentiation (:mod:`hpcad.program`).
     ambient : callable
         Weak reference to the ambient tape. Weak, because the tensors on a tape own it: when
         the last of them dies, so does the record of how it was computed.
@@ -38,6 +40,7 @@ class TraceState(threading.local):
         self.recording = True
         self.guarding = True
         self.observer: Any = None
+        self.capture: Any = None
         self.ambient: Callable[[], Any] = _nothing
 
 
@@ -46,6 +49,15 @@ def _nothing() -> None:
 
 
 STATE = TraceState()
+
+
+def effect(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function for what it does; a program that is captured does it again each time.
+
+    It must do the same to the same things every time, whatever numbers it meets.
+    """
+    capture = STATE.capture
+    return function(*args) if capture is None else capture.call(function, args)
 
 
 @contextmanager

@@ -138,13 +138,12 @@ class Tape(Trace):
                     slot = self._adopt(arg)
                     arg = arg.value
                     mask += 1
+                if isinstance(arg, Tensor) and arg.level == CONSTANT:
+                    arg = arg.value
                 if isinstance(arg, Tensor):
-                    if arg.level == CONSTANT:
-                        arg = arg.value
-                    else:
-                        below = True
-                        if slot == NO_SLOT:  # a tensor from outside may be assigned to later
-                            arg = twin(arg)
+                    below = True
+                    if slot == NO_SLOT:  # a tensor from outside may be assigned to later
+                        arg = twin(arg)
             elif type(arg) is not _ndarray and isinstance(arg, _CONVERTED):
                 arg = operand(arg)
             values.append(arg)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcad.autodiff.conversion import AMBIENT, CONSTANT, Conversions, read_only
+from hpcad.autodiff.conversion import AMBIENT, CAPTURED, CONSTANT, Conversions, read_only
 from hpcad.autodiff.links import LINKS, complete_links
 from hpcad.backend import Array, get_backend, to_host
 from hpcad.errors import DifferentiationError
@@ -39,7 +39,8 @@ class Tensor(Conversions):
     slot : int
         Its place there.
     level : int
-        -1 for constants, 0 for the ambient tape, k inside the k-th nested transform.
+        -2 for constants, -1 for arrays of a program that is being captured, 0 for the ambient
+        tape, k inside the k-th nested transform.
     """
 
     __slots__ = ("__weakref__", "_past", "follower", "level", "slot", "tangent", "value")
@@ -156,6 +157,8 @@ class Tensor(Conversions):
         Its array cannot be written (a tape may hold it), but the constant can be assigned to.
         """
         value = value_of(self)
+        if isinstance(value, Tensor):  # of a program that is being captured
+            return value
         return Tensor(value if self.level == CONSTANT else read_only(value))
 
     def __copy__(self) -> Tensor:
@@ -219,14 +222,27 @@ def tensor(value: Any, dtype: Any = None) -> Tensor:
 
 
 def value_of(x: Any) -> Any:
-    """Strip every level of tracking and return the array below (other things unchanged)."""
-    while isinstance(x, Tensor):
+    """Strip every level of differentiation and return the array below (other things unchanged).
+
+    While a program is captured, its tensors take the place of arrays and are returned as such.
+    """
+    while isinstance(x, Tensor) and x.level != CAPTURED:
         x = x.value
     return x
 
 
+def peek(x: Any) -> Any:
+    """The plain array below everything, for what does not depend on its values."""
+    x = value_of(x)
+    return x.content if isinstance(x, Tensor) else x  # type: ignore[attr-defined]  # captured
+
+
 def rebind(x: Tensor, result: Tensor) -> None:
     """Let ``x`` stand for ``result`` from here on; ``result`` is not used by anyone else."""
+    if result.level == CAPTURED:
+        x.value, x.follower, x.slot, x.level = result, None, -1, CONSTANT
+        x._past = (x.version + 1, None)
+        return
     x.value = result.value
     x.follower = result.follower
     x.slot = result.slot
@@ -248,6 +264,8 @@ def twin(x: Any) -> Any:
     """
     if not isinstance(x, Tensor) or hasattr(x, "grad"):
         return x
+    if x.level == CAPTURED:
+        return x.twin()  # type: ignore[attr-defined]  # of hpcad.program
     copy = Tensor(x.value, x.follower, x.slot, x.level)
     if hasattr(x, "tangent"):
         copy.tangent = x.tangent

@@ -27,7 +27,8 @@ def backend_of(array: Any) -> Backend:
         return _NUMPY
     if type(array).__module__.partition(".")[0] == "cupy":
         return _cupy()
-    return _NUMPY
+    content = getattr(array, "content", None)  # of a tensor in a program that is being captured
+    return _NUMPY if content is None else backend_of(content)
 
 
 def get_backend(device: str = "cpu") -> Backend:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.links import LINKS
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, peek
 from hpcad.primitives.assignment import assign
 
 _NO_VALUE = np._NoValue  # NumPy's "left out"
@@ -170,7 +170,7 @@ _ABOUT = {
 
 
 def _described(x: Any) -> Any:
-    return value_of(x) if isinstance(x, Tensor) else x
+    return peek(x)
 
 
 def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:

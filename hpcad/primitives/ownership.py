@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.conversion import CAPTURED
 from hpcad.autodiff.keep import EVERYTHING
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.reverse import Pull
@@ -80,6 +81,8 @@ _ALONE = min(_held_once(Tensor(np.zeros(1))), _UNKNOWN)
 
 def _collect(x: Tensor, found: list[int]) -> None:
     """Value and tangent, through all levels, as long as each holds the next one alone."""
+    if x.level == CAPTURED:
+        return
     if references(x.value) <= _ALONE:
         if isinstance(x.value, Tensor):
             _collect(x.value, found)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 
@@ -44,7 +44,12 @@ def _max_pool(x: Any, *, size: int) -> tuple[Any, Any]:
 
 def _winner(saved: Any, x: Any, size: int) -> tuple[Any, tuple[int, ...]]:
     """The residuals; inside nested transforms they are found again."""
-    return _max_pool(value_of(x), size=size)[1] if saved is None else saved
+    if saved is not None:
+        return saved
+    plain = value_of(x)
+    if isinstance(plain, Tensor):  # of a program that is being captured
+        return max_pool_parts(plain, size=size)[1], tuple(plain.shape)
+    return _max_pool(plain, size=size)[1]
 
 
 def _max_pool_vjp(_needs: Any, g: Any, _y: Any, saved: Any, _x: Any, size: int) -> list[Any]:
@@ -71,7 +76,15 @@ def _pool_by_index(x: Any, *, winner: Any, size: int) -> Any:
     return out
 
 
+def _both(x: Any, *, size: int) -> tuple[Any, Any]:
+    best, (winner, _) = _max_pool(x, size=size)
+    return best, winner
+
+
 # fmt: off
+max_pool_parts = Primitive("max_pool_parts", _both,  # the pooled image and the winners
+                           lambda x, *, size: (_pooled_shape(x, size=size),) * 2,
+                           outputs=True, constant=True)
 _max_pool_primitive = Primitive("max_pool", _max_pool, _pooled_shape,
                                 joint=_max_pool_vjp, joint_jvp=_max_pool_jvp, saves=True)
 unpool = Primitive("unpool", _unpool, lambda _g, *, winner, shape, size: shape, [

@@ -72,13 +72,21 @@ def _check_labels(logits: Any, labels: Any) -> None:
             f"cross_entropy: logits of shape {tuple(logits.shape)} need labels of shape "
             f"{tuple(logits.shape[:-1])}, not {tuple(labels.shape)}"
         )
+    _in_range(labels, classes=logits.shape[-1])
+
+
+def _in_range(labels: Any, *, classes: int) -> Any:
     if labels.dtype.kind not in "iu":
         raise ShapeError(f"cross_entropy: labels must be integers, not {labels.dtype}")
-    if labels.size and (labels.min() < 0 or labels.max() >= logits.shape[-1]):
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
         raise ShapeError(
             f"cross_entropy: labels from {labels.min()} to {labels.max()} do not fit "
-            f"{logits.shape[-1]} classes, which count from 0"
+            f"{classes} classes, which count from 0"
         )
+    return labels
+
+
+in_range = Primitive("in_range", _in_range, same, constant=True)  # the labels, if they are
 
 
 def _cross_entropy(logits: Any, labels: Any) -> tuple[Any, Any]:

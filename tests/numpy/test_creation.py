@@ -8,6 +8,7 @@ import pytest
 import hpcad.numpy as hnp
 from hpcad import Parameter, Tensor, grad, jvp
 from hpcad.autodiff import check_grads
+from hpcad.autodiff.tensor import CONSTANT
 from hpcad.errors import ConfigError, ShapeError
 
 
@@ -47,7 +48,7 @@ def test_values_and_dtypes_are_those_of_numpy(ours, theirs):
 def test_what_is_created_is_a_constant_tensor():
     for x in (hnp.zeros(2), hnp.arange(3), hnp.asarray([1.0]), hnp.eye(2), hnp.full(2, 1.0)):
         assert isinstance(x, Tensor)
-        assert x.level == -1
+        assert x.level == CONSTANT
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,240 @@
+"""``hpcad.compile``: a function that becomes a program when it is called."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from hpcad.autodiff.conversion import AMBIENT
+from hpcad.autodiff.pytree import Structure, flatten
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.errors import CaptureError
+from hpcad.program.capture import Capture
+from hpcad.program.captured import Captured
+from hpcad.program.compare import unify
+from hpcad.program.executable import Executable, build
+from hpcad.program.instruction import Program
+from hpcad.program.options import Options
+from hpcad.program.signature import is_array, is_differentiated, of_call
+
+_log = logging.getLogger("hpcad")
+MOST_PROGRAMS = 64  # of one function
+
+
+class Entry:
+    """What is known of the calls of one signature."""
+
+    __slots__ = ("executable", "first", "obstacle")
+
+    def __init__(self) -> None:
+        self.first: Program | None = None
+        self.executable: Executable | None = None
+        self.obstacle: str | None = None
+
+
+class Compiled:
+    """A compiled function; see :func:`compile`.
+
+    Attributes
+    ----------
+    function : callable
+    obstacles : list of str
+        Why calls of some signature stay eager.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        self.function = function
+        self.options = options
+        self._entries: dict[Any, Entry] = {}
+        self._last: Entry | None = None
+        functools.update_wrapper(self, function)
+
+    def __get__(self, instance: Any, _owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if STATE.capture is not None or STATE.depth:
+            return self.function(*args, **kwargs)  # a part of what is captured or differentiated
+        key, leaves, structure = of_call(args, kwargs)
+        entry = self._entries.get((key, STATE.recording))
+        if entry is None:
+            entry = self._new_entry((key, STATE.recording))
+        self._last = entry
+        executable = entry.executable
+        if executable is not None:
+            if executable.fits():
+                return executable.run(leaves)
+            entry.executable = entry.first = None
+        if entry.obstacle is not None or any(map(is_differentiated, leaves)):
+            return self.function(*args, **kwargs)
+        return self._capture(entry, leaves, structure)
+
+    # -- what a user asks for -----------------------------------------------------------------
+
+    @property
+    def program(self) -> Executable:
+        """The program that the last call ran (or would run next).
+
+        Raises
+        ------
+        CaptureError
+            There is none: the function was not called twice yet, or it stays eager.
+        """
+        if self._last is None or self._last.executable is None:
+            reason = self._last.obstacle if self._last is not None else None
+            raise CaptureError(
+                f"{_name(self.function)} has no program"
+                + (f", because {reason}" if reason else "; call it twice with the same signature")
+            )
+        return self._last.executable
+
+    @property
+    def obstacles(self) -> list[str]:
+        return [e.obstacle for e in self._entries.values() if e.obstacle is not None]
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _new_entry(self, key: Any) -> Entry:
+        if len(self._entries) == MOST_PROGRAMS:
+            _log.warning(
+                "%s was called with %d signatures; each is captured anew. Pass numbers that change "
+                "as NumPy arrays or scalars, and keep shapes fixed",
+                _name(self.function),
+                MOST_PROGRAMS,
+            )
+        if len(self._entries) >= MOST_PROGRAMS:
+            self._entries.pop(next(iter(self._entries)))
+        entry = self._entries[key] = Entry()
+        return entry
+
+    def _capture(self, entry: Entry, leaves: list[Any], structure: Structure) -> Any:
+        """Run the function eagerly and record it; the second time, make a program of it."""
+        capture = Capture()
+        try:
+            with capture:
+                given = [capture.input(x) if is_array(x) else x for x in leaves]
+                args, kwargs = structure.build(given)
+                result = self.function(*args, **kwargs)
+        except Exception as error:
+            if capture.irreversible:
+                raise
+            # What is wrong with the function shows again; what is wrong with the capture does not.
+            capture.refuse(f"{type(error).__name__}: {error}")
+            capture.release()
+            self._refuse(entry, capture.obstacle)
+            args, kwargs = structure.build(leaves)
+            return self.function(*args, **kwargs)
+        outputs, tree = _taken_out(capture, result)
+        del args, kwargs, given, result
+        if not capture.is_over():
+            capture.refuse("a tensor of the call is kept by somebody after it")
+        capture.release()
+        self._learn(entry, capture, tree)
+        return tree.build(outputs)
+
+    def _learn(self, entry: Entry, capture: Capture, tree: Structure) -> None:
+        if capture.obstacle is None and entry.first is not None:
+            capture.obstacle = unify(entry.first, capture.program)
+        if capture.obstacle is not None:
+            self._refuse(entry, capture.obstacle)
+        elif entry.first is None:
+            entry.first = capture.program
+        else:
+            entry.executable = build(capture.program, tree, self.options)
+            entry.first = None
+
+    def _refuse(self, entry: Entry, obstacle: str | None) -> None:
+        if self.options.strict:
+            raise CaptureError(f"{_name(self.function)} cannot be compiled: {obstacle}")
+        entry.obstacle, entry.first = obstacle, None
+        _log.warning("%s stays eager: %s", _name(self.function), obstacle)
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    strict: bool = False,
+    fuse: bool = True,
+    native: bool = True,
+) -> Any:
+    """Capture what a function does to arrays, and replay it as a program.
+
+    The first two calls of a signature (shapes and dtypes of the arrays among the arguments, the
+    values of everything else, the nesting) run eagerly and are recorded: forward and backward
+    passes, gradients of parameters, optimizer steps and collectives. If both did the same, the
+    third call runs a program made of it.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns trees of arrays; may use parameters, and call ``backward`` and
+        ``Optimizer.step``.
+    strict : bool
+        Raise where the function cannot be compiled, instead of staying eager.
+    fuse : bool
+        Merge elementwise operations into kernels. Without, every operation is NumPy's own, and
+        results equal eager ones to the bit wherever the expansion of composite operations does.
+    native : bool
+        Use kernels and BLAS calls in C where there is a compiler.
+
+    Returns
+    -------
+    Compiled
+        Called like the function. Arrays that it returns belong to the caller.
+
+    Raises
+    ------
+    CaptureError
+        Under ``strict``: a value was read in Python (``float(x)``, ``if x > 0``), two calls
+        differed, a tensor was kept somewhere, or the function raised under capture.
+
+    Notes
+    -----
+    Fixed in a program are Python numbers, attributes and what plain NumPy code outside of tensors
+    computes from them; the second call finds out what changes from call to call. Arrays of the
+    user that are no arguments are read anew each time, where they are the same objects.
+
+    Examples
+    --------
+    >>> @hpcad.compile
+    ... def step(x, y):
+    ...     loss = model.loss({"x": x, "y": y})
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    """
+    options = Options(strict=strict, fuse=fuse, native=native)
+    if function is None:
+        return lambda f: Compiled(f, options)
+    return Compiled(function, options)
+
+
+def _taken_out(capture: Capture, result: Any) -> tuple[list[Any], Structure]:
+    """The leaves of the result as plain things, and the program's outputs."""
+    leaves, tree = flatten(result)
+    outputs: list[Any] = []
+    for leaf in leaves:
+        inner = value_of(leaf)
+        if isinstance(leaf, Tensor) and leaf.level == AMBIENT and leaf.follower is not None:
+            if leaf.slot in leaf.follower.avals:
+                capture.refuse(
+                    "it returns a tensor that could still be differentiated; call backward() "
+                    "inside, or return tensor.detach()"
+                )
+                outputs.append(leaf)
+                continue
+        if isinstance(inner, Captured):
+            as_tensor = not (isinstance(leaf, Captured) and leaf.plain)
+            capture.program.outputs.append((inner.symbol, as_tensor))
+            outputs.append(Tensor(inner.content) if as_tensor else inner.content)
+        else:
+            capture.program.outputs.append(leaf)
+            outputs.append(leaf)
+    return outputs, tree
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__qualname__", repr(function))

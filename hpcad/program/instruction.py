@@ -1,0 +1,181 @@
+"""The straight-line program: values, each made once, and the instructions that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff.parameter import Parameter
+from hpcad.autodiff.primitive import Primitive
+
+Shape = tuple[int, ...]
+
+
+class Value:
+    """An array of the program.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    origin : str
+        ``"input"`` (an argument), ``"literal"`` (an array of the program's own), ``"live"`` (an
+        array of the user, read anew each time), ``"parameter"`` or ``"result"``.
+    source : object
+        Number of the argument, the array, the parameter, or the instruction that makes it.
+    """
+
+    __slots__ = ("dtype", "origin", "shape", "source")
+
+    def __init__(self, shape: Shape, dtype: Any, origin: str, source: Any) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.origin = origin
+        self.source = source
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Accumulate:
+    """``parameter.grad = beta * parameter.grad + value``; ``beta`` is 0 or 1."""
+
+    parameter: Parameter
+    beta: float
+
+    @property
+    def name(self) -> str:
+        return "accumulate"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that is called for its effect, with arguments that never change."""
+
+    function: Any
+    args: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        return "call"
+
+
+Operation = Primitive | Accumulate | Call
+
+
+@dataclass(eq=False)
+class Instruction:
+    """One operation.
+
+    Attributes
+    ----------
+    op : Primitive, Accumulate or Call
+    args : list
+        Values, Python numbers and None.
+    params : mapping
+        As of the primitive; may hold values in the place of arrays (an index, say).
+    outs : list of Value
+    line : str
+        ``file:line`` of the user.
+    """
+
+    op: Operation
+    args: list[Any]
+    params: Mapping[str, Any]
+    outs: list[Value]
+    line: str
+
+    @property
+    def name(self) -> str:
+        return self.op.name
+
+    @property
+    def out(self) -> Value:
+        return self.outs[0]
+
+    def inputs(self) -> Iterator[Value]:
+        """The values it reads."""
+        for arg in self.args:
+            if isinstance(arg, Value):
+                yield arg
+        yield from values_in(self.params)
+
+    @property
+    def has_effect(self) -> bool:
+        return not isinstance(self.op, Primitive)
+
+
+@dataclass
+class Program:
+    """What a captured call does.
+
+    Attributes
+    ----------
+    inputs : list of Value
+        The arrays among the arguments, in order.
+    instructions : list of Instruction
+        In order of execution.
+    outputs : list
+        Values and plain things, the leaves of what is returned.
+    """
+
+    inputs: list[Value]
+    instructions: list[Instruction] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+
+    def consumers(self) -> dict[Value, list[Instruction]]:
+        """Which instructions read each value."""
+        found: dict[Value, list[Instruction]] = {}
+        for instruction in self.instructions:
+            for value in instruction.inputs():
+                found.setdefault(value, []).append(instruction)
+        return found
+
+    def parameters(self) -> list[Parameter]:
+        """Parameters that are read or get a gradient, in order of first use."""
+        found: dict[int, Parameter] = {}
+        for instruction in self.instructions:
+            for value in instruction.inputs():
+                if value.origin == "parameter":
+                    found.setdefault(id(value.source), value.source)
+            if isinstance(instruction.op, Accumulate):
+                found.setdefault(id(instruction.op.parameter), instruction.op.parameter)
+        return list(found.values())
+
+
+def values_in(tree: Any) -> Iterator[Value]:
+    """The values inside of parameters."""
+    if isinstance(tree, Value):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for part in tree.values():
+            yield from values_in(part)
+    elif isinstance(tree, (tuple, list)):
+        for part in tree:
+            yield from values_in(part)
+
+
+def replaced(tree: Any, table: Mapping[Any, Any]) -> Any:
+    """Parameters with the values exchanged that stand in the table."""
+    if isinstance(tree, Value):
+        return table.get(tree, tree)
+    if isinstance(tree, Mapping):
+        return {key: replaced(part, table) for key, part in tree.items()}
+    if type(tree) in (tuple, list):
+        return type(tree)(replaced(part, table) for part in tree)
+    return tree
