@@ -1,0 +1,81 @@
+"""Compiled kernels, and calls of them that are ready to be made."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpcad.backend.native.library import load
+from hpcad.backend.native.threads import threads
+from hpcad.program.kernels.generate import source
+from hpcad.program.kernels.ir import Kernel
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel as machine code.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    function : ctypes function
+    scratch : int
+        Bytes of scratch memory that a call needs per thread.
+    """
+
+    kernel: Kernel
+    function: Any
+    scratch: int
+
+    def bind(self, pointers: Sequence[int], scalars: Any = None) -> Callable[[], Any]:
+        """A call with everything in place.
+
+        Parameters
+        ----------
+        pointers : sequence of int
+            Address of the first element of each operand; the arrays must outlive the call.
+        scalars : ctypes array of c_double, optional
+            Read anew by every call.
+
+        Returns
+        -------
+        callable
+            Without arguments. It holds its scratch memory, so it must not run in two threads at
+            once.
+        """
+        count = len(self.kernel.operands)
+        table = (ctypes.c_void_p * (count + 2))(*pointers)
+        if self.scratch:
+            workers = threads()
+            memory = ctypes.create_string_buffer(self.scratch * workers + 64)
+            table[count] = -(-ctypes.addressof(memory) // 64) * 64
+            table[count + 1] = workers
+            table._memory = memory  # type: ignore[attr-defined]
+        return functools.partial(self.function, ctypes.pointer(table), scalars)
+
+
+def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled] | None:
+    """Compile kernels as one C file, which the cache on disk remembers.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+
+    Returns
+    -------
+    list of Compiled or None
+        None without a C compiler: let :func:`hpcad.program.kernels.interpret.interpret` compute.
+    """
+    text, generated = source(kernels)
+    library = load(text, "kernels")
+    if library is None:
+        return None
+    found = []
+    for i, (kernel, each) in enumerate(zip(kernels, generated, strict=True)):
+        function = getattr(library, f"hp_kernel_{i}")
+        function.restype = None
+        found.append(Compiled(kernel, function, each.scratch))
+    return found
