@@ -11,7 +11,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hpcad.backend.native.cache import cache_directory, intact, lock_directory, seal
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds to wait for another process of this node that compiles the same
 
 
-def build(source: str, name: str) -> ctypes.CDLL | None:
+def build(source: str, name: str, include: Sequence[Path] = ()) -> ctypes.CDLL | None:
     """Compile ``source``, or find it compiled, and load it.
 
     Parameters
@@ -31,6 +31,8 @@ def build(source: str, name: str) -> ctypes.CDLL | None:
         C11; it may include the headers beside this file.
     name : str
         Begins the names of the files in the cache: the library, and the source for reading.
+    include : sequence of Path
+        More directories with headers.
 
     Returns
     -------
@@ -40,19 +42,21 @@ def build(source: str, name: str) -> ctypes.CDLL | None:
     compiler = find_compiler()
     if compiler is None:
         return None
-    library = cache_directory() / f"{name}-{_key(source, compiler)}.so"
-    return _load(library) or _load_compiled(library, source, compiler)
+    directories = (HEADERS, *include)
+    library = cache_directory() / f"{name}-{_key(source, directories, compiler)}.so"
+    return _load(library) or _load_compiled(library, source, directories, compiler)
 
 
-def _key(source: str, compiler: Compiler) -> str:
+def _key(source: str, directories: tuple[Path, ...], compiler: Compiler) -> str:
     """Everything that the machine code depends on."""
-    parts = (source, _headers(), *compiler.command, *compiler.flags, compiler.version, _cpu())
+    headers = [_headers(directory) for directory in directories]
+    parts = (source, *headers, *compiler.command, *compiler.flags, compiler.version, _cpu())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
 @functools.cache
-def _headers() -> str:
-    return "\0".join(path.read_text() for path in sorted(HEADERS.glob("*.h")))
+def _headers(directory: Path) -> str:
+    return "\0".join(path.read_text() for path in sorted(directory.glob("*.h")))
 
 
 @functools.cache
@@ -76,26 +80,28 @@ def _load(library: Path) -> ctypes.CDLL | None:
         return None
 
 
-def _load_compiled(library: Path, source: str, compiler: Compiler) -> ctypes.CDLL | None:
+def _load_compiled(
+    library: Path, source: str, directories: tuple[Path, ...], compiler: Compiler
+) -> ctypes.CDLL | None:
     """Compile, unless another process of this node has done so meanwhile."""
     with _alone(library.stem):
         if (loaded := _load(library)) is not None:
             return loaded
         try:
-            _compile(library, source, compiler)
+            _compile(library, source, directories, compiler)
             return ctypes.CDLL(str(library))
         except (CompilationError, OSError) as error:
             log.warning("%s could not be compiled; NumPy computes instead: %s", library.stem, error)
             return None
 
 
-def _compile(library: Path, source: str, compiler: Compiler) -> None:
+def _compile(library: Path, source: str, directories: tuple[Path, ...], compiler: Compiler) -> None:
     """Nobody ever sees half a file: it is renamed when it is complete."""
     mine = f".{os.getpid()}-{time.monotonic_ns()}"
     text, code = library.with_suffix(f"{mine}.c"), library.with_suffix(f"{mine}.so")
     try:
         text.write_text(source)
-        compiler.compile(text, code)
+        compiler.compile(text, code, directories)
         seal(code)
         text.replace(library.with_suffix(".c"))
         code.replace(library)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,14 +51,15 @@ class Compiler:
     flags: tuple[str, ...]
     version: str
 
-    def compile(self, source: Path, library: Path) -> None:
+    def compile(self, source: Path, library: Path, include: Sequence[Path] = ()) -> None:
         """Compile one C file to one shared library.
 
         Raises
         ------
         CompilationError
         """
-        _run([*self.command, *self.flags, f"-I{HEADERS}", str(source), "-o", str(library), "-lm"])
+        headers = [f"-I{directory}" for directory in include]
+        _run([*self.command, *self.flags, *headers, str(source), "-o", str(library), "-lm"])
 
 
 def find_compiler() -> Compiler | None:

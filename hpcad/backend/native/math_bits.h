@@ -77,4 +77,10 @@ static inline double hp_scale_f64(double x, double shifted)
     return x * hp_float_f64(half << 52) * hp_float_f64((n - half) << 52);
 }
 
+/* x * 2^n where 2^n is a normal number. */
+static inline float hp_scale_normal_f32(float x, float shifted)
+{
+    return x * hp_float_f32((hp_bits_f32(shifted) - hp_bits_f32(HP_ROUND_F32) + 127) << 23);
+}
+
 #endif

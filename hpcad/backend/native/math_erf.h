@@ -5,31 +5,46 @@
 #include "math_bits.h"
 #include "math_exp.h"
 
-/* x P(x^2) / Q(x^2): a minimax fit of the relative error, below 2^-29, for |x| <= 3.93, where the
- * result is 1. */
-static inline float hp_erf_f32(float x)
+/* Below 1: x + x p(x^2). Above: 1 - exp(l(|x| - 1)), l a fit of log(erfc), which need not be more
+ * accurate than 1 is against what is taken from it. Minimax fits: both errors are below 2^-29 of
+ * the result (float), 2^-62 (double). */
+
+static inline float hp_erf_small_f32(float x)
 {
-    x = x < -3.93f ? -3.93f : x;
-    x = x > 3.93f ? 3.93f : x;
     float z = x * x;
-    float p = -0x1.b9dad2p-27f;
-    p = hp_fma_f32(p, z, 0x1.3611d6p-18f);
-    p = hp_fma_f32(p, z, 0x1.8b8056p-12f);
-    p = hp_fma_f32(p, z, 0x1.f75ae4p-9f);
-    p = hp_fma_f32(p, z, 0x1.bc74cap-5f);
-    p = hp_fma_f32(p, z, 0x1.7b2e3cp-3f);
-    p = hp_fma_f32(p, z, 0x1.20dd76p+0f);
-    float q = 0x1.06293ep-14f;
-    q = hp_fma_f32(q, z, 0x1.556c4ep-10f);
-    q = hp_fma_f32(q, z, 0x1.f9c53p-7f);
-    q = hp_fma_f32(q, z, 0x1.d27bp-4f);
-    q = hp_fma_f32(q, z, 0x1.fd5a7ap-2f);
-    q = hp_fma_f32(q, z, 1.0f);
-    return x * p / q;
+    float p = 0x1.496a3ep-14f;
+    p = hp_fma_f32(p, z, -0x1.a3f7p-11f);
+    p = hp_fma_f32(p, z, 0x1.5405b2p-8f);
+    p = hp_fma_f32(p, z, -0x1.b7f90cp-6f);
+    p = hp_fma_f32(p, z, 0x1.ce2cf8p-4f);
+    p = hp_fma_f32(p, z, -0x1.81273ep-2f);
+    p = hp_fma_f32(p, z, 0x1.06eba8p-3f);
+    return hp_fma_f32(p, x, x);
 }
 
-/* Below 1: x + x p(x^2). Above: 1 - exp(l(|x| - 1)), l a fit of log(erfc), which need not be more
- * accurate than 1 is against what is taken from it. Both errors are below 2^-62 of the result. */
+static inline float hp_erf_large_f32(float size)
+{
+    float t = (size > 3.95f ? 3.95f : size) - 1.0f;
+    float l = 0x1.86d732p-13f;
+    l = hp_fma_f32(l, t, -0x1.df8ce6p-10f);
+    l = hp_fma_f32(l, t, 0x1.4440bp-7f);
+    l = hp_fma_f32(l, t, -0x1.53ff16p-5f);
+    l = hp_fma_f32(l, t, -0x1.afad1cp-1f);
+    l = hp_fma_f32(l, t, -0x1.51c9aap+1f);
+    l = hp_fma_f32(l, t, -0x1.d97fcp+0f);
+    float shifted = hp_fma_f32(l, HP_LOG2_E_F32, HP_ROUND_F32); /* l > -18: no bounds to watch */
+    float n = shifted - HP_ROUND_F32;
+    float r = hp_fma_f32(n, -HP_LN2_LOW_F32, hp_fma_f32(n, -HP_LN2_HIGH_F32, l));
+    return 1.0f - hp_scale_normal_f32(hp_exp_near_0_f32(r), shifted);
+}
+
+static inline float hp_erf_f32(float x)
+{
+    float size = fabsf(x);
+    float large = copysignf(hp_erf_large_f32(size), x);
+    return size < 1.0f ? hp_erf_small_f32(x) : large;
+}
+
 static inline double hp_erf_small_f64(double x)
 {
     double z = x * x;
@@ -78,7 +93,8 @@ static inline double hp_erf_large_f64(double size)
 static inline double hp_erf_f64(double x)
 {
     double size = fabs(x);
-    return size < 1.0 ? hp_erf_small_f64(x) : copysign(hp_erf_large_f64(size), x);
+    double large = copysign(hp_erf_large_f64(size), x);
+    return size < 1.0 ? hp_erf_small_f64(x) : large;
 }
 
 #endif

@@ -12,9 +12,10 @@
     static inline double hp_##name##_f64(double x, double y) { return function(x, y); }
 
 HP_LIBM_1(log10, log10)
-HP_LIBM_1(sqrt, sqrt) /* an instruction; the others are calls */
 HP_LIBM_1(cbrt, cbrt)
 HP_LIBM_1(erfc, erfc)
+HP_LIBM_1(gamma, tgamma)
+HP_LIBM_1(gammaln, lgamma)
 HP_LIBM_1(sin, sin)
 HP_LIBM_1(cos, cos)
 HP_LIBM_1(tan, tan)
@@ -26,11 +27,9 @@ HP_LIBM_1(cosh, cosh)
 HP_LIBM_1(asinh, asinh)
 HP_LIBM_1(acosh, acosh)
 HP_LIBM_1(atanh, atanh)
-HP_LIBM_2(power, pow)
+HP_LIBM_2(pow, pow)
 HP_LIBM_2(hypot, hypot)
 HP_LIBM_2(atan2, atan2)
-HP_LIBM_2(fmod, fmod)
-HP_LIBM_2(nextafter, nextafter)
 
 #undef HP_LIBM_1
 #undef HP_LIBM_2

@@ -1,7 +1,7 @@
 /* log, log2, log1p.
  *
  * x = 2^k (1 + f) with 1 + f between sqrt(1/2) and sqrt(2). Minimax fits (Remez exchange in 50
- * digits) of the relative error of log(1 + f): float, as f - f^2/2 + f^3 p(f), below 2^-30; double,
+ * digits) of the relative error of log(1 + f): float, as f - f^2/2 + f^3 p(f), below 2^-27; double,
  * as 2s + s^3 p(s^2) with s = f / (2 + f), below 2^-59.
  */
 #ifndef HPCAD_MATH_LOG_H
@@ -25,15 +25,14 @@ static inline float hp_split_f32(float x, float *k)
 /* log(1 + f) - f, for sqrt(1/2) <= 1 + f <= sqrt(2). */
 static inline float hp_log_rest_f32(float f)
 {
-    float p = 0x1.1455aep-4f;
-    p = hp_fma_f32(p, f, -0x1.de3e16p-4f);
-    p = hp_fma_f32(p, f, 0x1.e6f248p-4f);
-    p = hp_fma_f32(p, f, -0x1.fc21eap-4f);
-    p = hp_fma_f32(p, f, 0x1.23374cp-3f);
-    p = hp_fma_f32(p, f, -0x1.555c4cp-3f);
-    p = hp_fma_f32(p, f, 0x1.99a4b6p-3f);
-    p = hp_fma_f32(p, f, -0x1.000006p-2f);
-    p = hp_fma_f32(p, f, 0x1.555548p-2f);
+    float p = -0x1.38b7fep-4f;
+    p = hp_fma_f32(p, f, 0x1.055e92p-3f);
+    p = hp_fma_f32(p, f, -0x1.0d8632p-3f);
+    p = hp_fma_f32(p, f, 0x1.22d9b6p-3f);
+    p = hp_fma_f32(p, f, -0x1.547224p-3f);
+    p = hp_fma_f32(p, f, 0x1.99a00cp-3f);
+    p = hp_fma_f32(p, f, -0x1.000228p-2f);
+    p = hp_fma_f32(p, f, 0x1.555554p-2f);
     return f * f * hp_fma_f32(p, f, -0.5f);
 }
 
@@ -42,7 +41,7 @@ static inline float hp_log_ends_f32(float x, float y)
 {
     float end = x == 0.0f ? -INFINITY : NAN;
     end = x > 0.0f ? x : end; /* infinite */
-    return (x > 0.0f) & (x < INFINITY) ? y : end;
+    return hp_bits_f32(x) - 1u < 0x7f7fffffu ? y : end; /* from the smallest to the largest */
 }
 
 static inline float hp_log_f32(float x)
@@ -59,14 +58,20 @@ static inline float hp_log2_f32(float x)
     return hp_log_ends_f32(x, k + hp_fma_f32(f, HP_LOG2_E_F32, rest));
 }
 
-/* log(u) + (x - (u - 1)) / u with u = 1 + x rounded: the second term is what rounding took. */
+/* With u = 1 + x rounded to 2^k (1 + f): what rounding took, times 2^-k, is put back into f. Near
+ * 0 that makes f the very x. */
 static inline float hp_log1p_f32(float x)
 {
-    float k, u = 1.0f + x, f = hp_split_f32(u, &k);
-    float lost = (x - (u - 1.0f)) / u;
-    float rest = hp_fma_f32(k, HP_LN2_LOW_F32, hp_log_rest_f32(f) + lost);
+    float u = 1.0f + x;
+    uint32_t bits = hp_bits_f32(u);
+    int32_t exponent = (int32_t)(bits - 0x3f3504f3u) >> 23;
+    float k = (float)exponent;
+    uint32_t inverse = exponent < 127 ? (uint32_t)(127 - exponent) : 0; /* of 2^k; or 0 for large u */
+    float lost = (x - (u - 1.0f)) * hp_float_f32(inverse << 23);
+    float f = hp_float_f32(bits - ((uint32_t)exponent << 23)) - 1.0f + lost;
+    float rest = hp_fma_f32(k, HP_LN2_LOW_F32, hp_log_rest_f32(f));
     float y = hp_log_ends_f32(u, hp_fma_f32(k, HP_LN2_HIGH_F32, f + rest));
-    return fabsf(x) < 0x1p-26f ? x : y;
+    return copysignf(y, x);
 }
 
 /* -- double ----------------------------------------------------------------------------------- */
@@ -100,7 +105,7 @@ static inline double hp_log_ends_f64(double x, double y)
 {
     double end = x == 0.0 ? -INFINITY : NAN;
     end = x > 0.0 ? x : end;
-    return (x > 0.0) & (x < INFINITY) ? y : end;
+    return hp_bits_f64(x) - 1u < 0x7fefffffffffffffu ? y : end;
 }
 
 static inline double hp_log_f64(double x)
@@ -119,11 +124,16 @@ static inline double hp_log2_f64(double x)
 
 static inline double hp_log1p_f64(double x)
 {
-    double k, u = 1.0 + x, f = hp_split_f64(u, &k);
-    double lost = (x - (u - 1.0)) / u;
-    double rest = hp_fma_f64(k, HP_LN2_LOW_F64, hp_log_rest_f64(f) + lost);
+    double u = 1.0 + x;
+    uint64_t bits = hp_bits_f64(u);
+    uint64_t exponent = (bits - 0x3fe6a09e667f3bcdu + 0x3ff0000000000000u) >> 52;
+    double k = hp_float_f64(exponent | 0x4330000000000000u) - (0x1p52 + 1023.0);
+    uint64_t inverse = exponent < 2046 ? 2046 - exponent : 0;
+    double lost = (x - (u - 1.0)) * hp_float_f64(inverse << 52);
+    double f = hp_float_f64(bits - ((exponent - 1023) << 52)) - 1.0 + lost;
+    double rest = hp_fma_f64(k, HP_LN2_LOW_F64, hp_log_rest_f64(f));
     double y = hp_log_ends_f64(u, hp_fma_f64(k, HP_LN2_HIGH_F64, f + rest));
-    return fabs(x) < 0x1p-55 ? x : y;
+    return copysign(y, x);
 }
 
 #endif

@@ -5,28 +5,26 @@
 #include "math_bits.h"
 #include "math_exp.h"
 
-/* x P(x^2) / Q(x^2): a minimax fit of the relative error, below 2^-29, for |x| <= 9.02, where the
- * result is 1. */
+/* e / (e + 2) with e = expm1(2 |x|); from 9.02 (20) on it is 1. */
 static inline float hp_tanh_f32(float x)
 {
-    x = x < -9.02f ? -9.02f : x;
-    x = x > 9.02f ? 9.02f : x;
-    float z = x * x;
-    float p = -0x1.ad58f2p-37f;
-    p = hp_fma_f32(p, z, 0x1.06b6fcp-25f);
-    p = hp_fma_f32(p, z, 0x1.d5e138p-16f);
-    p = hp_fma_f32(p, z, 0x1.fb06c6p-9f);
-    p = hp_fma_f32(p, z, 0x1.182a0ep-3f);
-    p = hp_fma_f32(p, z, 1.0f);
-    float q = 0x1.599118p-20f;
-    q = hp_fma_f32(q, z, 0x1.9cfdc2p-12f);
-    q = hp_fma_f32(q, z, 0x1.be64fap-6f);
-    q = hp_fma_f32(q, z, 0x1.e16a5cp-2f);
-    q = hp_fma_f32(q, z, 1.0f);
-    return x * p / q;
+    float size = fabsf(x);
+    size = size > 9.02f ? 9.02f : size;
+    /* As hp_expm1_f32, without what only extreme arguments need. */
+    float shifted = hp_fma_f32(size, 2.0f * HP_LOG2_E_F32, HP_ROUND_F32);
+    float n = shifted - HP_ROUND_F32;
+    float r = hp_fma_f32(n, -HP_LN2_LOW_F32, hp_fma_f32(n, -HP_LN2_HIGH_F32, size + size));
+    float q = 0x1.6d988cp-10f;
+    q = hp_fma_f32(q, r, 0x1.12280ep-7f);
+    q = hp_fma_f32(q, r, 0x1.555488p-5f);
+    q = hp_fma_f32(q, r, 0x1.5554bp-3f);
+    q = hp_fma_f32(q, r, 0.5f);
+    float p = hp_fma_f32(q, r * r, r);
+    float power = hp_scale_normal_f32(1.0f, shifted);
+    float e = hp_fma_f32(power, p, power - 1.0f);
+    return copysignf(e / (e + 2.0f), x);
 }
 
-/* e / (e + 2) with e = expm1(2 |x|); from 20 on it is 1. */
 static inline double hp_tanh_f64(double x)
 {
     double size = fabs(x);
@@ -35,13 +33,13 @@ static inline double hp_tanh_f64(double x)
 }
 
 /* 1 / (1 + exp(-x)), by an exponential that does not overflow, accurate also where it is small. */
-static inline float hp_sigmoid_f32(float x)
+static inline float hp_expit_f32(float x)
 {
     float e = hp_exp_f32(-fabsf(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-static inline double hp_sigmoid_f64(double x)
+static inline double hp_expit_f64(double x)
 {
     double e = hp_exp_f64(-fabs(x));
     return (x < 0.0 ? e : 1.0) / (1.0 + e);
