@@ -27,7 +27,7 @@ HP_LIBM_1(cosh, cosh)
 HP_LIBM_1(asinh, asinh)
 HP_LIBM_1(acosh, acosh)
 HP_LIBM_1(atanh, atanh)
-HP_LIBM_2(pow, pow)
+HP_LIBM_2(power, pow)
 HP_LIBM_2(hypot, hypot)
 HP_LIBM_2(atan2, atan2)
 

@@ -33,13 +33,13 @@ static inline double hp_tanh_f64(double x)
 }
 
 /* 1 / (1 + exp(-x)), by an exponential that does not overflow, accurate also where it is small. */
-static inline float hp_expit_f32(float x)
+static inline float hp_sigmoid_f32(float x)
 {
     float e = hp_exp_f32(-fabsf(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-static inline double hp_expit_f64(double x)
+static inline double hp_sigmoid_f64(double x)
 {
     double e = hp_exp_f64(-fabs(x));
     return (x < 0.0 ? e : 1.0) / (1.0 + e);

@@ -13,7 +13,7 @@
  *   exp2       1.1    1.2      log2           1.2    1.2
  *   expm1      1.6    1.8      log1p          1.6    1.6
  *   tanh       2.5    2.6      erf            1.1    1.1
- *   expit      2.5    2.5
+ *   sigmoid    2.5    2.5
  *
  * The others (math_libm.h) are the C library's, one element at a time.
  */
