@@ -76,7 +76,7 @@ def layout_through(layout: Layout | None, way: Way) -> Layout | None:
 
 def contiguous_through(value: Value, way: Way) -> Layout | None:
     """How a value that is contiguous would be looked at."""
-    return layout_through(Layout.contiguous(value.shape, value.dtype), way)
+    return layout_through(Layout.natural(value), way)
 
 
 def loop_of(shape: tuple[int, ...]) -> tuple[int, ...]:

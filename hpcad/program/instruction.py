@@ -26,15 +26,18 @@ class Value:
         array of the user, read anew each time), ``"parameter"`` or ``"result"``.
     source : object
         Number of the argument, the array, the parameter, or the instruction that makes it.
+    order : tuple of int or None
+        Its axes as they lie in memory, the slowest first, where that is another order than C's.
     """
 
-    __slots__ = ("dtype", "origin", "shape", "source")
+    __slots__ = ("dtype", "order", "origin", "shape", "source")
 
     def __init__(self, shape: Shape, dtype: Any, origin: str, source: Any) -> None:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
         self.origin = origin
         self.source = source
+        self.order: tuple[int, ...] | None = None
 
     @property
     def size(self) -> int:

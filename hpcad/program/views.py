@@ -47,6 +47,17 @@ class Layout:
         return cls(np.dtype(dtype), tuple(shape), tuple(strides[::-1]))
 
     @classmethod
+    def natural(cls, value: Value) -> Layout:
+        """Of a value in memory of its own."""
+        if value.order is None:
+            return cls.contiguous(value.shape, value.dtype)
+        packed = cls.contiguous(tuple(value.shape[a] for a in value.order), value.dtype)
+        strides = [0] * len(value.shape)
+        for axis, stride in zip(value.order, packed.strides, strict=True):
+            strides[axis] = stride
+        return cls(value.dtype, value.shape, tuple(strides))
+
+    @classmethod
     def of(cls, array: np.ndarray) -> Layout:
         """Of an array, relative to its own first element."""
         return cls(array.dtype, array.shape, array.strides)
@@ -78,7 +89,7 @@ class Layout:
         """The layout of what a view operation makes of it; None if it would have to copy."""
         array = self.stand_in()
         try:
-            seen = _apply(view, array)
+            seen = looked_at(array, view)
         except ValueError:
             return None
         start = array.__array_interface__["data"][0]
@@ -89,6 +100,20 @@ class Layout:
         """Repeated along new axes and those of length 1."""
         seen = np.broadcast_to(self.stand_in(), shape)
         return Layout(self.dtype, seen.shape, seen.strides, self.offset)
+
+
+def _seen(base: Value, way: tuple[Instruction, ...]) -> bool:
+    layout: Layout | None = Layout.natural(base)
+    for step in way:
+        layout = layout.seen_through(step) if layout is not None else None
+    return layout is not None
+
+
+def _may_lie(value: Value, order: tuple[int, ...]) -> bool:
+    """Whether the instruction that makes a value can write it in another order of axes."""
+    if value.origin != "result" or value.source.name not in ("matmul", "concatenate"):
+        return False
+    return order[-1] >= len(order) - 2  # BLAS wants rows or columns without gaps
 
 
 def _typed(one: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -109,7 +134,14 @@ def _is_basic(part: Any) -> bool:
     return part is None or part is ... or type(part) is int or isinstance(part, slice)
 
 
-def _apply(view: Instruction, array: np.ndarray) -> np.ndarray:
+def looked_at(array: np.ndarray, view: Instruction) -> np.ndarray:
+    """An array as a view operation shows it.
+
+    Raises
+    ------
+    ValueError
+        It would have to be copied.
+    """
     params = view.params
     if view.name == "getitem":
         found = array[params["index"]]
@@ -157,13 +189,26 @@ class Views:
 
     def _take(self, instruction: Instruction) -> None:
         base, way = self.origin(instruction.args[0])
-        layout: Layout | None = Layout.contiguous(base.shape, base.dtype)
-        for step in (*way, instruction):
-            layout = layout.seen_through(step) if layout is not None else None
-        if layout is None:
-            self.copies[instruction.out] = instruction
+        whole = (*way, instruction)
+        if _seen(base, whole) or self._reorder(base, whole):
+            self.of[instruction.out] = (base, whole)
         else:
-            self.of[instruction.out] = (base, (*way, instruction))
+            self.copies[instruction.out] = instruction
+
+    def _reorder(self, base: Value, way: tuple[Instruction, ...]) -> bool:
+        """Let a value lie in memory in the order in which it is used, if its maker can do that."""
+        turns = [step for step in way if step.name == "transpose"]
+        if base.order is not None or len(turns) != 1 or way[0] is not turns[0]:
+            return False
+        order = tuple(turns[0].params["axes"])
+        if not _may_lie(base, order):
+            return False
+        base.order = order
+        ways = [w for b, w in self.of.values() if b is base]
+        if all(_seen(base, w) for w in (*ways, way)):
+            return True
+        base.order = None
+        return False
 
     def origin(self, value: Value) -> tuple[Value, tuple[Instruction, ...]]:
         """What a value looks at, and how; itself if it is no view."""
