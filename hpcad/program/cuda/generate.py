@@ -1,0 +1,62 @@
+"""Fused kernels as CUDA C++.
+
+Compiled for sm_80 and sm_90 by every run of the tests, and run by them in an emulation on the CPU
+that checks places, sums and conversions (``tests/program/cuda``). Not yet run on a GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from hpcad.program.cuda.flat import flat_variants
+from hpcad.program.cuda.graph import Graph
+from hpcad.program.cuda.normal import normalise, reduces
+from hpcad.program.cuda.parts import CudaKernel
+from hpcad.program.cuda.team import team_variants
+from hpcad.program.kernels.ir import Kernel
+
+
+def generate(kernel: Kernel, name: str) -> CudaKernel:
+    """The kernel as CUDA C++.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    name : str
+        Begins the names of its functions; an identifier.
+
+    Raises
+    ------
+    ValueError
+        A node is not in the table of scalars, for which one can ask beforehand
+        (:func:`hpcad.program.kernels.scalars.fusable`).
+    """
+    graph = Graph(normalise(kernel))
+    if _each_alone(graph):
+        return CudaKernel(name, kernel, flat_variants(graph, name), scratch=0)
+    variants, scratch = team_variants(graph, name)
+    return CudaKernel(name, kernel, variants, scratch)
+
+
+def _each_alone(graph: Graph) -> bool:
+    """Whether no element has to do with another: neither sums, nor numbers of a row."""
+    kernel = graph.kernel
+    ones = kernel.extents[-1] == 1
+    rows = [kernel.operands[store.operand].strides[-1] == 0 and not ones for store in kernel.stores]
+    return not (reduces(kernel) or any(rows) or any(store.reduce for store in kernel.stores))
+
+
+def translation_unit(kernels: Iterable[CudaKernel]) -> str:
+    """One source of several kernels, which need no other file."""
+    return "\n".join([prelude(), *(kernel.source for kernel in kernels)])
+
+
+@functools.cache
+def prelude() -> str:
+    """What all kernels stand on: mathematical functions, vectors of elements, reductions."""
+    here = Path(__file__).parent
+    text = (here / "prelude.cuh").read_text()
+    scalars = (here.parent / "kernels" / "scalars.h").read_text()
+    return text.replace('#include "scalars.h"\n', scalars)

@@ -1,0 +1,158 @@
+// What generated kernels stand on. Text that NVRTC compiles without any header, and that a C++
+// compiler can compile, too, with threads and shuffles emulated.
+
+#ifdef __CUDACC_RTC__
+typedef unsigned char uint8_t;
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef long long int64_t;
+typedef unsigned long long uint64_t;
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
+#endif
+
+#define HP_INLINE static __device__ __forceinline__
+
+// -- mathematical functions: CUDA's, whose errors in ulps the CUDA C++ Programming Guide lists ----
+
+#define HP_FUNCTION(name, cuda)                                                                    \
+    HP_INLINE float hp_##name##_f32(float x) { return cuda##f(x); }                                \
+    HP_INLINE double hp_##name##_f64(double x) { return cuda(x); }
+
+#define HP_FUNCTION_OF_TWO(name, cuda)                                                             \
+    HP_INLINE float hp_##name##_f32(float x, float y) { return cuda##f(x, y); }                    \
+    HP_INLINE double hp_##name##_f64(double x, double y) { return cuda(x, y); }
+
+HP_FUNCTION(exp, exp)
+HP_FUNCTION(exp2, exp2)
+HP_FUNCTION(expm1, expm1)
+HP_FUNCTION(log, log)
+HP_FUNCTION(log2, log2)
+HP_FUNCTION(log10, log10)
+HP_FUNCTION(log1p, log1p)
+HP_FUNCTION(cbrt, cbrt)
+HP_FUNCTION(sin, sin)
+HP_FUNCTION(cos, cos)
+HP_FUNCTION(tan, tan)
+HP_FUNCTION(asin, asin)
+HP_FUNCTION(acos, acos)
+HP_FUNCTION(atan, atan)
+HP_FUNCTION(sinh, sinh)
+HP_FUNCTION(cosh, cosh)
+HP_FUNCTION(tanh, tanh)
+HP_FUNCTION(asinh, asinh)
+HP_FUNCTION(acosh, acosh)
+HP_FUNCTION(atanh, atanh)
+HP_FUNCTION(erf, erf)
+HP_FUNCTION(erfc, erfc)
+HP_FUNCTION(gamma, tgamma)
+HP_FUNCTION(gammaln, lgamma)
+HP_FUNCTION_OF_TWO(pow, pow)
+HP_FUNCTION_OF_TWO(hypot, hypot)
+HP_FUNCTION_OF_TWO(atan2, atan2)
+
+#undef HP_FUNCTION
+#undef HP_FUNCTION_OF_TWO
+
+#include "scalars.h"
+
+// -- neighbouring elements ------------------------------------------------------------------------
+
+template <class T, int N> struct alignas(sizeof(T) * N) hp_vector {
+    T lane[N];
+};
+
+template <int N, class T> HP_INLINE hp_vector<T, N> hp_load(const T *from)
+{
+    return *reinterpret_cast<const hp_vector<T, N> *>(from);
+}
+
+template <int N, class T> HP_INLINE void hp_store(T *to, const hp_vector<T, N> &elements)
+{
+    *reinterpret_cast<hp_vector<T, N> *>(to) = elements;
+}
+
+// -- reductions -----------------------------------------------------------------------------------
+
+// Integers wrap, as NumPy's do; of bools the sum is "or". The largest and smallest of numbers of
+// which one is NaN is NaN.
+
+struct hp_add {
+    HP_INLINE float sum(float a, float b) { return a + b; }
+    HP_INLINE double sum(double a, double b) { return a + b; }
+    HP_INLINE int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+    HP_INLINE int64_t sum(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+    HP_INLINE bool sum(bool a, bool b) { return a | b; }
+    template <class T> __device__ T operator()(T a, T b) const { return sum(a, b); }
+};
+
+struct hp_maximum {
+    template <class T> __device__ T operator()(T a, T b) const { return (a > b) | (a != a) ? a : b; }
+};
+
+struct hp_minimum {
+    template <class T> __device__ T operator()(T a, T b) const { return (a < b) | (a != a) ? a : b; }
+};
+
+template <class T> HP_INLINE T hp_exchange(unsigned threads, T value, int distance)
+{
+    return __shfl_xor_sync(threads, value, distance);
+}
+
+HP_INLINE bool hp_exchange(unsigned threads, bool value, int distance)
+{
+    return __shfl_xor_sync(threads, (int)value, distance) != 0;
+}
+
+// The threads of a team that are in the same warp.
+template <int TEAM> HP_INLINE unsigned hp_members()
+{
+    if (TEAM >= 32)
+        return 0xffffffffu;
+    return ((1u << (TEAM % 32)) - 1) << (threadIdx.x % 32 / TEAM * TEAM);
+}
+
+// Wait for the team: what it has loaded so far, others may overwrite now.
+template <int TEAM> HP_INLINE void hp_meet()
+{
+    if (TEAM > 32)
+        __syncthreads(); // such a team is a block
+    else
+        __syncwarp(hp_members<TEAM>());
+}
+
+// Combine the values of a team, a power of two of threads; all get the answer. The order is fixed.
+template <int TEAM, class T, class Op> HP_INLINE T hp_reduce(T value, Op combine)
+{
+    const unsigned members = hp_members<TEAM>();
+    for (int distance = (TEAM < 32 ? TEAM : 32) / 2; distance > 0; distance /= 2)
+        value = combine(value, hp_exchange(members, value, distance));
+    if (TEAM > 32) {
+        const int warps = TEAM > 32 ? TEAM / 32 : 1;
+        __shared__ T of_warp[warps];
+        if (threadIdx.x % 32 == 0)
+            of_warp[threadIdx.x / 32] = value;
+        __syncthreads();
+        value = of_warp[threadIdx.x % warps];
+        for (int distance = warps / 2; distance > 0; distance /= 2)
+            value = combine(value, hp_exchange(members, value, distance));
+        __syncthreads(); // of_warp may be written again
+    }
+    return value;
+}
+
+// In a block of 256 threads: the sum of each of COLUMNS columns, in its first row of threads.
+template <int COLUMNS, class T> HP_INLINE T hp_sum_columns(T value)
+{
+    if (COLUMNS == 256)
+        return value;
+    __shared__ T sums[256];
+    sums[threadIdx.x] = value;
+    __syncthreads();
+    for (int half = 128; half >= COLUMNS; half /= 2) {
+        if (threadIdx.x < half)
+            sums[threadIdx.x] = hp_add()(sums[threadIdx.x], sums[threadIdx.x + half]);
+        __syncthreads();
+    }
+    return sums[threadIdx.x];
+}
