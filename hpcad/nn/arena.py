@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hpcad.autodiff import Parameter
+from hpcad.autodiff.tensor import CONSTANT
 from hpcad.backend import Arena, Array, backend_of
 from hpcad.errors import ConfigError
 from hpcad.nn.module import ARENAS, Module
@@ -36,15 +38,58 @@ class ParameterArena:
     values: Arena
     grads: Arena
 
+    def __post_init__(self) -> None:
+        self._connect()
+
+    def _connect(self) -> None:
+        """List every parameter with the places of its value and gradient, for quick loops."""
+        values, grads = self.values.views, self.grads.views
+        self._places = [(p, values[p.name], grads[p.name]) for p in self.parameters]
+
     def span(self, parameter: Parameter) -> slice:
         """Where a parameter lies, in elements."""
         return self.values.spans[parameter.name]
 
     def zero_unused(self) -> None:
         """Set the gradients that no backward pass has written to zero."""
-        for parameter in self.parameters:
+        for parameter, _, grad in self._places:
             if not parameter.fresh:
-                self.grads.views[parameter.name][...] = 0
+                grad[...] = 0
+
+    def require_views(self) -> None:
+        """Raise where a parameter has left the arena.
+
+        Raises
+        ------
+        ConfigError
+            A parameter got another array for its value or gradient.
+        """
+        for p, value, grad in self._places:
+            if p.array is not value or p.grad is not grad:
+                raise ConfigError(
+                    f"parameter {p.name!r} got another array for its value or gradient, which no "
+                    "optimizer step would reach; use parameter.assign(values) and clear_grad()"
+                )
+
+    def used_by(self, name: str) -> None:
+        """Note that the gradients were used up to change the values of what is not frozen."""
+        for p in self.parameters:
+            p.fresh = False
+            if p.level != CONSTANT:
+                p.changed(name)
+
+    def layout(self) -> list[Any]:
+        """What an optimizer's passes depend on: the arrays, and which parameters are frozen."""
+        return [self.values, self.grads, *[p.level for p in self.parameters]]
+
+    def move_grads(self, allocate: Allocator) -> None:
+        """Put the gradients into other memory."""
+        grads = self.grads.like(allocate)
+        grads.flat[...] = self.grads.flat
+        self.grads = grads
+        for p in self.parameters:
+            p.grad = grads.views[p.name]
+        self._connect()
 
 
 def flatten(model: Module, allocate_grads: Allocator | None = None) -> list[ParameterArena]:
@@ -68,7 +113,7 @@ def flatten(model: Module, allocate_grads: Allocator | None = None) -> list[Para
         _require_same_parameters(model, known)
         if allocate_grads is not None:
             for arena in known:
-                _move_grads(arena, allocate_grads)
+                arena.move_grads(allocate_grads)
         return known
     named = list(model.named_parameters())
     if not named:
@@ -121,11 +166,3 @@ def _pack(members: list[Parameter], allocate_grads: Allocator | None) -> Paramet
         p.fresh = False
         p.in_arena = True
     return ParameterArena(members, values, grads)
-
-
-def _move_grads(arena: ParameterArena, allocate: Allocator) -> None:
-    grads = arena.grads.like(allocate)
-    grads.flat[...] = arena.grads.flat
-    arena.grads = grads
-    for p in arena.parameters:
-        p.grad = grads.views[p.name]

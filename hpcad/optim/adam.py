@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcad.backend import Array
 from hpcad.nn.module import Module
-from hpcad.optim.optimizer import Optimizer
+from hpcad.optim.optimizer import Optimizer, Slots
 from hpcad.optim.schedules import Schedule
 
 
@@ -28,7 +28,6 @@ class Adam(Optimizer):
     """
 
     slots = ("m", "v")
-    decoupled = False
 
     def __init__(
         self,
@@ -42,31 +41,32 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, eps
         super().__init__(model, learning_rate, **options)
 
-    def update(
-        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
-    ) -> None:
-        (m, v), (b1, b2) = slots, self.betas
-        if decay and self.decoupled:
-            p *= 1.0 - rate * decay
-        elif decay:
-            g += np.multiply(p, decay, out=scratch)
-        np.multiply(g, g, out=scratch)
-        scratch *= 1.0 - b2
-        v *= b2
-        v += scratch
-        g *= 1.0 - b1
-        m *= b1
-        m += g
-        # Both bias corrections go into the rate and eps: no pass over m or v for them.
-        correction = math.sqrt(1.0 - b2**self.step_count)
-        np.sqrt(v, out=scratch)
-        scratch += self.eps * correction
-        np.divide(m, scratch, out=scratch)
-        scratch *= rate * correction / (1.0 - b1**self.step_count)
-        p -= scratch
+    def numbers(self, rate: float) -> dict[str, float]:
+        (b1, b2), t = self.betas, self.step_count
+        # Both bias corrections go into the rate and eps: no arithmetic on m or v for them.
+        correction = math.sqrt(1.0 - b2**t)
+        return {
+            **super().numbers(rate),
+            "b1": b1,
+            "rest1": 1.0 - b1,
+            "b2": b2,
+            "rest2": 1.0 - b2,
+            "corrected_eps": self.eps * correction,
+            "corrected_rate": rate * correction / (1.0 - b1**t),
+        }
+
+    def update(self, p: Array, g: Array, slots: Slots, now: Any) -> tuple[Array, Slots]:
+        m, v = slots
+        m = m * now.b1 + g * now.rest1
+        v = v * now.b2 + g * g * now.rest2
+        return p - m / (np.sqrt(v) + now.corrected_eps) * now.corrected_rate, (m, v)
 
 
 class AdamW(Adam):
     """Adam with decoupled weight decay ``p = p (1 - rate decay)`` (arXiv:1711.05101)."""
 
-    decoupled = True
+    def numbers(self, rate: float) -> dict[str, float]:
+        return {**super().numbers(rate), "shrink": 1.0 - rate * self.weight_decay}
+
+    def decay(self, p: Array, g: Array, now: Any) -> tuple[Array, Array]:
+        return p * now.shrink, g

@@ -1,20 +1,28 @@
-"""What all optimizers share: one pass over flat arenas, in chunks that stay in cache."""
+"""What all optimizers share: one pass over flat arenas."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-from hpcad.backend import Arena, Array, backend_of
+from hpcad.autodiff.state import effect
+from hpcad.backend import Arena, Array
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import ParameterArena, flatten
 from hpcad.nn.module import Module
+from hpcad.optim.passes import ArenaUpdate, make_updates
 from hpcad.optim.schedules import Constant, Schedule
+
+Slots = Sequence[Array]
 
 
 class Optimizer:
     """Base of the optimizers.
+
+    A kind of optimizer states its rule once, in :meth:`update`, as mathematics on arrays. From it
+    a fused kernel is compiled at the first step, which reads and writes memory once; without a
+    C compiler, and on devices, NumPy or CuPy computes the same in chunks.
 
     Parameters
     ----------
@@ -53,8 +61,8 @@ class Optimizer:
         self.clip_norm = clip_norm
         self.step_count = 0
         self.gradient_norm: float | None = None
-        self._buffers: dict[int, Array] = {}
-        self._known_runs: dict[int, tuple[tuple[bool, ...], list[tuple[slice, float]]]] = {}
+        self._updates: Sequence[ArenaUpdate] = []
+        self._made_for: list[Any] = []
         self.arenas: list[ParameterArena] = flatten(model)
         self.state: list[dict[str, Arena]] = [
             {slot: arena.values.like() for slot in self.slots} for arena in self.arenas
@@ -68,47 +76,55 @@ class Optimizer:
         ConfigError
             The model was changed since, in a way that would leave part of it untrained.
         """
+        effect(self._step)
+
+    def _step(self) -> None:
         if self.step_count == 0:
             flatten(self.model)  # complains if the model has changed since
         rate = self.schedule(self.step_count)
         self.step_count += 1
         for arena in self.arenas:
-            _require_views(arena)
+            arena.require_views()
             arena.zero_unused()
-        scale = self._clip_scale()
-        for arena, state in zip(self.arenas, self.state, strict=True):
-            step = _chunk(arena)
-            scratch = self._scratch(arena, step)
-            for span, decay in self._runs(arena):
-                for piece in _pieces(span, step):
-                    p, g = arena.values.flat[piece], arena.grads.flat[piece]
-                    if scale != 1.0:
-                        g *= scale
-                    slots = [state[name].flat[piece] for name in self.slots]
-                    self.update(p, g, slots, scratch[: p.size], rate, decay)
-            for parameter in arena.parameters:
-                parameter.fresh = False
-                if not parameter.frozen:
-                    parameter.changed("Optimizer.step()")
+        updates = self._current_updates()
+        scale = self._clip_scale(updates)
+        numbers = [*self.numbers(float(rate)).values(), scale]
+        for update in updates:
+            update.update(numbers)
+        for arena in self.arenas:
+            arena.used_by("Optimizer.step()")
 
-    def update(
-        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
-    ) -> None:
-        """Update one chunk in place; may overwrite ``g`` and ``scratch``.
+    # -- what makes a kind of optimizer ---------------------------------------------------------
+
+    def numbers(self, rate: float) -> dict[str, float]:
+        """The numbers that :meth:`update` finds in ``now``, for the step ``step_count``.
+
+        Parameters
+        ----------
+        rate : float
+            Learning rate of this step.
+        """
+        return {"rate": rate, "weight_decay": self.weight_decay}
+
+    def decay(self, p: Array, g: Array, now: Any) -> tuple[Array, Array]:
+        """Apply weight decay, where there is any, to parameters or gradient."""
+        return p, g + p * now.weight_decay
+
+    def update(self, p: Array, g: Array, slots: Slots, now: Any) -> tuple[Array, Slots]:
+        """Return the new parameters and state; elementwise mathematics, nothing in place.
 
         Parameters
         ----------
         p, g : arrays, shape (n,)
-            Parameters and gradient.
-        slots : list of arrays, shape (n,)
+            Parameters and gradient, clipped and decayed.
+        slots : sequence of arrays, shape (n,)
             State, in the order of ``self.slots``.
-        scratch : array, shape (n,)
-        rate : float
-            Learning rate of this step.
-        decay : float
-            Weight decay of this chunk.
+        now : namespace
+            The numbers of this step.
         """
         raise TypeError(f"{type(self).__name__} defines no update()")
+
+    # -- learning rate and state ----------------------------------------------------------------
 
     @property
     def learning_rate(self) -> float:
@@ -130,67 +146,20 @@ class Optimizer:
             view[...] = arrays[name]
         self.step_count = step_count
 
-    def _scratch(self, arena: ParameterArena, size: int) -> Array:
-        buffer = self._buffers.get(id(arena))
-        if buffer is None:
-            backend = backend_of(arena.values.flat)
-            buffer = backend.empty((size,), arena.values.dtype)
-            self._buffers[id(arena)] = buffer
-        return buffer
+    # -- inside ---------------------------------------------------------------------------------
 
-    def _runs(self, arena: ParameterArena) -> list[tuple[slice, float]]:
-        """The stretches of an arena that are updated alike; they change only by freezing."""
-        frozen = tuple(p.frozen for p in arena.parameters)
-        known = self._known_runs.get(id(arena))
-        if known is None or known[0] != frozen:
-            known = self._known_runs[id(arena)] = (frozen, _runs(arena, self.weight_decay))
-        return known[1]
+    def _current_updates(self) -> Sequence[ArenaUpdate]:
+        """The passes over the arenas; made anew where freezing or settings change what they do."""
+        now: list[Any] = [bool(self.weight_decay), self.clip_norm is not None]
+        for arena in self.arenas:
+            now += arena.layout()
+        if now != self._made_for:
+            self._updates, self._made_for = make_updates(self), now
+        return self._updates
 
-    def _clip_scale(self) -> float:
+    def _clip_scale(self, updates: Sequence[ArenaUpdate]) -> float:
         if self.clip_norm is None:
             return 1.0
-        squares = math.fsum(
-            float(g @ g)
-            for arena in self.arenas
-            for piece in _pieces(slice(0, arena.grads.size), _chunk(arena))
-            for g in (arena.grads.flat[piece],)
-        )
-        self.gradient_norm = math.sqrt(squares)
+        self.gradient_norm = norm = math.sqrt(math.fsum(update.squares() for update in updates))
         # A NaN norm compares False: the gradient stays as it is and the loss shows it.
-        return self.clip_norm / self.gradient_norm if self.gradient_norm > self.clip_norm else 1.0
-
-
-def _require_views(arena: ParameterArena) -> None:
-    values, grads = arena.values.views, arena.grads.views
-    for p in arena.parameters:
-        if p.value is not values[p.name] or p.grad is not grads[p.name]:
-            raise ConfigError(
-                f"parameter {p.name!r} got another array for its value or gradient, which no "
-                "optimizer step would reach; use parameter.assign(values) and clear_grad()"
-            )
-
-
-def _chunk(arena: ParameterArena) -> int:
-    """Elements of one update: its passes then run in cache, and memory is read and written once."""
-    values = arena.values
-    return max(1, min(values.size, backend_of(values.flat).chunk_bytes // values.dtype.itemsize))
-
-
-def _pieces(span: slice, step: int) -> Iterator[slice]:
-    for start in range(span.start, span.stop, step):
-        yield slice(start, min(start + step, span.stop))
-
-
-def _runs(arena: ParameterArena, weight_decay: float) -> list[tuple[slice, float]]:
-    """Longest stretches of the arena that are updated alike."""
-    runs: list[tuple[slice, float]] = []
-    for p in arena.parameters:
-        if p.frozen:
-            continue
-        span, decay = arena.span(p), weight_decay if p.ndim >= 2 else 0.0
-        gap = span.start - runs[-1][0].stop if runs else 0
-        if runs and runs[-1][1] == decay and gap * arena.values.dtype.itemsize < 64:
-            runs[-1] = (slice(runs[-1][0].start, span.stop), decay)
-        else:
-            runs.append((span, decay))
-    return runs
+        return self.clip_norm / norm if norm > self.clip_norm else 1.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from hpcad.backend import Array
 from hpcad.nn.module import Module
-from hpcad.optim.optimizer import Optimizer
+from hpcad.optim.optimizer import Optimizer, Slots
 from hpcad.optim.schedules import Schedule
 
 
@@ -32,18 +32,10 @@ class RMSProp(Optimizer):
         self.alpha, self.eps = alpha, eps
         super().__init__(model, learning_rate, **options)
 
-    def update(
-        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
-    ) -> None:
-        if decay:
-            g += np.multiply(p, decay, out=scratch)
-        (s,) = slots
-        s *= self.alpha
-        np.multiply(g, g, out=scratch)
-        scratch *= 1.0 - self.alpha
-        s += scratch
-        np.sqrt(s, out=scratch)
-        scratch += self.eps
-        g *= rate
-        g /= scratch
-        p -= g
+    def numbers(self, rate: float) -> dict[str, float]:
+        alpha = self.alpha
+        return {**super().numbers(rate), "alpha": alpha, "rest": 1.0 - alpha, "eps": self.eps}
+
+    def update(self, p: Array, g: Array, slots: Slots, now: Any) -> tuple[Array, Slots]:
+        s = slots[0] * now.alpha + g * g * now.rest
+        return p - g * now.rate / (np.sqrt(s) + now.eps), (s,)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from hpcad.backend import Array
 from hpcad.nn.module import Module
-from hpcad.optim.optimizer import Optimizer
+from hpcad.optim.optimizer import Optimizer, Slots
 from hpcad.optim.schedules import Schedule
 
 
@@ -36,18 +34,12 @@ class SGD(Optimizer):
         self.slots = ("velocity",) if momentum else ()
         super().__init__(model, learning_rate, **options)
 
-    def update(
-        self, p: Array, g: Array, slots: list[Array], scratch: Array, rate: float, decay: float
-    ) -> None:
-        if decay:
-            g += np.multiply(p, decay, out=scratch)
-        if slots:
-            (v,) = slots
-            v *= self.momentum
-            v += g
-            if self.nesterov:
-                g += np.multiply(v, self.momentum, out=scratch)
-            else:
-                g[...] = v
-        g *= rate
-        p -= g
+    def numbers(self, rate: float) -> dict[str, float]:
+        return {**super().numbers(rate), "momentum": self.momentum}
+
+    def update(self, p: Array, g: Array, slots: Slots, now: Any) -> tuple[Array, Slots]:
+        if not slots:
+            return p - g * now.rate, ()
+        v = slots[0] * now.momentum + g
+        step = g + v * now.momentum if self.nesterov else v
+        return p - step * now.rate, (v,)

@@ -1,5 +1,6 @@
 """The rule book: one family per file, each primitive with its value, VJP and shape rule."""
 
+from hpcad.backend.allocator import keep_large_blocks
 from hpcad.primitives import (
     assignment,
     attention,
@@ -36,6 +37,7 @@ from hpcad.primitives import (
 )
 
 operators.install()
+keep_large_blocks()  # every operation makes a temporary
 
 __all__ = [
     "assignment",
