@@ -84,7 +84,7 @@ def _load_compiled(
     library: Path, source: str, directories: tuple[Path, ...], compiler: Compiler
 ) -> ctypes.CDLL | None:
     """Compile, unless another process of this node has done so meanwhile."""
-    with _alone(library.stem):
+    with alone(library.stem):
         if (loaded := _load(library)) is not None:
             return loaded
         try:
@@ -111,7 +111,7 @@ def _compile(library: Path, source: str, directories: tuple[Path, ...], compiler
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
+def alone(name: str) -> Iterator[None]:
     """Hold the lock of this node on ``name``.
 
     After :data:`PATIENCE` seconds, and where there are no locks, go on without: two compilations

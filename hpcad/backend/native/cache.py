@@ -59,26 +59,38 @@ def seal(library: Path) -> None:
 
 def intact(library: Path) -> bool:
     """Whether the file is there, is whole, and nobody else's who could have put code into it."""
+    return content(library) is not None
+
+
+def content(library: Path) -> bytes | None:
+    """What was in the file before it was sealed; None where it is not :func:`intact`."""
     try:
         with library.open("rb") as file:
             owner = os.fstat(file.fileno()).st_uid
-            content = file.read()
+            sealed = file.read()
     except OSError:
-        return False
-    body, trailer = content[:-_TRAILER], content[-_TRAILER:]
-    return owner in (os.getuid(), 0) and trailer == _MARK + xxhash.xxh3_64_digest(body)
+        return None
+    body, trailer = sealed[:-_TRAILER], sealed[-_TRAILER:]
+    whole = owner in (os.getuid(), 0) and trailer == _MARK + xxhash.xxh3_64_digest(body)
+    return body if whole else None
 
 
 # -- locks that live on this node ---------------------------------------------------------------
 
 
-def lock_directory() -> Path | None:
+def lock_directory(root: Path | None = None) -> Path | None:
     """A directory of this user on this node; ``None`` where there is none that can be trusted.
 
     Locks of network file systems can hang or do nothing, and the cache often lies on one.
+
+    Parameters
+    ----------
+    root : Path, optional
+        ``/tmp``, which no node shares with another; else the directory of temporary files.
     """
-    directory = Path(tempfile.gettempdir() if not os.access("/tmp", os.W_OK) else "/tmp")
-    directory /= f"hpcad-{os.getuid()}"
+    if root is None:
+        root = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
+    directory = root / f"hpcad-{os.getuid()}"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         status = directory.lstat()
