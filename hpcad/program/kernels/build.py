@@ -6,6 +6,7 @@ import ctypes
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hpcad.backend.native.library import load
@@ -70,7 +71,7 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled] | None:
         None without a C compiler: let :func:`hpcad.program.kernels.interpret.interpret` compute.
     """
     text, generated = source(kernels)
-    library = load(text, "kernels")
+    library = load(text, "kernels", include=[Path(__file__).parent])
     if library is None:
         return None
     found = []

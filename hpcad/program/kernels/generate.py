@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hpcad.program.kernels.ir import Kernel, Store
 from hpcad.program.kernels.nest import Nest, nests
@@ -24,14 +23,13 @@ MANY_GROUPS = 16  # enough for threads to share evenly
 ON_STACK = 65536  # bytes of buffers; more are kept in scratch memory
 LINE = 128  # bytes between the scratch memories of two workers
 
-_FUNCTIONS = Path(__file__).with_name("scalars.h")
-
 PRELUDE = """\
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "threads.h"
 #include "vectormath.h"
+#include "scalars.h"
 
 typedef struct {
     char *const *p;   /* operands, scratch memory */
@@ -83,9 +81,7 @@ def generate(kernel: Kernel, name: str) -> Generated:
 def source(kernels: Sequence[Kernel]) -> tuple[str, list[Generated]]:
     """One C file with the functions ``hp_kernel_0``, ``hp_kernel_1``, ... of these kernels."""
     generated = [generate(kernel, f"hp_kernel_{i}") for i, kernel in enumerate(kernels)]
-    return "\n".join(
-        [PRELUDE, _FUNCTIONS.read_text(), *(each.text for each in generated)]
-    ), generated
+    return "\n".join([PRELUDE, *(each.text for each in generated)]), generated
 
 
 class _Function:

@@ -31,7 +31,7 @@ def interpret(kernel: Kernel, arrays: Sequence[Any], scalars: Sequence[float] = 
             values.append(_value(kernel, node, values, arrays, scalars))
         results = [_result(kernel, store, values[store.node], arrays) for store in kernel.stores]
     for store, result in zip(kernel.stores, results, strict=True):
-        _place(kernel, store, arrays)[...] = result
+        arrays[store.operand][_once(kernel, store)] = result
 
 
 def as_operand(kernel: Kernel, operand: int, memory: np.ndarray, start: int = 0) -> np.ndarray:
@@ -71,18 +71,18 @@ def _summed_axes(kernel: Kernel, store: Store) -> tuple[int, ...]:
     return tuple(i for i, (extent, stride) in pairs if stride == 0 and extent != 1)
 
 
-def _place(kernel: Kernel, store: Store, arrays: Sequence[Any]) -> Any:
+def _once(kernel: Kernel, store: Store) -> tuple[slice, ...]:
     """The elements of an operand that are written, each once."""
     flat = _summed_axes(kernel, store)
-    return arrays[store.operand][
-        tuple(slice(0, 1) if i in flat else slice(None) for i in range(len(kernel.extents)))
-    ]
+    return tuple(slice(0, 1) if i in flat else slice(None) for i in range(len(kernel.extents)))
 
 
 def _result(kernel: Kernel, store: Store, value: Any, arrays: Sequence[Any]) -> Any:
-    place = _place(kernel, store, arrays)
-    if store.reduce is not None:
-        full = np.broadcast_to(value, kernel.extents).astype(place.dtype, copy=False)
-        value = np.sum(full, axis=_summed_axes(kernel, store), keepdims=True, dtype=place.dtype)
-    value = np.broadcast_to(value, place.shape).astype(place.dtype)
-    return place + value if store.accumulate else value
+    once = _once(kernel, store)
+    place = arrays[store.operand][once]
+    full = np.broadcast_to(value, kernel.extents).astype(place.dtype, copy=False)
+    if store.reduce is None:
+        result = full[once]
+    else:
+        result = np.sum(full, axis=_summed_axes(kernel, store), keepdims=True, dtype=place.dtype)
+    return place + result if store.accumulate else result

@@ -22,6 +22,37 @@
         T rest = fabs##F(x) == (T)INFINITY ? (T)0 : x - trunc##F(x);                               \
         return copysign##F(rest, x);                                                               \
     }                                                                                              \
+    static inline T hpk_heaviside_##S(T x, T at_zero)                                              \
+    {                                                                                              \
+        T step = x > 0 ? (T)1 : x == 0 ? at_zero : (T)0;                                           \
+        return x != x ? x : step;                                                                  \
+    }                                                                                              \
+    /* The remainder has the sign of the divisor. */                                               \
+    static inline T hpk_remainder_##S(T x, T y)                                                    \
+    {                                                                                              \
+        T rest = fmod##F(x, y);                                                                    \
+        if (y == 0 || rest != rest)                                                                \
+            return rest;                                                                           \
+        if (rest == 0)                                                                             \
+            return copysign##F((T)0, y);                                                           \
+        return (y < 0) != (rest < 0) ? rest + y : rest;                                            \
+    }                                                                                              \
+    /* The quotient that goes with it; of and by infinities, the floor of the quotient. */         \
+    static inline T hpk_floor_divide_##S(T x, T y)                                                 \
+    {                                                                                              \
+        T ratio = x / y;                                                                           \
+        if (y == 0)                                                                                \
+            return ratio;                                                                          \
+        if (fabs##F(x) == (T)INFINITY || fabs##F(y) == (T)INFINITY)                                \
+            return floor##F(ratio);                                                                \
+        T rest = fmod##F(x, y), whole = (x - rest) / y;                                            \
+        if (rest != 0 && (y < 0) != (rest < 0))                                                    \
+            whole -= (T)1;                                                                         \
+        if (whole == 0)                                                                            \
+            return copysign##F((T)0, ratio);                                                       \
+        T down = floor##F(whole);                                                                  \
+        return whole - down > (T)0.5 ? down + (T)1 : down;                                         \
+    }                                                                                              \
     static inline T hpk_softplus_##S(T x)                                                           \
     {                                                                                              \
         return ((x > 0) | (x != x) ? x : (T)0) + hp_log1p_##S(hp_exp_##S(-fabs##F(x)));            \
@@ -71,6 +102,19 @@ HP_FLOATING(double, f64, )
     static inline T hpk_fmod_##S(T x, T y)                                                          \
     {                                                                                              \
         return (y == 0) | (y == -1) ? (T)0 : x % y; /* the smallest by -1 would trap */            \
+    }                                                                                              \
+    static inline T hpk_remainder_##S(T x, T y)                                                    \
+    {                                                                                              \
+        T rest = hpk_fmod_##S(x, y);                                                               \
+        return (rest != 0) & ((rest < 0) != (y < 0)) ? rest + y : rest;                            \
+    }                                                                                              \
+    static inline T hpk_floor_divide_##S(T x, T y)                                                 \
+    {                                                                                              \
+        if (y == 0)                                                                                \
+            return 0;                                                                              \
+        if (y == -1)                                                                               \
+            return (T)(0 - (U)x);                                                                  \
+        return x / y - ((x % y != 0) & ((x < 0) != (y < 0)));                                      \
     }                                                                                              \
     static inline T hpk_power_##S(T x, T y)                                                         \
     {                                                                                              \

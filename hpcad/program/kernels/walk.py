@@ -54,9 +54,8 @@ def _walk_several(
         writer.add(f"long {last} = {n} % {extent};")
         unflatten(writer, axes[:-1], f"{n} / {extent}", first)
         writer.add(f"const long left{first} = {extent} - {last}, rest{first} = {end} - {n};")
-        writer.add(
-            f"const long stop{first} = {n} + (left{first} < rest{first} ? left{first} : rest{first});"
-        )
+        least = f"(left{first} < rest{first} ? left{first} : rest{first})"
+        writer.add(f"const long stop{first} = {n} + {least};")
         with writer.block(f"for (; {n} < stop{first}; {n}++, {last}++)"):
             point(writer, operands, old, new, axes, first)
             body()
