@@ -17,6 +17,7 @@ _HOMES = {
     "Tensor": "hpcad.autodiff",
     "anomaly": "hpcad.autodiff",
     "check_grads": "hpcad.autodiff",
+    "compile": "hpcad.program",
     "directional": "hpcad.autodiff",
     "elementwise_grad": "hpcad.autodiff",
     "expand": "hpcad.autodiff",
@@ -75,6 +76,7 @@ _ROOMS = (
     "optim",
     "parallel",
     "primitives",
+    "program",
     "training",
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -143,7 +144,8 @@ class Compiled:
         elif entry.first is None:
             entry.first = capture.program
         else:
-            entry.executable = build(capture.program, tree, self.options)
+            name = _identifier(self.function)
+            entry.executable = build(name, capture.program, tree, self.options)
             entry.first = None
 
     def _refuse(self, entry: Entry, obstacle: str | None) -> None:
@@ -234,6 +236,11 @@ def _taken_out(capture: Capture, result: Any) -> tuple[list[Any], Structure]:
             capture.program.outputs.append(leaf)
             outputs.append(leaf)
     return outputs, tree
+
+
+def _identifier(function: Any) -> str:
+    name = re.sub(r"\W", "_", getattr(function, "__name__", "program"))
+    return name if name.isidentifier() else "program"
 
 
 def _name(function: Any) -> str:

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpcad.autodiff.pytree import Structure
 from hpcad.autodiff.tensor import Tensor, value_of
-from hpcad.backend import get_backend
-from hpcad.program import steps as make
+from hpcad.backend import flops, get_backend
+from hpcad.backend.native.compiler import find_compiler
+from hpcad.program import emit
 from hpcad.program.fuse import Schedule, Task, fuse
 from hpcad.program.groups import Group
 from hpcad.program.instruction import Accumulate, Call, Program, Value
 from hpcad.program.kernels.build import compile_kernels
+from hpcad.program.kernels.generate import source as kernel_source
 from hpcad.program.lower import Lowered, lower, through
+from hpcad.program.names import Names
 from hpcad.program.options import Options
 from hpcad.program.plan import bound, plan
+from hpcad.program.report import Report, report
 from hpcad.program.signature import is_array
 from hpcad.program.simplify import simplify
-from hpcad.program.steps import Step
-from hpcad.program.storage import Storage, outputs, reads, writes
+from hpcad.program.steps import Step, StepMaker, marking
+from hpcad.program.storage import Buffer, Storage, reads, writes
 from hpcad.program.unfused import unfused
+
+_log = logging.getLogger("hpcad")
 
 
 class Executable:
@@ -32,44 +41,53 @@ class Executable:
 
     Attributes
     ----------
+    name : str
     program : Program
         As captured and simplified.
+    schedule : Schedule
+        Its tasks in order.
+    storage : Storage
+        Where its values live.
     steps : list of Step
+    source : str
+        The Python function that runs: one line per step.
     arena_bytes : int
         Memory of the plan.
     bound_bytes : int
-        The least that any plan needs.
+        The least that any plan needs: the largest sum of what is alive at one time.
     """
 
-    def __init__(self, program: Program, tree: Structure, options: Options) -> None:
-        self.options = options
-        self.tree = tree
-        self.program = simplify(program)
-        self.fused = options.fuse and options.native
-        self.schedule: Schedule = fuse(self.program) if self.fused else unfused(self.program)
-        self.storage = Storage(self.program, self.schedule)
+    def __init__(
+        self, name: str, program: Program, schedule: Schedule, tree: Structure, native: bool
+    ) -> None:
+        self.name, self.tree, self.native = name, tree, native
+        self.program, self.schedule = program, schedule
+        self.storage = Storage(program, schedule)
         owned = self._owned_buffers()
         self.arena_bytes, self.bound_bytes = plan(owned), bound(owned)
         self._arena = get_backend("cpu").allocate(max(64, self.arena_bytes))
         self._arrays: dict[Value, np.ndarray] = {}
+        self.names = Names()
+        self.kernels: list[Any] = []
         self.steps: list[Step] = list(self._make_steps())
-        self._inputs = [self.array(v) for v in self.program.inputs]
-        self._guarded = [(p, p.array, p.grad) for p in self.program.parameters()]
-        self._calls = [step.call for step in self.steps]
+        self.source = emit.source(name, self.steps, self._head())
+        self._call = emit.function(name, self.source, self.steps)
+        self._inputs = [self.array(v) for v in program.inputs]
+        self._live = [(self.array(v), v.source) for v in self.storage.live]
+        self._running = threading.Lock()
+        self._outputs = [self._output(out) for out in program.outputs]
+        self._guarded = [(p, p.array, p.grad, p.frozen) for p in program.parameters()]
         self._timed: np.ndarray | None = None
 
     # -- memory -------------------------------------------------------------------------------
 
-    def _owned_buffers(self) -> list[Any]:
-        found: dict[int, Any] = {}
-        for value in self.program.inputs:
-            found.setdefault(id(self.storage.buffer(value)), self.storage.buffer(value))
+    def _owned_buffers(self) -> list[Buffer]:
+        values = [*self.program.inputs, *self.storage.live]
         for task in self.schedule.tasks:
             if task not in self.storage.skipped:
-                for value in (*reads(task), *writes(task)):
-                    buffer = self.storage.buffer(value)
-                    found.setdefault(id(buffer), buffer)
-        return [b for b in found.values() if b.external is None]
+                values += [*reads(task), *writes(task)]
+        buffers = {id(b): b for v in values if (b := self.storage.buffer(v)).external is None}
+        return list(buffers.values())
 
     def array(self, value: Value) -> np.ndarray:
         """The array of a value, in its place."""
@@ -79,8 +97,8 @@ class Executable:
             place = self.storage.place(base)
             memory = place.buffer.external
             if memory is None:
-                nbytes = place.buffer.nbytes
-                memory = self._arena[place.buffer.offset :][: max(nbytes, 64)]
+                start = place.buffer.offset
+                memory = self._arena[start : start + max(place.buffer.nbytes, 64)]
                 known = place.layout.array(memory)
             else:
                 known = memory if memory.shape == base.shape else memory.reshape(base.shape)
@@ -89,89 +107,119 @@ class Executable:
 
     # -- steps --------------------------------------------------------------------------------
 
-    def _make_steps(self) -> Any:
-        groups = [t for t in self.schedule.tasks if isinstance(t, Group) and t not in self.storage.skipped]
-        lowered = [lower(g, self.array, self.storage.accumulated) for g in groups]
-        compiled = self._compiled(lowered)
+    def _make_steps(self) -> Iterator[Step]:
+        maker = StepMaker(
+            self.names, self.array, lambda v: self.storage.origin(v)[0], self.native
+        )
+        kernels = self._compiled()
         marks: list[Any] = []
         for task in self.schedule.tasks:
-            if isinstance(task, Task) and isinstance(task.instruction.op, Accumulate):
-                marks.append(task.instruction.op.parameter)
+            effect = task.instruction.op if isinstance(task, Task) else None
+            if isinstance(effect, Accumulate):
+                marks.append(effect.parameter)
             if task in self.storage.skipped:
                 continue
-            if isinstance(task, Task) and isinstance(task.instruction.op, Call) and marks:
-                yield Step("mark", make.marking(marks), "mark()", "", "")
+            if isinstance(effect, Call) and marks:
+                yield marking(marks, self.names)
                 marks = []
             if isinstance(task, Group):
-                yield self._kernel_step(task, *compiled[task])
+                yield self._kernel_step(task, *kernels[task])
             else:
-                yield self._task_step(task)
+                beta = self._beta(task)
+                yield maker.step(task.instruction, beta)
         if marks:
-            yield Step("mark", make.marking(marks), "mark()", "", "")
-        self.lowered = dict(zip(groups, lowered, strict=True))
+            yield marking(marks, self.names)
 
-    def _compiled(self, lowered: list[Lowered]) -> dict[Group, Any]:
-        groups = [t for t in self.schedule.tasks if isinstance(t, Group) and t not in self.storage.skipped]
+    def _beta(self, task: Task) -> float:
+        outs = task.instruction.outs
+        return self.storage.accumulated.get(outs[0], 0.0) if outs else 0.0
+
+    def _compiled(self) -> dict[Group, tuple[Lowered, Any, int]]:
+        """The kernels: equal ones are compiled once, all in one file."""
+        groups = [
+            t for t in self.schedule.tasks if isinstance(t, Group) and t not in self.storage.skipped
+        ]
         if not groups:
             return {}
-        distinct = list(dict.fromkeys(each.kernel for each in lowered))
-        compiled = compile_kernels(distinct)
+        lowered = [lower(g, self.array, self.storage.accumulated) for g in groups]
+        self.kernels = list(dict.fromkeys(each.kernel for each in lowered))
+        compiled = compile_kernels(self.kernels)
         if compiled is None:
-            raise RuntimeError("no compiler")
-        table = dict(zip(distinct, compiled, strict=True))
-        return {g: (each, table[each.kernel]) for g, each in zip(groups, lowered, strict=True)}
+            raise NoCompiler
+        number = {kernel: i for i, kernel in enumerate(self.kernels)}
+        return {
+            g: (each, compiled[number[each.kernel]], number[each.kernel])
+            for g, each in zip(groups, lowered, strict=True)
+        }
 
-    def _kernel_step(self, group: Group, lowered: Lowered, compiled: Any) -> Step:
-        addresses = [a.__array_interface__["data"][0] for a in lowered.arrays]
-        call = compiled.bind(addresses, None)
+    def _kernel_step(self, group: Group, lowered: Lowered, compiled: Any, number: int) -> Step:
+        call = compiled.bind([a.__array_interface__["data"][0] for a in lowered.arrays], None)
         nbytes = sum(_distinct_bytes(a) for a in lowered.arrays)
+        name = f"kernel_{number}_{self.names.of(group.targets[0].value)}"
         line = group.lines[0] if group.lines else ""
-        return Step("kernel", call, "", make.about([t.value for t in group.targets]), line, 0, nbytes)
-
-    def _task_step(self, task: Task) -> Step:
-        instruction = task.instruction
-        gemm = None
-        if isinstance(instruction.op, Accumulate):
-            call = make.accumulation(instruction, self.array)
-        elif isinstance(instruction.op, Call):
-            call = make.effect(instruction)
-        elif instruction.name == "matmul":
-            beta = self.storage.accumulated.get(instruction.out, 0.0)
-            call, gemm = make.product(instruction, self.array, beta, self.options.native, True)
-        elif instruction.name == "in_range":
-            call = make.check(instruction, self.array)
-        else:
-            call = make.plain(instruction, self.array)
-        values = [*instruction.inputs(), *instruction.outs]
+        formula = f"{group.extents}: {self.names.formula(group)}"
+        work = int(np.prod(group.extents)) * sum(
+            node.op not in ("load", "literal") for node in group.nodes.values()
+        )
         return Step(
-            instruction.name, call, "", make.about(values), instruction.line,
-            gemm.flops if gemm is not None else 0, sum(v.nbytes for v in values), gemm,
+            "kernel", "kernel", f"{name}()", {name: call}, formula, line, work, nbytes,
+            parts=lowered.arrays,
         )  # fmt: skip
+
+    def _head(self) -> list[str]:
+        inputs = ", ".join(f"{self.names.of(v)} = {v!r}" for v in self.program.inputs)
+        return [
+            f"inputs: {inputs or 'none'}",
+            f"memory: {self.arena_bytes / 1e6:.2f} MB (at least {self.bound_bytes / 1e6:.2f} MB)",
+        ]
 
     # -- running ------------------------------------------------------------------------------
 
     def fits(self) -> bool:
         """Whether the parameters are as the program knows them."""
-        for parameter, array, grad in self._guarded:
+        for parameter, array, grad, frozen in self._guarded:
             if parameter.array is not array or parameter.grad is not grad or parameter.fresh:
+                return False
+            if parameter.frozen is not frozen:
                 return False
         return True
 
     def run(self, leaves: list[Any]) -> Any:
-        """Run the program on the leaves of the arguments."""
-        given = (leaf for leaf in leaves if is_array(leaf))
+        """Run the program.
+
+        Parameters
+        ----------
+        leaves : list
+            Of the arguments.
+
+        Returns
+        -------
+        tree
+            As the function returns it; the arrays are the caller's.
+        """
+        with self._running:  # the memory is that of one run at a time
+            return self._run([leaf for leaf in leaves if is_array(leaf)])
+
+    def _run(self, given: list[Any]) -> Any:
         for place, leaf in zip(self._inputs, given, strict=True):
             np.copyto(place, value_of(leaf))
-        if self._timed is not None:
-            self._run_timed(self._timed)
+        for place, array in self._live:
+            np.copyto(place, array)
+        if self._timed is None:
+            self._call()
         else:
-            for call in self._calls:
-                call()
-        make.count_products(self.steps)
-        return self.tree.build([self._output(out) for out in self.program.outputs])
+            self._run_timed(self._timed)
+        if flops.counting():
+            for step in self.steps:
+                if step.gemm is not None:
+                    step.gemm.count()
+        return self.tree.build([made() for made in self._outputs])
 
     def _run_timed(self, seconds: np.ndarray) -> None:
-        for i, call in enumerate(self._calls):
+        calls = [
+            emit.function("one", emit.source("one", [step], []), [step]) for step in self.steps
+        ]
+        for i, call in enumerate(calls):
             started = time.perf_counter()
             call()
             seconds[i] += time.perf_counter() - started
@@ -185,19 +233,55 @@ class Executable:
         finally:
             self._timed = None
 
+    # -- looking at it ------------------------------------------------------------------------
+
+    def report(self, measured: np.ndarray | None = None) -> Report:
+        """What the program costs.
+
+        Parameters
+        ----------
+        measured : array, optional
+            Seconds of each step, from :meth:`timed`, divided by the number of runs.
+        """
+        return report(self.name, self.steps, self.arena_bytes, self.bound_bytes, measured)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the source, the kernels in C and the report into a directory, to be read."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.py").write_text(self.source)
+        if self.kernels:
+            (folder / f"{self.name}.c").write_text(kernel_source(self.kernels)[0])
+        (folder / f"{self.name}.txt").write_text(f"{self.report()}\n")
+        self.report().save(folder / f"{self.name}.json")
+        return folder
+
     def _output(self, out: Any) -> Any:
+        """A function that returns one leaf of the result."""
         if not (isinstance(out, tuple) and out and isinstance(out[0], Value)):
-            return out
-        array = self.array(out[0]).copy()
-        return Tensor(array) if out[1] else array
+            return lambda: out
+        array = self.array(out[0])
+        return (lambda: Tensor(array.copy())) if out[1] else array.copy
 
 
-def build(program: Program, tree: Structure, options: Options) -> Executable:
-    """Make a captured program executable."""
-    return Executable(program, tree, options)
+class NoCompiler(Exception):  # noqa: N818  (a way out, and no error)
+    """Kernels cannot be compiled on this machine."""
+
+
+def build(name: str, program: Program, tree: Structure, options: Options) -> Executable:
+    """Make a captured program executable; by NumPy alone where there is no C compiler."""
+    program = simplify(program)
+    native = options.native and find_compiler() is not None
+    if native and options.fuse:
+        try:
+            return Executable(name, program, fuse(program), tree, native)
+        except NoCompiler:
+            native = False
+    return Executable(name, program, unfused(program), tree, native)
 
 
 def _distinct_bytes(array: np.ndarray) -> int:
+    """Bytes of an operand, repetitions by broadcasting not counted."""
     size = array.itemsize
     for n, stride in zip(array.shape, array.strides, strict=True):
         size *= n if stride else 1

@@ -1,17 +1,20 @@
-"""Steps: tasks with everything in place, each a call without arguments and a line of source."""
+"""Steps: tasks with everything in place, each one line of the generated source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.backend import flops
 from hpcad.backend.gemm import Gemm, bind, describe
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value
+from hpcad.program.names import Names, literal, shapes
+
+Arrays = Callable[[Value], np.ndarray]
 
 
 @dataclass
@@ -20,92 +23,169 @@ class Step:
 
     Attributes
     ----------
+    kind : str
+        ``"product"``, ``"kernel"``, ``"effect"`` or ``"other"``.
     name : str
         Of the operation.
-    call : callable
-        Without arguments.
     text : str
-        The line of source that makes the call.
-    about : str
-        Shapes, for the comment.
+        The statement.
+    scope : dict
+        What the names in the statement stand for.
+    comment : str
+        What it computes, with shapes.
     line : str
         ``file:line`` of the user.
     flops : int
-        Floating-point operations of products.
+        Floating-point operations.
     nbytes : int
         Bytes read and written, each operand counted once.
     gemm : Gemm or None
     """
 
+    kind: str
     name: str
-    call: Callable[[], Any]
     text: str
-    about: str
-    line: str
+    scope: dict[str, Any]
+    comment: str = ""
+    line: str = ""
     flops: int = 0
     nbytes: int = 0
     gemm: Gemm | None = None
-    uses: list[Value] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list)
 
 
-def product(
-    instruction: Instruction, arrays: Any, beta: float, native: bool, tune: bool
-) -> tuple[Callable[[], Any], Gemm | None]:
-    """``c = a b + beta c``."""
-    a, b = (arrays(v) for v in instruction.args)
-    c = arrays(instruction.out)
-    found = describe(a, b, c, beta=beta) if native else None
-    if found is not None:
-        spec, *places = found
-        call = bind(spec, *places, tune=tune)
-        return _counted(call, spec), spec
-    if beta:
-        def call() -> None:
-            np.add(c, np.matmul(a, b), out=c)
-    else:
-        def call() -> None:
-            np.matmul(a, b, out=c)
-    return call, None
+class StepMaker:
+    """Makes steps of tasks that are no kernels.
+
+    Parameters
+    ----------
+    names : Names
+    arrays : callable
+        The array of a value, in its place.
+    base : callable
+        The value that a view looks at.
+    native : bool
+        Whether products may be made by other libraries than NumPy's, in other ways.
+    """
+
+    def __init__(self, names: Names, arrays: Arrays, base: Callable, native: bool) -> None:
+        self.names, self.arrays, self.base, self.native = names, arrays, base, native
+
+    def step(self, instruction: Instruction, beta: float) -> Step:
+        op = instruction.op
+        if isinstance(op, Accumulate):
+            return self._accumulation(instruction, op)
+        if isinstance(op, Call):
+            return self._call(instruction, op)
+        if instruction.name == "matmul":
+            return self._product(instruction, beta)
+        if isinstance(op.value, np.ufunc) and not instruction.params:
+            return self._ufunc(instruction, op)
+        return self._other(instruction, op)
+
+    # -- kinds --------------------------------------------------------------------------------
+
+    def _product(self, instruction: Instruction, beta: float) -> Step:
+        """``c = a b + beta c``."""
+        scope: dict[str, Any] = {}
+        a, b = (self._name(x, scope) for x in instruction.args)
+        c = self._name(instruction.out, scope)
+        arrays = scope[a], scope[b], scope[c]
+        found = describe(*arrays, beta=beta) if self.native else None
+        sign = "+=" if beta else "="
+        comment = f"{c} {sign} {a} @ {b}; {shapes([*instruction.args, instruction.out])}"
+        m, k, n = arrays[0].shape[-2], arrays[0].shape[-1], arrays[2].shape[-1]
+        work = 2 * m * n * k * int(np.prod(arrays[2].shape[:-2], dtype=int))
+        step = self._new("product", instruction, "", scope, comment)
+        step.flops = work
+        if found is not None:
+            step.gemm = found.spec
+            call = f"gemm_{c}"
+            step.text, step.scope = f"{call}()", {call: bind(*found, tune=True)}
+            step.parts = list(arrays)
+        elif beta:
+            step.text = f"np.add({c}, np.matmul({a}, {b}), out={c})"
+        else:
+            step.text = f"np.matmul({a}, {b}, out={c})"
+        return step
+
+    def _ufunc(self, instruction: Instruction, op: Primitive) -> Step:
+        scope: dict[str, Any] = {}
+        args = [self._name(x, scope) for x in instruction.args]
+        out = self._name(instruction.out, scope)
+        text = f"np.{op.value.__name__}({', '.join([*args, f'out={out}'])})"
+        return self._new("other", instruction, text, scope, shapes([instruction.out]))
+
+    def _other(self, instruction: Instruction, op: Primitive) -> Step:
+        """Any operation, its answers copied to their places."""
+        scope: dict[str, Any] = {}
+        args = [self._name(x, scope) for x in instruction.args]
+        params = with_arrays(instruction.params, self.arrays)
+        outs = [self._name(out, scope) for out in instruction.outs]
+        if instruction.name == "sum":
+            text = f"np.sum({args[0]}, axis={params['axis']}, out={outs[0]})"
+            return self._new("other", instruction, text, scope, shapes(instruction.outs))
+        function, options = instruction.name, []
+        scope[function] = _evaluation(op)
+        if params:
+            name = f"options_of_{outs[0]}"
+            scope[name] = params
+            options = [f"**{name}"]
+        call = f"{function}({', '.join([*args, *options])})"
+        if instruction.name == "in_range":
+            text = call
+        elif op.outputs:
+            targets = ", ".join(f"{out}[...]" for out in outs)
+            text = f"{targets}{',' if len(outs) == 1 else ''} = {call}"
+        else:
+            text = f"{outs[0]}[...] = {call}"
+        return self._new("other", instruction, text, scope, shapes(instruction.outs))
+
+    def _accumulation(self, instruction: Instruction, op: Accumulate) -> Step:
+        """Add to a gradient, or begin it."""
+        scope: dict[str, Any] = {}
+        value = self._name(instruction.args[0], scope)
+        grad = f"grad_{re.sub(r'[^0-9a-zA-Z_]', '_', op.parameter.name or 'parameter')}"
+        grad = f"{grad}_{id(op.parameter) % 9973}" if not op.parameter.name else grad
+        scope[grad] = op.parameter.grad
+        text = f"np.add({grad}, {value}, out={grad})" if op.beta else f"np.copyto({grad}, {value})"
+        return self._new("other", instruction, text, scope, "")
+
+    def _call(self, instruction: Instruction, op: Call) -> Step:
+        owner = getattr(op.function, "__self__", None)
+        name = getattr(op.function, "__name__", "call").strip("_")
+        if owner is not None:
+            name = f"{type(owner).__name__}_{name}"
+        call = self.names.new(name, numbered=False)
+        args = ", ".join(getattr(a, "name", "") or repr(a) for a in op.args)
+        function, given = op.function, op.args
+        scope = {call: function if not given else lambda: function(*given)}
+        return self._new("effect", instruction, f"{call}()", scope, f"{name}({args})")
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def _new(self, kind: str, instruction: Instruction, text: str, scope: Any, comment: str) -> Step:
+        values = [*instruction.inputs(), *instruction.outs]
+        nbytes = sum(v.nbytes for v in values)
+        return Step(
+            kind, instruction.name, text, scope, comment, instruction.line, nbytes=nbytes
+        )
+
+    def _name(self, x: Any, scope: dict[str, Any]) -> str:
+        """The name of an operand, which is entered into the scope; numbers as they are."""
+        if not isinstance(x, Value):
+            return literal(x)
+        base = self.base(x)
+        name = self.names.of(x) if base is x else self.names.view(x, base)
+        scope[name] = self.arrays(x)
+        return name
 
 
-def _counted(call: Callable[[], Any], spec: Gemm) -> Callable[[], Any]:
-    return call
+def _evaluation(op: Primitive) -> Callable[..., Any]:
+    return lambda *args, **params: op.evaluate(args, params)
 
 
-def plain(instruction: Instruction, arrays: Any) -> Callable[[], Any]:
-    """Any operation by NumPy, its answers copied to their places."""
-    op = instruction.op
-    args = [arrays(a) if isinstance(a, Value) else a for a in instruction.args]
-    params = with_arrays(instruction.params, arrays)
-    outs = [arrays(out) for out in instruction.outs]
-    if isinstance(op, Primitive) and isinstance(op.value, np.ufunc) and not params:
-        value, (out,) = op.value, outs
-        if len(args) == 1:
-            (x,) = args
-            return lambda: value(x, out=out)
-        if len(args) == 2:
-            x, y = args
-            return lambda: value(x, y, out=out)
-    if instruction.name == "sum":
-        (x,), (out,) = args, outs
-        axis, keepdims = params["axis"], params["keepdims"]
-        return lambda: np.sum(x, axis=axis, keepdims=keepdims, out=out)
-    if op.outputs:  # type: ignore[union-attr]
-
-        def several() -> None:
-            for out, answer in zip(outs, op.evaluate(args, params), strict=True):  # type: ignore[union-attr]
-                out[...] = answer
-
-        return several
-    (out,) = outs
-
-    def one() -> None:
-        out[...] = op.evaluate(args, params)  # type: ignore[union-attr]
-
-    return one
-
-
-def with_arrays(tree: Any, arrays: Any) -> Any:
+def with_arrays(tree: Any, arrays: Arrays) -> Any:
     """Parameters with arrays in the place of values."""
     if isinstance(tree, Value):
         return arrays(tree)
@@ -116,50 +196,13 @@ def with_arrays(tree: Any, arrays: Any) -> Any:
     return tree
 
 
-def check(instruction: Instruction, arrays: Any) -> Callable[[], Any]:
-    """An operation that only looks at its argument, and raises an error."""
-    op, (x,), params = instruction.op, [arrays(a) for a in instruction.args], instruction.params
-    return lambda: op.evaluate([x], params)  # type: ignore[union-attr]
-
-
-def accumulation(instruction: Instruction, arrays: Any) -> Callable[[], Any]:
-    """Add to a gradient, or begin it."""
-    op = instruction.op
-    (value,) = instruction.args
-    array = arrays(value) if isinstance(value, Value) else value
-    grad = op.parameter.grad  # type: ignore[union-attr]
-    if op.beta:  # type: ignore[union-attr]
-        return lambda: np.add(grad, array, out=grad)
-    return lambda: np.copyto(grad, array)
-
-
-def marking(parameters: list[Any]) -> Callable[[], Any]:
+def marking(parameters: list[Any], names: Names) -> Step:
     """Say that gradients are there."""
 
     def mark() -> None:
         for parameter in parameters:
             parameter.fresh = True
 
-    return mark
-
-
-def effect(instruction: Instruction) -> Callable[[], Any]:
-    """A call for its effect."""
-    op = instruction.op
-    function, args = op.function, op.args  # type: ignore[union-attr]
-    return lambda: function(*args)
-
-
-def count_products(steps: list[Step]) -> None:
-    """Tell who listens how many operations the products of a run make."""
-    if flops.counting():
-        for step in steps:
-            if step.gemm is not None:
-                step.gemm.count()
-
-
-def about(values: Iterator[Value] | list[Value]) -> str:
-    return ", ".join(f"{v!r}" for v in values)
-
-
-OPERATIONS = (Accumulate, Call)
+    name = names.new("mark_fresh", numbered=False)
+    about = ", ".join(p.name for p in parameters if p.name)
+    return Step("effect", "mark", f"{name}()", {name: mark}, f"gradients of {about}")

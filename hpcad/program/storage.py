@@ -73,6 +73,7 @@ class Storage:
         self.places: dict[Value, Place] = {}
         self.accumulated: dict[Value, float] = {}
         self.skipped: set[Any] = set()
+        self.live = self._scattered()
         self._makers = self._find_makers()
         self._readers = self._find_readers()
         self._place_gradients()
@@ -81,11 +82,21 @@ class Storage:
             if task not in self.skipped:
                 for value in (*reads(task), *writes(task)):
                     self.buffer(value).used_at(position)
-        for value in program.inputs:
+        for value in (*program.inputs, *self.live):
             self.buffer(value).first = -1
         for value in outputs(program):
             self.buffer(value).used_at(len(schedule.tasks))
         self._share()
+
+    def _scattered(self) -> list[Value]:
+        """Arrays of the user that lie in memory in an order of their own: they are copied."""
+        found: dict[Value, None] = {}
+        for task in self.schedule.tasks:
+            for value in reads(task):
+                base = self.origin(value)[0]
+                if base.origin == "live" and not base.source.flags.c_contiguous:
+                    found[base] = None
+        return list(found)
 
     def origin(self, value: Value) -> tuple[Value, tuple[Instruction, ...]]:
         return self.schedule.views.origin(value)
@@ -249,7 +260,10 @@ def outputs(program: Program) -> Iterator[Value]:
 def _external(value: Value) -> np.ndarray | None:
     if value.origin == "parameter":
         return value.source.array
-    if value.origin in ("literal", "live"):
+    if value.origin == "live":
+        return value.source if value.source.flags.c_contiguous else None
+    if value.origin == "literal":
+        value.source = np.ascontiguousarray(value.source).reshape(value.shape)
         return value.source
     return None
 

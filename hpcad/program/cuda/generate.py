@@ -58,5 +58,11 @@ def prelude() -> str:
     """What all kernels stand on: mathematical functions, vectors of elements, reductions."""
     here = Path(__file__).parent
     text = (here / "prelude.cuh").read_text()
-    scalars = (here.parent / "kernels" / "scalars.h").read_text()
-    return text.replace('#include "scalars.h"\n', scalars)
+    return text.replace('#include "scalars.h"\n', _for_devices(here.parent / "kernels" / "scalars.h"))
+
+
+def _for_devices(header: Path) -> str:
+    """The functions of a C header as functions of the device; NVRTC has no headers of C."""
+    lines = header.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("#include <")]
+    return "\n".join(kept).replace("static inline", "HP_INLINE") + "\n"

@@ -1,0 +1,95 @@
+"""From CUDA C++ to machine code of a device, through the cache on disk.
+
+The cache is that of native kernels (:mod:`hpcad.backend.native`). No GPU is needed to compile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from pathlib import Path
+
+from hpcad.backend.native.build import alone
+from hpcad.backend.native.cache import cache_directory, content, seal
+from hpcad.errors import DeviceError
+from hpcad.program.cuda.nvrtc import Nvrtc, find_nvrtc
+
+log = logging.getLogger(__name__)
+
+# No contraction of a * b + c into one rounding: kernels then equal those of the CPU. Division and
+# square root are rounded correctly, and denormal numbers kept, by default.
+OPTIONS = ("-std=c++17", "--fmad=false")
+
+
+def compile_cubin(source: str, architecture: str, name: str, nvrtc: Nvrtc | None = None) -> bytes:
+    """Compile ``source``, or find it compiled.
+
+    Parameters
+    ----------
+    source : str
+        CUDA C++ that includes no files.
+    architecture : str
+        ``"sm_80"``, ``"sm_90"``...
+    name : str
+        Begins the names of the files in the cache: the code, and the source for reading.
+    nvrtc : Nvrtc, optional
+        The one to use; the newest here, if not given.
+
+    Raises
+    ------
+    DeviceError
+        There is no NVRTC here.
+    hpcad.backend.native.compiler.CompilationError
+        It refused the source.
+    """
+    nvrtc = nvrtc or require_nvrtc()
+    options = (f"--gpu-architecture={architecture}", *OPTIONS)
+    parts = (source, *options, *map(str, nvrtc.version))
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    path = cache_directory() / f"{name}-{architecture}-{key}.cubin"
+    found = content(path)
+    if found is not None:
+        return found
+    with alone(path.stem):
+        found = content(path)
+        if found is None:
+            found = nvrtc.compile(source, f"{path.stem}.cu", options)
+            _remember(path, source, found)
+    return found
+
+
+def require_nvrtc(newest: int | None = None) -> Nvrtc:
+    """The newest NVRTC here that code for a driver of CUDA ``newest`` can come from.
+
+    Raises
+    ------
+    DeviceError
+    """
+    nvrtc = find_nvrtc(newest)
+    if nvrtc is None:
+        which = "" if newest is None else f" of CUDA {newest} or older"
+        raise DeviceError(
+            f"kernels for a GPU are compiled by NVRTC{which}, which is not to be found; install "
+            "`pip install 'hpcad[cuda13]'` (or cuda12), load the CUDA module, or name the library "
+            "with HPCAD_NVRTC=/path/to/libnvrtc.so"
+        )
+    return nvrtc
+
+
+def _remember(path: Path, source: str, code: bytes) -> None:
+    """Nobody ever sees half a file: it is renamed when it is complete."""
+    mine = f".{os.getpid()}-{time.monotonic_ns()}"
+    text, binary = path.with_suffix(f"{mine}.cu"), path.with_suffix(f"{mine}.cubin")
+    try:
+        text.write_text(source)
+        binary.write_bytes(code)
+        seal(binary)
+        text.replace(path.with_suffix(".cu"))
+        binary.replace(path)
+    except OSError as error:
+        log.warning("%s could not be kept in the cache: %s", path.name, error)
+    finally:
+        text.unlink(missing_ok=True)
+        binary.unlink(missing_ok=True)

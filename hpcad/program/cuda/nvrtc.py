@@ -1,0 +1,151 @@
+"""NVRTC, NVIDIA's compiler of CUDA C++ as a library, by ctypes. It needs no GPU.
+
+API: NVRTC documentation, https://docs.nvidia.com/cuda/nvrtc/.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpcad.backend.native.compiler import CompilationError
+from hpcad.errors import DeviceError
+
+_TOOLKITS = ("/usr/local/cuda", "/opt/cuda")
+_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12")
+_LIBRARY = re.compile(r"libnvrtc\.so\.(\d+)$")
+
+
+class Nvrtc:
+    """A loaded NVRTC.
+
+    Attributes
+    ----------
+    path : str
+    version : tuple of int
+        Of the CUDA toolkit it belongs to: (12, 9).
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._library = ctypes.CDLL(path)
+        self._library.nvrtcGetErrorString.restype = ctypes.c_char_p
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._call("nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
+        self.version = (major.value, minor.value)
+
+    def compile(self, source: str, name: str, options: tuple[str, ...]) -> bytes:
+        """Machine code of a source that includes no files.
+
+        Parameters
+        ----------
+        source : str
+        name : str
+            What messages call the file.
+        options : tuple of str
+            With ``--gpu-architecture=sm_..``: for a real device, not a virtual one.
+
+        Raises
+        ------
+        CompilationError
+            With NVRTC's messages, which show the lines of the source.
+        """
+        program = ctypes.c_void_p()
+        text = source.encode()
+        self._call(
+            "nvrtcCreateProgram", ctypes.byref(program), text, name.encode(), 0, None, None
+        )
+        try:
+            encoded = [option.encode() for option in options]
+            array = (ctypes.c_char_p * len(encoded))(*encoded)
+            status = self._library.nvrtcCompileProgram(program, len(encoded), array)
+            if status != 0:
+                log = self._text("nvrtcGetProgramLog", program).decode(errors="replace")
+                raise CompilationError(
+                    f"NVRTC {self.version[0]}.{self.version[1]}, {' '.join(options)}: "
+                    f"{self._message(status)}\n{log.rstrip(chr(0)).rstrip()}"
+                )
+            return self._text("nvrtcGetCUBIN", program)
+        finally:
+            self._call("nvrtcDestroyProgram", ctypes.byref(program))
+
+    def architectures(self) -> list[str]:
+        """The devices it compiles for: ``sm_80``, ``sm_90``..."""
+        count = ctypes.c_int()
+        self._call("nvrtcGetNumSupportedArchs", ctypes.byref(count))
+        numbers = (ctypes.c_int * count.value)()
+        self._call("nvrtcGetSupportedArchs", numbers)
+        return [f"sm_{number}" for number in numbers]
+
+    def _text(self, function: str, program: ctypes.c_void_p) -> bytes:
+        size = ctypes.c_size_t()
+        self._call(f"{function}Size", program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        self._call(function, program, buffer)
+        return buffer.raw
+
+    def _call(self, function: str, *arguments: object) -> None:
+        status = getattr(self._library, function)(*arguments)
+        if status != 0:
+            raise CompilationError(f"{function} of {self.path}: {self._message(status)}")
+
+    def _message(self, status: int) -> str:
+        return self._library.nvrtcGetErrorString(status).decode()
+
+
+def find_nvrtc(newest: int | None = None) -> Nvrtc | None:
+    """The newest NVRTC here; None where there is none.
+
+    ``HPCAD_NVRTC`` names one; else it is looked for in NVIDIA's wheels, in the CUDA toolkit
+    (``CUDA_HOME``, ``CUDA_PATH``), and where the dynamic linker looks.
+
+    Parameters
+    ----------
+    newest : int, optional
+        The CUDA version (its first number) of the driver that will load the code: older drivers
+        refuse newer code.
+    """
+    return _find(os.environ.get("HPCAD_NVRTC", ""), newest)
+
+
+@functools.cache
+def _find(wish: str, newest: int | None) -> Nvrtc | None:
+    for path in [wish] if wish else _candidates():
+        try:
+            nvrtc = Nvrtc(path)
+        except (OSError, AttributeError) as error:
+            if wish:
+                raise DeviceError(
+                    f"HPCAD_NVRTC={wish} cannot be loaded as NVRTC ({error}); name the file "
+                    "libnvrtc.so of a CUDA toolkit, or unset it"
+                ) from error
+            continue
+        if newest is None or nvrtc.version[0] <= newest:
+            return nvrtc
+    return None
+
+
+def _candidates() -> Iterator[str]:
+    """Paths and names of libraries, those of newer toolkits first."""
+    found: dict[str, int] = {}
+    for folder in _folders():
+        for path in folder.glob("libnvrtc.so.*"):
+            if matched := _LIBRARY.search(path.name):
+                found[str(path)] = int(matched[1])
+    yield from sorted(found, key=lambda path: -found[path])
+    yield from _NAMES
+
+
+def _folders() -> Iterator[Path]:
+    wheels = importlib.util.find_spec("nvidia")
+    for place in (wheels.submodule_search_locations or []) if wheels is not None else []:
+        yield from Path(place).glob("*/lib")
+    for setting in ("CUDA_HOME", "CUDA_PATH"):
+        if os.environ.get(setting):
+            yield Path(os.environ[setting], "lib64")
+    yield from (Path(toolkit, "lib64") for toolkit in _TOOLKITS)
