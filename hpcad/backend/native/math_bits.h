@@ -59,7 +59,7 @@ static inline double hp_fma_f64(double a, double b, double c)
 #define HP_ROUND_F32 0x1.8p23f
 #define HP_ROUND_F64 0x1.8p52
 
-/* x * 2^n, n = the integer in the lowest bits of `shifted` (see above), -252 <= n <= 254. In two
+/* x * 2^n, n = the integer in the lowest bits of `shifted` (see above), -254 <= n <= 254. In two
  * factors, because 2^n itself may overflow or be subnormal where the product is neither; at most
  * the second multiplication rounds. */
 static inline float hp_scale_f32(float x, float shifted)
@@ -69,7 +69,7 @@ static inline float hp_scale_f32(float x, float shifted)
     return x * hp_float_f32(half << 23) * hp_float_f32((n - half) << 23);
 }
 
-/* The same for -2044 <= n <= 2046. */
+/* The same for -2046 <= n <= 2046. */
 static inline double hp_scale_f64(double x, double shifted)
 {
     uint64_t n = hp_bits_f64(shifted) - hp_bits_f64(HP_ROUND_F64) + 2 * 1023;

@@ -46,10 +46,12 @@ static inline double hp_exp_near_0_f64(double r)
 
 /* -- exp -------------------------------------------------------------------------------------- */
 
-/* Beyond these bounds the result is 0 or infinite already; NaN passes both comparisons. */
+/* Beyond these bounds the result is 0 or infinite already; NaN passes both comparisons. The lower
+ * ones are where 2^n is 0 itself (see hp_scale_f32): a product that underflows takes ten times as
+ * long, and exp(-inf) is frequent in masked scores. */
 static inline float hp_exp_f32(float x)
 {
-    x = x < -104.0f ? -104.0f : x;
+    x = x < -176.0f ? -176.0f : x;
     x = x > 89.0f ? 89.0f : x;
     float shifted = hp_fma_f32(x, HP_LOG2_E_F32, HP_ROUND_F32);
     float n = shifted - HP_ROUND_F32;
@@ -59,7 +61,7 @@ static inline float hp_exp_f32(float x)
 
 static inline double hp_exp_f64(double x)
 {
-    x = x < -746.0 ? -746.0 : x;
+    x = x < -1418.0 ? -1418.0 : x;
     x = x > 710.0 ? 710.0 : x;
     double shifted = hp_fma_f64(x, HP_LOG2_E_F64, HP_ROUND_F64);
     double n = shifted - HP_ROUND_F64;
@@ -71,7 +73,7 @@ static inline double hp_exp_f64(double x)
 
 static inline float hp_exp2_f32(float x)
 {
-    x = x < -151.0f ? -151.0f : x;
+    x = x < -254.0f ? -254.0f : x;
     x = x > 129.0f ? 129.0f : x;
     float shifted = x + HP_ROUND_F32;
     float r = (x - (shifted - HP_ROUND_F32)) * 0x1.62e43p-1f;
@@ -80,7 +82,7 @@ static inline float hp_exp2_f32(float x)
 
 static inline double hp_exp2_f64(double x)
 {
-    x = x < -1076.0 ? -1076.0 : x;
+    x = x < -2046.0 ? -2046.0 : x;
     x = x > 1025.0 ? 1025.0 : x;
     double shifted = x + HP_ROUND_F64;
     double r = (x - (shifted - HP_ROUND_F64)) * 0x1.62e42fefa39efp-1;
