@@ -15,6 +15,7 @@ from hpcad.backend.native.compiler import HEADERS
 
 _chosen: int | None = None
 _pool: ctypes.CDLL | None = None
+_blas: Any | None = None  # what threadpoolctl knows of the library
 
 
 def pool() -> ctypes.CDLL | None:
@@ -44,15 +45,22 @@ def threads() -> int:
 
 
 def _blas_threads() -> int:
-    from threadpoolctl import threadpool_info
-
-    found = [entry for entry in threadpool_info() if entry["user_api"] == "blas"]
-    # SciPy brings a BLAS of its own; NumPy's is the one that steps run on.
-    found.sort(key=lambda entry: "numpy" not in entry["filepath"])
-    if found:
-        return max(1, int(found[0]["num_threads"]))
+    global _blas
+    if _blas is None:
+        _blas = _find_blas()
+    if _blas is not None:
+        return max(1, int(_blas.num_threads))
     wish = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(wish) if wish.isdigit() and int(wish) > 0 else 1
+
+
+def _find_blas() -> Any | None:
+    """The library that steps run on. To find it takes milliseconds, to ask it does not."""
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    # SciPy brings a BLAS of its own.
+    return min(found, key=lambda library: "numpy" not in library.filepath, default=None)
 
 
 def connect(library: ctypes.CDLL) -> None:
