@@ -1,0 +1,168 @@
+"""Vectorised functions: accuracy in units in the last place, and NumPy's special values."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import numpy as np
+import pytest
+
+from hpcad.backend.native.compiler import find_compiler
+from hpcad.backend.native.library import load
+
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here")
+
+# The bounds that vectormath.h states, for float32 and float64.
+BOUNDS = {
+    "exp": (1.1, 1.1),
+    "exp2": (1.1, 1.2),
+    "expm1": (1.6, 1.8),
+    "log": (1.0, 1.0),
+    "log2": (1.2, 1.2),
+    "log1p": (1.6, 1.6),
+    "tanh": (2.5, 2.6),
+    "sigmoid": (2.5, 2.5),
+    "erf": (1.1, 1.1),
+}
+UNFUSED = 1.0  # more, where the processor has no fused multiply-add
+LIBM_1 = ("log10", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "erfc", "gamma", "gammaln")
+LIBM_1 += ("asin", "acos", "atan", "asinh", "acosh", "atanh")
+LIBM_2 = ("power", "hypot", "atan2")
+
+
+def _reference(name):
+    import scipy.special
+
+    others = {
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "asin": np.arcsin,
+        "acos": np.arccos,
+        "atan": np.arctan,
+        "asinh": np.arcsinh,
+        "acosh": np.arccosh,
+        "atanh": np.arctanh,
+        "atan2": np.arctan2,
+    }
+    return others.get(name) or getattr(np, name, None) or getattr(scipy.special, name)
+
+
+def _source(names, arguments):
+    lines = ['#include "vectormath.h"']
+    for name in names:
+        for ending, real in (("f32", "float"), ("f64", "double")):
+            given = ", ".join(["x[i]", "y[i]"][:arguments])
+            lines.append(
+                f"void {name}_{ending}(const {real} *x, const {real} *y, {real} *z, long n)"
+                f"{{ for (long i = 0; i < n; i++) z[i] = hp_{name}_{ending}({given}); }}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module", params=["fused", "unfused"])
+def computed(request):
+    """``computed(name, x)``, with and without fused multiply-add."""
+    head = "" if request.param == "fused" else "#undef __FMA__\n#undef __ARM_FEATURE_FMA\n"
+    library = load(head + _source(BOUNDS, 1), "vectormath-test")
+
+    def compute(name, x):
+        return _call(library, name, x, x)
+
+    compute.slack = 0.0 if request.param == "fused" else UNFUSED
+    return compute
+
+
+def _call(library, name, x, y):
+    z = np.empty_like(x)
+    function = getattr(library, f"{name}_f{8 * x.itemsize}")
+    function.restype = None
+    function(*(ctypes.c_void_p(a.ctypes.data) for a in (x, y, z)), ctypes.c_long(x.size))
+    return z
+
+
+def _ulps(found, exact):
+    """Distance in units in the last place of ``exact`` rounded; infinite where a class differs."""
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(found.dtype)
+        error = np.abs(found - exact) / np.spacing(np.abs(rounded)).astype(exact.dtype)
+    same = (found == rounded) | (np.isnan(found) & np.isnan(rounded))
+    finite = np.isfinite(found) & np.isfinite(rounded)
+    return np.where(same, np.where(finite, error, 0), np.where(finite, error, np.inf))
+
+
+def _every_exponent(dtype, count):
+    """Numbers of all exponents and both signs, and denser ones where functions change."""
+    rng = np.random.default_rng(0)
+    if dtype == np.float32:
+        bits = np.arange(0, 1 << 32, (1 << 32) // count, dtype=np.uint64)
+        bits = (bits + rng.integers(0, (1 << 32) // count, bits.size)).astype(np.uint32)
+    else:
+        bits = rng.integers(0, 1 << 64, count, dtype=np.uint64, endpoint=False)
+    dense = [rng.normal(0, scale, count // 4) for scale in (1e-3, 0.3, 2, 30)]
+    near_1 = 1 + rng.normal(0, 1, count // 4) * 10 ** rng.uniform(-6, 0, count // 4)
+    return np.concatenate([bits.view(dtype), *(d.astype(dtype) for d in (*dense, near_1))])
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_float32_is_within_its_bound_over_all_exponents(computed, name):
+    x = _every_exponent(np.float32, 1 << 19)
+    with np.errstate(all="ignore"):
+        exact = _reference(name)(x.astype(np.float64))
+    assert _ulps(computed(name, x), exact).max() <= BOUNDS[name][0] + computed.slack
+
+
+def _wide(name, x):
+    """In long double; Python has no such erf."""
+    if name == "erf":
+        return np.array([math.erf(value) for value in x])
+    return _reference(name)(x.astype(np.longdouble))
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="long double is no longer here")
+@pytest.mark.parametrize("name", BOUNDS)
+def test_float64_is_within_its_bound(computed, name):
+    x = _every_exponent(np.float64, 1 << 16)
+    with np.errstate(all="ignore"):
+        exact = _wide(name, x)
+    own = 1.0 if name == "erf" else 0.0  # that of the C library, which is correct to 1
+    worst = _ulps(computed(name, x), exact.astype(np.longdouble)).max()
+    assert worst <= BOUNDS[name][1] + own + computed.slack
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", BOUNDS)
+def test_special_values_are_those_of_numpy(computed, name, dtype):
+    info = np.finfo(dtype)
+    sizes = [0, info.smallest_subnormal, info.tiny, info.eps, 1, info.max, np.inf]
+    x = np.array([*sizes, *(-s for s in sizes), np.nan, 200, -200, 2000, -2000], dtype)
+    with np.errstate(all="ignore"):
+        exact = _reference(name)(x.astype(np.float64)).astype(dtype)
+    found = computed(name, x)
+    np.testing.assert_array_almost_equal_nulp(found[np.isfinite(exact)], exact[np.isfinite(exact)])
+    np.testing.assert_array_equal(found[~np.isfinite(exact)], exact[~np.isfinite(exact)])
+    number = ~np.isnan(exact)
+    np.testing.assert_array_equal(np.signbit(found[number]), np.signbit(exact[number]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["tanh", "erf", "sigmoid"])
+def test_bounded_functions_keep_to_their_bounds(computed, name, dtype):
+    found = computed(name, np.linspace(-40, 40, 400_001).astype(dtype))
+    assert np.abs(found).max() == 1
+    assert (np.diff(found) >= -2 * np.finfo(dtype).eps).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_others_agree_with_numpy_and_scipy(dtype):
+    library = load(_source(LIBM_1, 1) + _source(LIBM_2, 2), "vectormath-test")
+    x = np.linspace(-3.03, 3.01, 1001).astype(dtype)
+    y = x[::-1].copy()
+    with np.errstate(all="ignore"):
+        for name in LIBM_1:
+            found, exact = _call(library, name, x, x), _reference(name)(x)
+            np.testing.assert_allclose(
+                found, exact, 8 * np.finfo(dtype).eps, 4 * np.finfo(dtype).eps
+            )
+        for name in LIBM_2:
+            found, exact = _call(library, name, x, y), _reference(name)(x, y)
+            np.testing.assert_allclose(found, exact, 8 * np.finfo(dtype).eps)
