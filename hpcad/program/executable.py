@@ -25,6 +25,7 @@ from hpcad.program.kernels.generate import source as kernel_source
 from hpcad.program.lower import Lowered, lower, through
 from hpcad.program.names import Names
 from hpcad.program.options import Options
+from hpcad.program.patterns import combine
 from hpcad.program.plan import bound, plan
 from hpcad.program.report import Report, report
 from hpcad.program.signature import is_array
@@ -129,6 +130,8 @@ class Executable:
                 yield maker.step(task.instruction, beta)
         if marks:
             yield marking(marks, self.names)
+        self._scratch = get_backend("cpu").allocate(max(64, maker.scratch_bytes))
+        maker.bind_routines(self._scratch.__array_interface__["data"][0])
 
     def _beta(self, task: Task) -> float:
         outs = task.instruction.outs
@@ -274,6 +277,7 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
     native = options.native and find_compiler() is not None
     if native and options.fuse:
         try:
+            program = combine(program)
             return Executable(name, program, fuse(program), tree, native)
         except NoCompiler:
             native = False

@@ -111,7 +111,12 @@ def report(
     return Report(name, by_line, by_kind, arena, bound)
 
 
-_KINDS = {"product": "products (BLAS)", "kernel": "fused kernels", "effect": "effects"}
+_KINDS = {
+    "product": "products (BLAS)",
+    "kernel": "fused kernels",
+    "routine": "routines in C",
+    "effect": "effects",
+}
 
 
 def _summed(steps: list[Step], times: list[Any], key: Any) -> list[Row]:

@@ -12,6 +12,7 @@ import numpy as np
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.gemm import Gemm, bind, describe
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value
+from hpcad.program.routines import Routine, routine
 from hpcad.program.names import Names, literal, shapes
 
 Arrays = Callable[[Value], np.ndarray]
@@ -24,7 +25,7 @@ class Step:
     Attributes
     ----------
     kind : str
-        ``"product"``, ``"kernel"``, ``"effect"`` or ``"other"``.
+        ``"product"``, ``"kernel"``, ``"routine"``, ``"effect"`` or ``"other"``.
     name : str
         Of the operation.
     text : str
@@ -70,6 +71,8 @@ class StepMaker:
 
     def __init__(self, names: Names, arrays: Arrays, base: Callable, native: bool) -> None:
         self.names, self.arrays, self.base, self.native = names, arrays, base, native
+        self.scratch_bytes = 0
+        self.unbound: list[tuple[Step, str, Routine]] = []
 
     def step(self, instruction: Instruction, beta: float) -> Step:
         op = instruction.op
@@ -81,7 +84,10 @@ class StepMaker:
             return self._product(instruction, beta)
         if isinstance(op.value, np.ufunc) and not instruction.params:
             return self._ufunc(instruction, op)
-        return self._other(instruction, op)
+        found = routine(instruction, self.arrays, beta) if self.native else None
+        if found is not None:
+            return self._routine(instruction, found)
+        return self._other(instruction, op, beta)
 
     # -- kinds --------------------------------------------------------------------------------
 
@@ -116,7 +122,25 @@ class StepMaker:
         text = f"np.{op.value.__name__}({', '.join([*args, f'out={out}'])})"
         return self._new("other", instruction, text, scope, shapes([instruction.out]))
 
-    def _other(self, instruction: Instruction, op: Primitive) -> Step:
+    def _routine(self, instruction: Instruction, found: Routine) -> Step:
+        """A routine in C."""
+        scope: dict[str, Any] = {}
+        args = ", ".join(self._name(x, scope) for x in instruction.args)
+        outs = ", ".join(self._name(out, scope) for out in instruction.outs)
+        call = self.names.new(f"{instruction.name}_{outs.split(',')[0]}", numbered=False)
+        comment = f"{outs} = {instruction.name}({args}); {shapes(instruction.outs)}"
+        step = self._new("routine", instruction, f"{call}()", {}, comment)
+        step.flops = found.flops
+        self.scratch_bytes = max(self.scratch_bytes, found.scratch_bytes)
+        self.unbound.append((step, call, found))
+        return step
+
+    def bind_routines(self, scratch: int) -> None:
+        """Give the routines their scratch memory, which they share."""
+        for step, call, found in self.unbound:
+            step.scope[call] = found.bind(scratch)
+
+    def _other(self, instruction: Instruction, op: Primitive, beta: float) -> Step:
         """Any operation, its answers copied to their places."""
         scope: dict[str, Any] = {}
         args = [self._name(x, scope) for x in instruction.args]
@@ -138,7 +162,7 @@ class StepMaker:
             targets = ", ".join(f"{out}[...]" for out in outs)
             text = f"{targets}{',' if len(outs) == 1 else ''} = {call}"
         else:
-            text = f"{outs[0]}[...] = {call}"
+            text = f"{outs[0]}[...] {'+=' if beta else '='} {call}"
         return self._new("other", instruction, text, scope, shapes(instruction.outs))
 
     def _accumulation(self, instruction: Instruction, op: Accumulate) -> Step:

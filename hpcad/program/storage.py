@@ -15,6 +15,7 @@ import numpy as np
 from hpcad.backend.gemm import layout as blas_layout
 from hpcad.program.fuse import Schedule, Task
 from hpcad.program.groups import Group, Target, Way
+from hpcad.program.routines import ACCUMULATING
 from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
 from hpcad.program.views import Layout
 
@@ -171,7 +172,7 @@ class Storage:
         if isinstance(maker, Group):
             return beta == 0.0 or any(t.value is value and not t.way for t in maker.targets)
         name = maker.instruction.name
-        return name == "matmul" or (beta == 0.0 and name in ("add_rows", "conv_weight"))
+        return name in ACCUMULATING
 
     def _place_parts(self) -> None:
         """Products that are only copied into a slice of something are made there."""

@@ -47,9 +47,17 @@ HP_FUNCTION(erf, erf)
 HP_FUNCTION(erfc, erfc)
 HP_FUNCTION(gamma, tgamma)
 HP_FUNCTION(gammaln, lgamma)
-HP_FUNCTION_OF_TWO(pow, pow)
+HP_FUNCTION_OF_TWO(power, pow)
 HP_FUNCTION_OF_TWO(hypot, hypot)
 HP_FUNCTION_OF_TWO(atan2, atan2)
+
+// 1 / (1 + exp(-x)) without overflow, also where the answer is tiny
+template <class T> HP_INLINE T hp_sigmoid_of(T x, T e)
+{
+    return x < 0 ? e / (T(1) + e) : T(1) / (T(1) + e);
+}
+HP_INLINE float hp_sigmoid_f32(float x) { return hp_sigmoid_of(x, expf(-fabsf(x))); }
+HP_INLINE double hp_sigmoid_f64(double x) { return hp_sigmoid_of(x, exp(-fabs(x))); }
 
 #undef HP_FUNCTION
 #undef HP_FUNCTION_OF_TWO

@@ -21,6 +21,7 @@ from hpcad.program.kernels.writer import Writer
 SHARED = 65536  # additions: below this a second thread is not worth waking
 MANY_GROUPS = 16  # enough for threads to share evenly
 ON_STACK = 65536  # bytes of buffers; more are kept in scratch memory
+_SIZES = {C_TYPES[dtype]: size for dtype, size in ITEMSIZE.items()}
 LINE = 128  # bytes between the scratch memories of two workers
 
 PRELUDE = """\
@@ -36,6 +37,8 @@ typedef struct {
     const double *s;  /* scalars */
     long group;
 } hp_call;
+
+static const volatile double hp_infinity = INFINITY;
 """
 
 
@@ -95,21 +98,22 @@ class _Function:
         self.summed = _product(axis.extent for axis in nest.summed)
         # With few groups the workers share the summed axes, and their sums are added up after.
         self.partial = bool(self.sums) and self.summed > 1 and self.groups < MANY_GROUPS
+        self.offsets: dict[str, int] = {}
+        self.rows = RowWriter(kernel, nest, self.stages, writer, self.offsets)
         self._plan_scratch()
 
     def _plan_scratch(self) -> None:
         """Where in the scratch memory of a worker its sums and long buffers are."""
-        self.offsets: dict[str, int] = {}
         self.scratch = 0
         for store in self.sums:
             wide = self.nest.row.strides[store.operand] != 0
             if wide or self.partial:
                 size = self.nest.tile * ITEMSIZE[self.dtype(store.operand)] if wide else 8
                 self._reserve(f"q{store.operand}", size)
-        sizes = {i: ITEMSIZE[self.kernel.nodes[i].dtype] for i in self.stages.buffers}
-        if sum(sizes.values()) * self.nest.tile > ON_STACK:
-            for i, size in sizes.items():
-                self._reserve(f"b{i}", size * self.nest.tile)
+        buffers = {name: _SIZES[kind] for name, kind in self.rows.buffers().items()}
+        if sum(buffers.values()) * self.nest.tile > ON_STACK:
+            for name, size in buffers.items():
+                self._reserve(name, size * self.nest.tile)
         self.scratch = -(-self.scratch // LINE) * LINE
 
     def _reserve(self, what: str, size: int) -> None:
@@ -125,7 +129,6 @@ class _Function:
         head = f"static void {self.name}_part(void *context, long begin, long end, int worker)"
         with self.writer.block(head):
             self._write_pointers()
-            self.rows = RowWriter(self.kernel, self.nest, self.stages, self.writer, self.offsets)
             self.rows.write_once()
             if self.partial:
                 unflatten(self.writer, self.nest.groups, "call->group")
@@ -180,9 +183,9 @@ class _Function:
         self.writer.add(f"{kind}const a{operand} = ({cast})p[{operand}];")
 
     def _scratch_type(self, what: str) -> str:
+        if what[0] != "q":
+            return self.rows.buffers()[what]
         number = int(what[1:])
-        if what[0] == "b":
-            return STORED[self.kernel.nodes[number].dtype]
         wide = self.nest.row.strides[number] != 0
         return C_TYPES[self.dtype(number)] if wide else total_type(self.dtype(number))
 

@@ -3,14 +3,24 @@
 Names in the generated code: ``a``, ``g``, ``r`` pointers to an operand (its beginning, this group,
 this row), ``v`` the value of a node, ``b`` a buffer of values along the row, ``q`` sums per element
 of the row, ``t`` totals of sums over rows, ``y`` results of reductions along the row (``f``: a NaN
-was seen), ``z`` partial sums, ``i`` indices of outer axes, ``j`` that along the row.
+was seen), ``z`` partial sums, ``w`` masks spread out (``o``: not yet packed), ``i`` indices of outer
+axes, ``j`` that along the row.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel, Store
+from hpcad.program.kernels.lanes import (
+    COMPARISONS,
+    LARGEST,
+    mask_stores,
+    mask_type,
+    narrow_integers,
+    spread_masks,
+)
 from hpcad.program.kernels.nest import TILE, Nest
 from hpcad.program.kernels.scalars import C_TYPES, STORED, convert, expression, literal
 from hpcad.program.kernels.stages import PER_ELEMENT, Pass, Stages
@@ -38,6 +48,10 @@ class RowWriter:
     ) -> None:
         self.kernel, self.nest, self.stages, self.writer = kernel, nest, stages, writer
         self.offsets = offsets
+        self.narrow = narrow_integers(kernel)
+        self.spread = spread_masks(kernel, nest, stages)
+        self.packed = mask_stores(kernel, nest, stages)
+        self.mask = mask_type(kernel, stages)
         axes = [*nest.groups, *nest.summed]
         self.index = {axis.indexed: f"i{k}" for k, axis in enumerate(axes)}
         in_groups = nest.tiled and nest.groups and nest.groups[-1].tile
@@ -60,39 +74,103 @@ class RowWriter:
     def write_row(self) -> None:
         """One row, or one tile of it."""
         self.write_length()
-        for i in self.stages.buffers:
-            if f"b{i}" not in self.offsets:
-                kind = STORED[self.kernel.nodes[i].dtype]
-                self.writer.add(f"{kind} b{i}[{self.nest.tile}];")
+        for name, kind in self.buffers().items():
+            if name not in self.offsets:
+                self.writer.add(f"{kind} {name}[{self.nest.tile}];")
+        for i in self.spread:
+            place = self._element("r", self.kernel.nodes[i].detail)
+            self._write_copy(f"w{i}[j] = {place};")
         for number, step in enumerate(self.stages.passes):
             for i in self.stages.per_row:
                 if self.stages.stage[i] == number:
                     self._write_value(i)
             if step.reductions or step.kept or step.stores:
                 self._write_pass(step)
+            for store in step.stores:
+                if store.operand in self.packed:
+                    place = self._element("r", store.operand)
+                    self._write_copy(f"{place} = (uint8_t)o{store.operand}[j];")
         for store in self.stages.row_stores:
             self._write_row_store(store)
 
+    def buffers(self) -> dict[str, str]:
+        """Name of each array as long as the row (or tile) -> the C type of its elements."""
+        found = {}
+        for i in self.stages.buffers:
+            dtype = self.kernel.nodes[i].dtype
+            found[f"b{i}"] = self.mask if dtype == "bool" else self._type(i)
+        found.update({f"w{i}": self.mask for i in self.spread})
+        found.update({f"o{operand}": self.mask for operand in self.packed})
+        return found
+
+    def _write_copy(self, statement: str) -> None:
+        self.writer.add("#pragma omp simd")
+        with self.writer.block("for (long j = 0; j < length; j++)"):
+            self.writer.add(statement)
+
     # -- values ---------------------------------------------------------------------------------
 
+    def _type(self, i: int) -> str:
+        return "int32_t" if i in self.narrow else C_TYPES[self.kernel.nodes[i].dtype]
+
     def _write_value(self, i: int) -> None:
-        self.writer.add(f"const {C_TYPES[self.kernel.nodes[i].dtype]} v{i} = {self._value(i)};")
+        self.writer.add(f"const {self._type(i)} v{i} = {self._value(i)};")
 
     def _value(self, i: int) -> str:
         node = self.kernel.nodes[i]
         if node.op == "literal":
-            return literal(node.detail, node.dtype)
+            return self._literal(i)
         if node.op == "scalar":
             return convert(f"s[{node.detail}]", "float64", node.dtype)
         if node.op == "load":
+            if i in self.spread:
+                return f"w{i}[j] != 0"
             text = self._element("r", node.detail, along=self.stages.level[i] == PER_ELEMENT)
             return f"{text} != 0" if node.dtype == "bool" else text
         if node.op == "index":
-            return self._index(node.detail)
+            return f"(int32_t)({self._index(node.detail)})"
         if node.op in ROW_REDUCTIONS:
             return self._reduced(i)
+        return self._elementwise(i)
+
+    def _literal(self, i: int) -> str:
+        """Infinities are variables: knowing them, compilers take masked loops apart (gcc 12)."""
+        node = self.kernel.nodes[i]
+        if node.dtype in ("float32", "float64") and math.isinf(node.detail):
+            sign = "-" if node.detail < 0 else ""
+            return f"({C_TYPES[node.dtype]}){sign}hp_infinity"
+        return literal(node.detail, "int32" if i in self.narrow else node.dtype)
+
+    def _elementwise(self, i: int) -> str:
+        node = self.kernel.nodes[i]
+        narrow = [arg in self.narrow for arg in node.args]
+        compared = node.op in COMPARISONS and any(narrow)
+        if compared and all(
+            known or self._is_row_integer(arg) for arg, known in zip(node.args, narrow, strict=True)
+        ):
+            args = [self._beyond(arg) for arg in node.args]
+            return expression(node.op, args, ["int32", "int32"], "bool")
+        if i in self.narrow:
+            args = [f"v{arg}" for arg in node.args]
+            return expression(node.op, args, ["int32"] * len(args), "int32")
+        args = [self._as_stated(arg) for arg in node.args]
         dtypes = [self.kernel.nodes[arg].dtype for arg in node.args]
-        return expression(node.op, [f"v{arg}" for arg in node.args], dtypes, node.dtype)
+        return expression(node.op, args, dtypes, node.dtype)
+
+    def _as_stated(self, i: int) -> str:
+        """A value in the type that its node has."""
+        return f"(int64_t)v{i}" if i in self.narrow else f"v{i}"
+
+    def _is_row_integer(self, i: int) -> bool:
+        whole = self.kernel.nodes[i].dtype in ("int32", "int64")
+        return whole and self.stages.level[i] != PER_ELEMENT
+
+    def _beyond(self, i: int) -> str:
+        """An integer for comparison with narrow ones: what is beyond their range stays beyond."""
+        if i in self.narrow or self.kernel.nodes[i].dtype == "int32":
+            return f"v{i}"
+        most = LARGEST + 1
+        return f"(int32_t)(v{i} < -{most} ? -{most} : v{i} > {most} ? {most} : v{i})"
 
     def _element(self, prefix: str, operand: int, along: bool = True) -> str:
         stride = self.nest.row.strides[operand] if along else 0
@@ -164,7 +242,7 @@ class RowWriter:
                 if i in step.read:
                     kind = self.kernel.nodes[i].dtype
                     text = f"b{i}[j] != 0" if kind == "bool" else f"b{i}[j]"
-                    self.writer.add(f"const {C_TYPES[kind]} v{i} = {text};")
+                    self.writer.add(f"const {self._type(i)} v{i} = {text};")
                 else:
                     self._write_value(i)
             for i in step.kept:
@@ -187,7 +265,7 @@ class RowWriter:
 
     def _write_reduction(self, i: int) -> None:
         node = self.kernel.nodes[i]
-        value = convert(f"v{node.args[0]}", self.kernel.nodes[node.args[0]].dtype, node.dtype)
+        value = convert(self._as_stated(node.args[0]), self.kernel.nodes[node.args[0]].dtype, node.dtype)
         if node.op == "row_sum":
             self.writer.add(f"z{i} += {value};")
         elif node.dtype == "bool":
@@ -202,8 +280,10 @@ class RowWriter:
 
     def _write_store(self, store: Store) -> None:
         dtype = self.kernel.operands[store.operand].dtype
-        value = convert(f"v{store.node}", self.kernel.nodes[store.node].dtype, dtype)
-        if store.reduce is None:
+        value = convert(self._as_stated(store.node), self.kernel.nodes[store.node].dtype, dtype)
+        if store.operand in self.packed:
+            self.writer.add(f"o{store.operand}[j] = {value};")
+        elif store.reduce is None:
             self._write_plain(store, self._element("r", store.operand), value)
         elif self.nest.row.strides[store.operand]:
             self.writer.add(f"q{store.operand}[j] += {value};")
@@ -212,7 +292,7 @@ class RowWriter:
 
     def _write_row_store(self, store: Store) -> None:
         dtype = self.kernel.operands[store.operand].dtype
-        value = convert(f"v{store.node}", self.kernel.nodes[store.node].dtype, dtype)
+        value = convert(self._as_stated(store.node), self.kernel.nodes[store.node].dtype, dtype)
         if self.nest.tiled:
             with self.writer.block(f"if ({self.tile} == 0)"):
                 self._write_plain(store, f"r{store.operand}[0]", value)
