@@ -22,8 +22,10 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
+Key = tuple[int, int]
 
-def philox4x32(counter: tuple[Array, ...], key: tuple[int, int]) -> tuple[Array, ...]:
+
+def philox4x32(counter: tuple[Array, ...], key: Key) -> tuple[Array, ...]:
     """Apply ten rounds of Philox4x32.
 
     Parameters
@@ -62,7 +64,7 @@ class Stream:
 
     def __init__(self, seed: int, name: str) -> None:
         digest = hashlib.blake2b(f"{seed}|{name}".encode(), digest_size=8).digest()
-        self.key = (
+        self.key: Key = (
             int.from_bytes(digest[:4], "little"),
             int.from_bytes(digest[4:], "little"),
         )
@@ -75,7 +77,7 @@ class Stream:
     def normal(self, shape: Shape, dtype: Any = np.float64, *, step: int = 0) -> Array:
         """Standard normal numbers by the Box-Muller transform."""
         index = np.arange(math.prod(shape), dtype=np.uint64)
-        bits = self._bits(index, step)
+        bits = _bits(self.key, index, step)
         radius = np.sqrt(-2.0 * np.log1p(-_unit(bits[0], bits[1])))
         angle = 2.0 * np.pi * _unit(bits[2], bits[3])
         return (radius * np.cos(angle)).astype(dtype).reshape(shape)
@@ -90,23 +92,30 @@ class Stream:
         -------
         array, shape (len(rows), width)
         """
-        blocks = -(-width // 4)  # a block of the generator gives four numbers
-        columns = np.arange(blocks, dtype=np.uint64)
-        index = np.asarray(rows, np.uint64)[:, None] * np.uint64(blocks) + columns
-        words = [_unit32(word) for word in self._bits(index.ravel(), step)]
-        numbers = np.stack(words, axis=-1).reshape(-1, 4 * blocks)
-        return numbers[:, :width].astype(dtype, copy=False)
-
-    def _bits(self, index: Array, step: int) -> tuple[Array, ...]:
-        low = np.full_like(index, step & 0xFFFFFFFF)
-        high = np.full_like(index, step >> 32 & 0xFFFFFFFF)
-        return philox4x32((index & _MASK, index >> _SHIFT, low, high), self.key)
+        return rows_of(self.key, rows, width, dtype, step)
 
     def _uniform(self, index: Array, step: int, dtype: Any) -> Array:
-        bits = self._bits(index, step)
+        bits = _bits(self.key, index, step)
         if np.dtype(dtype) == np.float32:
             return _unit32(bits[0])
         return _unit(bits[0], bits[1]).astype(dtype)
+
+
+def rows_of(key: Key, rows: Array, width: int, dtype: Any, step: int) -> Array:
+    """:meth:`Stream.uniform_rows` of the stream with this key."""
+    blocks = -(-width // 4)  # a block of the generator gives four numbers
+    columns = np.arange(blocks, dtype=np.uint64)
+    index = np.asarray(rows, np.uint64)[:, None] * np.uint64(blocks) + columns
+    words = [_unit32(word) for word in _bits(key, index.ravel(), step)]
+    numbers = np.stack(words, axis=-1).reshape(len(index), 4 * blocks)
+    return numbers[:, :width].astype(dtype, copy=False)
+
+
+def _bits(key: Key, index: Array, step: int) -> tuple[Array, ...]:
+    """The 128 random bits of each index at a step."""
+    low = np.full_like(index, step & 0xFFFFFFFF)
+    high = np.full_like(index, step >> 32 & 0xFFFFFFFF)
+    return philox4x32((index & _MASK, index >> _SHIFT, low, high), key)
 
 
 def _unit32(word: Array) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,27 +21,28 @@ class TrainingStep:
     Attributes
     ----------
     seed : int
-    step : int
-        Number of the optimizer step.
-    ids : array of int, optional
+    step : int, or array or tensor of int, shape ()
+        Number of the optimizer step. In a function that is compiled it should be an argument
+        of it, because a program keeps a Python number as it is.
+    ids : array or tensor of int, shape (n,), optional
         Global sample ids of the local batch.
     """
 
     seed: int
-    step: int
-    ids: np.ndarray | None = None
+    step: Any
+    ids: Any = None
 
     def stream(self, name: str) -> Stream:
         """Return the random stream of a layer."""
         return Stream(self.seed, name)
 
-    def samples(self, count: int) -> np.ndarray:
+    def samples(self, count: int) -> Any:
         """Return the global ids of the ``count`` samples at hand."""
         if self.ids is None:
             return np.arange(count)
-        if len(self.ids) != count:
+        if self.ids.shape[0] != count:
             raise ShapeError(
-                f"the training step holds {len(self.ids)} sample ids, but a random layer got "
+                f"the training step holds {self.ids.shape[0]} sample ids, but a random layer got "
                 f"{count} rows; its first axis must be the samples"
             )
         return self.ids
@@ -56,7 +58,7 @@ def current_step() -> TrainingStep | None:
 
 
 @contextmanager
-def training_step(seed: int, step: int, ids: np.ndarray | None = None) -> Iterator[None]:
+def training_step(seed: int, step: Any, ids: Any = None) -> Iterator[None]:
     """Run a forward pass in training mode; see :class:`TrainingStep`."""
     before = _current.get()
     _current.set(TrainingStep(seed, step, ids))

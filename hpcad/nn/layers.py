@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff import value_of
+from hpcad.autodiff import Tensor, value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ConfigError
 from hpcad.nn import initializers as init
 from hpcad.nn.context import current_step
 from hpcad.nn.module import InitializedParameter, Module
 from hpcad.primitives.convolution import conv2d
-from hpcad.primitives.elementwise import multiply
+from hpcad.primitives.elementwise import cast, greater_equal, multiply
 from hpcad.primitives.indexing import take_rows
 from hpcad.primitives.layout import reshape
 from hpcad.primitives.normalization import layer_norm
 from hpcad.primitives.product import linear
+from hpcad.primitives.randomness import uniform_rows
 
 
 class Linear(Module):
@@ -107,11 +108,17 @@ class Dropout(Module):
         if step is None or self.rate == 0.0:
             return x
         shape = tuple(x.shape)
-        noise = step.stream(self.name).uniform_rows(
-            step.samples(shape[0]), math.prod(shape[1:]), np.float32, step=step.step
+        noise = uniform_rows(
+            step.samples(shape[0]),
+            step.step,
+            key=step.stream(self.name).key,
+            width=math.prod(shape[1:]),
+            dtype=np.dtype(np.float32),
         )
-        mask = (noise >= self.rate).astype(x.dtype) * x.dtype.type(1.0 / (1.0 - self.rate))
-        return multiply(x, backend_of(value_of(x)).asarray(mask.reshape(shape)))
+        if not isinstance(noise, Tensor):
+            noise = backend_of(value_of(x)).asarray(noise)
+        kept = cast(greater_equal(noise, self.rate), dtype=x.dtype)
+        return multiply(x, reshape(multiply(kept, 1.0 / (1.0 - self.rate)), shape))
 
 
 class Flatten(Module):
