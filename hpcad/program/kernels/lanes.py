@@ -31,7 +31,7 @@ def narrow_integers(kernel: Kernel) -> frozenset[int]:
     ranges: dict[int, tuple[int, int]] = {}
     for i, node in enumerate(kernel.nodes):
         found = _range(kernel, node, ranges)
-        if found is not None and -LARGEST <= found[0] and found[1] <= LARGEST:
+        if found is not None and found[0] >= -LARGEST and found[1] <= LARGEST:
             ranges[i] = found
     return frozenset(ranges)
 

@@ -3,8 +3,8 @@
 Names in the generated code: ``a``, ``g``, ``r`` pointers to an operand (its beginning, this group,
 this row), ``v`` the value of a node, ``b`` a buffer of values along the row, ``q`` sums per element
 of the row, ``t`` totals of sums over rows, ``y`` results of reductions along the row (``f``: a NaN
-was seen), ``z`` partial sums, ``w`` masks spread out (``o``: not yet packed), ``i`` indices of outer
-axes, ``j`` that along the row.
+was seen), ``z`` partial sums, ``w`` masks spread out (``o``: not yet packed), ``i`` indices of
+outer axes, ``j`` that along the row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hpcad.program.kernels.lanes import (
     spread_masks,
 )
 from hpcad.program.kernels.nest import TILE, Nest
-from hpcad.program.kernels.scalars import C_TYPES, STORED, convert, expression, literal
+from hpcad.program.kernels.scalars import C_TYPES, convert, expression, literal
 from hpcad.program.kernels.stages import PER_ELEMENT, Pass, Stages
 from hpcad.program.kernels.writer import Writer
 
@@ -265,7 +265,8 @@ class RowWriter:
 
     def _write_reduction(self, i: int) -> None:
         node = self.kernel.nodes[i]
-        value = convert(self._as_stated(node.args[0]), self.kernel.nodes[node.args[0]].dtype, node.dtype)
+        arg = node.args[0]
+        value = convert(self._as_stated(arg), self.kernel.nodes[arg].dtype, node.dtype)
         if node.op == "row_sum":
             self.writer.add(f"z{i} += {value};")
         elif node.dtype == "bool":
