@@ -15,7 +15,7 @@ from hpcad.program.kernels.scalars import cost, fusable, result_dtype
 from hpcad.program.views import Layout, Views
 
 ROW_REDUCTIONS = {"sum": "row_sum", "max": "row_max", "min": "row_min"}
-MOST_REPEATED = 24  # additions: what costs more to compute again is stored
+MOST_REPEATED = 64  # additions: what costs more to compute again is stored
 
 
 class Barrier(Exception):  # noqa: N818  (a way out of the walk, and no error)

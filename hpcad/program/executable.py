@@ -27,6 +27,7 @@ from hpcad.program.names import Names
 from hpcad.program.options import Options
 from hpcad.program.patterns import combine
 from hpcad.program.plan import bound, plan
+from hpcad.program.remat import rematerialise
 from hpcad.program.report import Report, report
 from hpcad.program.signature import is_array
 from hpcad.program.simplify import simplify
@@ -95,16 +96,17 @@ class Executable:
         base, way = self.storage.origin(value)
         known = self._arrays.get(base)
         if known is None:
-            place = self.storage.place(base)
-            memory = place.buffer.external
-            if memory is None:
-                start = place.buffer.offset
-                memory = self._arena[start : start + max(place.buffer.nbytes, 64)]
-                known = place.layout.array(memory)
-            else:
-                known = memory if memory.shape == base.shape else memory.reshape(base.shape)
-            self._arrays[base] = known
+            known = self._arrays[base] = self._own_array(base)
         return through(known, way)
+
+    def _own_array(self, base: Value) -> np.ndarray:
+        place = self.storage.place(base)
+        memory, start = place.buffer.external, place.buffer.offset
+        if memory is None:
+            return place.layout.array(self._arena[start : start + max(place.buffer.nbytes, 64)])
+        if base.origin != "result":
+            return memory
+        return place.layout.array(memory.reshape(-1).view(np.uint8))  # born in a gradient
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -277,7 +279,7 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
     native = options.native and find_compiler() is not None
     if native and options.fuse:
         try:
-            program = combine(program)
+            program = rematerialise(combine(program))
             return Executable(name, program, fuse(program), tree, native)
         except NoCompiler:
             native = False

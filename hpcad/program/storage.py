@@ -150,16 +150,34 @@ class Storage:
             base, way = self.origin(value)
             maker = self._sole_maker(base, position)
             grad = op.parameter.grad
-            if maker is not None and maker > settled.get(id(op.parameter), -1):
-                if self._can_write(tasks[maker], base, op.beta) and grad is not None:
-                    if _is_plain(way) and grad.flags.c_contiguous and base.order is None:
-                        if base not in self.places and not self._calls(maker, position):
-                            layout = Layout.contiguous(base.shape, base.dtype)
-                            buffer = Buffer(grad.nbytes, external=grad)
-                            self.places[base] = Place(buffer, layout)
-                            self.accumulated[base] = op.beta
-                            self.skipped.add(task)
+            free = maker is not None and maker > settled.get(id(op.parameter), -1)
+            if free and base not in self.places and not self._calls(maker, position):
+                maker_task = tasks[maker]
+                layout = self._gradient_layout(maker_task, base, way, grad, op.beta)
+                if layout is not None:
+                    self.places[base] = Place(Buffer(grad.nbytes, external=grad), layout)
+                    self.accumulated[base] = op.beta
+                    self.skipped.add(task)
             settled[id(op.parameter)] = position
+
+    def _gradient_layout(
+        self, maker: Any, base: Value, way: Any, grad: Any, beta: float
+    ) -> Layout | None:
+        """How a value lies in a gradient, if the task that makes it can write it there."""
+        back = _inverted(way, base)
+        if grad is None or back is None or not grad.flags.c_contiguous:
+            return None
+        if not self._can_write(maker, base, beta):
+            return None
+        layout: Layout | None = Layout.contiguous(grad.shape, grad.dtype)
+        for step in back:
+            layout = layout.seen_through(step) if layout is not None else None
+        if layout is None or layout.shape != base.shape or layout.dtype != base.dtype:
+            return None
+        if layout.is_contiguous and base.order is None:
+            return layout
+        product = isinstance(maker, Task) and maker.instruction.name == "matmul"
+        return layout if product and _blas_takes(layout) else None
 
     def _calls(self, start: int, stop: int) -> bool:
         """Whether something that could look at gradients runs between two tasks."""
@@ -192,7 +210,7 @@ class Storage:
                 layout = layout.seen_through(step) if layout is not None else None
             if layout is None or layout.shape != source.shape:
                 continue
-            if blas_layout(layout.shape, layout.strides, layout.dtype.itemsize) is None:
+            if not _blas_takes(layout):
                 continue
             self.places[source] = Place(place.buffer, layout)
             self.skipped.add(task)
@@ -269,8 +287,9 @@ def _external(value: Value) -> np.ndarray | None:
     return None
 
 
-def _is_plain(way: Way) -> bool:
-    return all(isinstance(step, Instruction) and step.name == "reshape" for step in way)
+def _blas_takes(layout: Layout) -> bool:
+    found = blas_layout(layout.shape, layout.strides, layout.dtype.itemsize)
+    return len(layout.shape) >= 2 and found is not None
 
 
 def _copy_of(task: Task | Group) -> tuple[Value, Way, Target] | None:
