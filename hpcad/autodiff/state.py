@@ -51,6 +51,24 @@ def _nothing() -> None:
 STATE = TraceState()
 
 
+class Changes:
+    """What programs take for granted and cannot look at each time: attributes of modules.
+
+    Attributes
+    ----------
+    count : int
+        Raised by every change; a program that was captured at another count may be out of date.
+    """
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+CHANGES = Changes()
+
+
 def effect(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function for what it does; a program that is captured does it again each time.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff import Parameter
+from hpcad.autodiff.state import CHANGES, STATE
 from hpcad.backend import Backend, Stream, get_backend
 from hpcad.errors import ConfigError
 from hpcad.nn.initializers import Initializer
@@ -23,6 +24,9 @@ class Module:
     Assign parameters, modules, and lists or dicts of modules to attributes; they are found by
     walking the attributes in the order of assignment. A parameter that is reachable twice is
     shared and appears once, under its first name.
+
+    A compiled step keeps attributes as they were when it was captured. Setting one captures it
+    anew; writing into a list, a dict or an array that is an attribute goes unseen.
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -33,13 +37,25 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        replaced = self.__dict__.get(name)
+        replaced = self.__dict__.get(name, self)  # nothing has itself as an attribute
         if isinstance(replaced, Parameter) and not isinstance(value, Parameter | None):
             raise TypeError(
                 f"attribute {name!r} is a parameter and would no longer be trained as a "
                 f"{type(value).__name__}; use parameter.assign(values)"
             )
+        if replaced is not value and not _same_setting(replaced, value):
+            self._changes(name, "set")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._changes(name, "deleted")
+        super().__delattr__(name)
+
+    def _changes(self, name: str, how: str) -> None:
+        """Tell programs, which keep the attributes as they were when they were captured."""
+        CHANGES.count += 1
+        if STATE.capture is not None:
+            STATE.capture.refuse(f"attribute {name!r} of {type(self).__name__} was {how}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Module:
         """A model of its own, with parameters outside of this one's arenas."""
@@ -154,6 +170,11 @@ class Sequential(Module):
         for stage in self.stages:
             x = stage(x)
         return x
+
+
+def _same_setting(old: Any, new: Any) -> bool:
+    """Whether plain values are equal: ``model.training = True`` again changes nothing."""
+    return type(old) is type(new) and type(old) in (int, float, str) and old == new
 
 
 def _draw(parameter: Parameter, seed: int, name: str) -> Any:

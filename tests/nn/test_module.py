@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hpcad import nn
-from hpcad.errors import ConfigError, ShapeError
+from hpcad.autodiff.state import CHANGES
+from hpcad.errors import CaptureError, ConfigError, ShapeError
+from hpcad.program.compiled import compile as compiled
 
 
 class Tied(nn.Module):
@@ -96,3 +98,36 @@ def test_load_checks_names_and_shapes():
 def test_a_model_without_parameters_cannot_be_trained():
     with pytest.raises(ConfigError, match="no parameters"):
         nn.flatten(nn.Flatten())
+
+
+def count_changes(action):
+    before = CHANGES.count
+    action()
+    return CHANGES.count - before
+
+
+def test_programs_are_told_of_changed_attributes_only():
+    layer = nn.LayerNorm(3)
+    assert count_changes(lambda: setattr(layer, "eps", 1e-3)) == 1
+    assert count_changes(lambda: setattr(layer, "eps", 1e-3)) == 0
+    assert count_changes(lambda: setattr(layer, "new", None)) == 1
+    assert count_changes(lambda: setattr(layer, "new", None)) == 0
+    assert count_changes(lambda: delattr(layer, "new")) == 1
+    layer.flag = 0
+    assert count_changes(lambda: setattr(layer, "flag", False)) == 1  # equal, but of another type
+    layer.table = np.zeros(2)
+    assert count_changes(lambda: setattr(layer, "table", np.zeros(2))) == 1
+
+
+def test_a_function_that_sets_an_attribute_stays_eager():
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * 2.0
+
+    model = Counting()
+    program = compiled(lambda x: model(x), strict=True)
+    with pytest.raises(CaptureError, match="attribute 'calls' of Counting was set"):
+        program(np.ones(3))
