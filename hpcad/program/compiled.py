@@ -10,7 +10,7 @@ from typing import Any
 
 from hpcad.autodiff.conversion import AMBIENT
 from hpcad.autodiff.pytree import Structure, flatten
-from hpcad.autodiff.state import STATE
+from hpcad.autodiff.state import CHANGES, STATE
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.errors import CaptureError
 from hpcad.program.capture import Capture
@@ -23,14 +23,17 @@ from hpcad.program.signature import is_array, is_differentiated, of_call
 
 _log = logging.getLogger("hpcad")
 MOST_PROGRAMS = 64  # of one function
+MOST_BUILDS = 16  # of one signature, whose programs were out of date again and again
 
 
 class Entry:
     """What is known of the calls of one signature."""
 
-    __slots__ = ("executable", "first", "obstacle")
+    __slots__ = ("builds", "changes", "executable", "first", "obstacle")
 
     def __init__(self) -> None:
+        self.builds = 0
+        self.changes = 0  # the count at which it was captured
         self.first: Program | None = None
         self.executable: Executable | None = None
         self.obstacle: str | None = None
@@ -66,7 +69,7 @@ class Compiled:
         self._last = entry
         executable = entry.executable
         if executable is not None:
-            if executable.fits():
+            if entry.changes == CHANGES.count and executable.fits():
                 return executable.run(leaves)
             entry.executable = entry.first = None
         if entry.obstacle is not None or any(map(is_differentiated, leaves)):
@@ -113,6 +116,9 @@ class Compiled:
 
     def _capture(self, entry: Entry, leaves: list[Any], structure: Structure) -> Any:
         """Run the function eagerly and record it; the second time, make a program of it."""
+        if entry.changes != CHANGES.count:
+            entry.first = None  # it knew other attributes
+        entry.changes = CHANGES.count
         capture = Capture()
         try:
             with capture:
@@ -143,7 +149,14 @@ class Compiled:
             self._refuse(entry, capture.obstacle)
         elif entry.first is None:
             entry.first = capture.program
+        elif entry.builds == MOST_BUILDS:
+            self._refuse(
+                entry,
+                f"{MOST_BUILDS} programs of it were out of date soon: attributes of modules, or "
+                "which parameters are frozen, change again and again",
+            )
         else:
+            entry.builds += 1
             name = _identifier(self.function)
             entry.executable = build(name, capture.program, tree, self.options)
             entry.first = None
