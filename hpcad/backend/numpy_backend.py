@@ -11,13 +11,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from hpcad.backend import flops
+from hpcad.backend.gemm.eager import multiply
 from hpcad.backend.protocol import Shape
 
 ALIGNMENT = 64  # one cache line, and the widest SIMD register in use
+WORTHWHILE = 1 << 14  # elements; a smaller temporary costs less than the call around np.matmul
 
 
 class NumpyBackend:
-    """Arrays in host memory; GEMM by the BLAS that NumPy was built with."""
+    """Arrays in host memory; GEMM by the BLAS that NumPy has loaded."""
 
     name = "numpy"
     xp = np
@@ -53,17 +55,10 @@ class NumpyBackend:
     ) -> np.ndarray:
         if flops.counting():
             _count(a, b)
-        if beta == 0.0 or out is None:
+        if alpha == 1.0 and (beta == 0.0 or out is None):
             out = np.matmul(a, b, out=out)
-            if alpha != 1.0:
-                out *= alpha
         else:
-            product = np.matmul(a, b)  # np.matmul has no beta: one temporary, one added pass
-            if alpha != 1.0:
-                product *= alpha
-            if beta != 1.0:
-                out *= beta
-            out += product
+            out = _with_factors(a, b, out, alpha, beta)
         if bias is not None:
             out += bias
         return out
@@ -96,6 +91,29 @@ class NumpyBackend:
     def memory_in_use(self) -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * 4096
+
+
+def _with_factors(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: float, beta: float
+) -> np.ndarray:
+    """``alpha * a @ b + beta * out``: what np.matmul cannot do at once, but BLAS can."""
+    fresh = out is None
+    if out is None:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        out, beta = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b)), 0.0
+    if out.size >= WORTHWHILE and multiply(a, b, out, alpha, beta):
+        return out
+    product = np.matmul(a, b, out=out if fresh else None)
+    if alpha != 1.0:
+        product *= alpha
+    if fresh:
+        return product
+    if beta == 0.0:
+        out[...] = product
+    else:
+        out *= beta
+        out += product
+    return out
 
 
 def _count(a: np.ndarray, b: np.ndarray) -> None:

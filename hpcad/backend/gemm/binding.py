@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from hpcad.backend.gemm import plain
 from hpcad.backend.gemm.routine import AXES, Way, routine, told
-from hpcad.backend.gemm.search import numpy_library
 from hpcad.backend.gemm.spec import Gemm
-from hpcad.backend.native.threads import threads
+from hpcad.backend.gemm.ways import usual_way
 
 Call = Callable[[], object]
 
@@ -48,19 +47,5 @@ def bound(spec: Gemm, way: Way | None, a: int, b: int, c: int) -> Call:
     """The call, one way (``None``: ``np.matmul``)."""
     compiled = routine()
     if way is None or compiled is None or len(spec.batch) > AXES:
-        # gemv is called by compiled code or by NumPy.
-        library = None if way is None or way.vector else way.library
-        return plain.bound(spec, library, a, b, c)
+        return plain.bound(spec, None if way is None else way.library, a, b, c)
     return functools.partial(compiled, told(spec, way), *map(ctypes.c_void_p, (a, b, c)))
-
-
-def usual_way(spec: Gemm) -> Way | None:
-    """As ``np.matmul`` does it, the loop over a batch excepted; ``None``: by ``np.matmul`` itself.
-
-    The items of a batch run beside each other where there are as many of them as threads.
-    """
-    library = numpy_library()
-    if library is None or (spec.m == 1 and spec.n == 1):  # there NumPy takes neither gemm nor gemv
-        return None
-    beside = spec.items > 1 and library.concurrent and spec.items >= threads() > 1
-    return Way(library, spread=beside, vector=bool(library.gemv) and 1 in (spec.m, spec.n))

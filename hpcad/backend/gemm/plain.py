@@ -6,7 +6,7 @@ import ctypes
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -15,6 +15,7 @@ from hpcad.backend.gemm.library import Library
 from hpcad.backend.gemm.spec import Gemm
 
 Call = Callable[[], object]
+Addressed = Callable[[int, int, int], object]
 _REALS: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112
 
@@ -32,11 +33,17 @@ def bound(spec: Gemm, library: Library | None, a: int, b: int, c: int) -> Call:
     if spec.m == 0 or spec.n == 0 or spec.items == 0:
         return _nothing
     size = np.dtype(spec.dtype).itemsize
+    one = _template(spec, library)
     calls = [
-        _one(spec, library, *(x + size * offset for x, offset in zip((a, b, c), at, strict=True)))
+        one.bound(*(x + size * offset for x, offset in zip((a, b, c), at, strict=True)))
         for at in _offsets(spec)
     ]
     return calls[0] if len(calls) == 1 else functools.partial(_in_order, calls)
+
+
+def addressed(spec: Gemm, library: Library) -> Addressed:
+    """One product that is not empty, as a function of the addresses."""
+    return _template(spec, library).called
 
 
 def _offsets(spec: Gemm) -> Iterator[list[int]]:
@@ -57,43 +64,82 @@ def _nothing() -> None:
     """A product with no elements."""
 
 
-def _one(spec: Gemm, library: Library, a: int, b: int, c: int) -> Call:
-    prototype = _prototype(library, spec.dtype)
-    function = prototype(library.gemm[spec.dtype])
-    flags: tuple[Any, ...]
-    if library.api == "dnnl":
-        flags = tuple(b"T" if trans else b"N" for trans in (spec.trans_a, spec.trans_b))
+# -- calls of BLAS ------------------------------------------------------------------------------
+
+
+class _Template(NamedTuple):
+    """A function of BLAS and its arguments, converted once; ctypes takes its own as they are."""
+
+    function: Any
+    arguments: list[Any]
+    places: tuple[int, int, int]  # of a, b and c among the arguments
+
+    def bound(self, a: int, b: int, c: int) -> Call:
+        return functools.partial(self.function, *self._with(a, b, c))
+
+    def called(self, a: int, b: int, c: int) -> None:
+        self.function(*self._with(a, b, c))
+
+    def _with(self, *addresses: int) -> list[Any]:
+        given = self.arguments.copy()
+        for place, address in zip(self.places, addresses, strict=True):
+            given[place] = ctypes.c_void_p(address)
+        return given
+
+
+def _template(spec: Gemm, library: Library) -> _Template:
+    vector = spec.dtype in library.gemv and 1 in (spec.m, spec.n)
+    return _gemv(spec, library) if vector else _gemm(spec, library)
+
+
+def _gemm(spec: Gemm, library: Library) -> _Template:
+    integer, alpha, beta = _types(spec, library)
+    flags = [_flag(library, spec.trans_a), _flag(library, spec.trans_b)]
+    if library.api == "cblas":
+        flags.insert(0, ctypes.c_int(_ROW_MAJOR))
+    extents = [integer(x) for x in (spec.m, spec.n, spec.k)]
+    lda, ldb, ldc = (integer(x) for x in (spec.lda, spec.ldb, spec.ldc))
+    arguments = [*flags, *extents, alpha, None, lda, None, ldb, beta, None, ldc]
+    first = arguments.index(None)
+    return _Template(_function(library.gemm[spec.dtype]), arguments, (first, first + 2, first + 5))
+
+
+def _gemv(spec: Gemm, library: Library) -> _Template:
+    """A ``c`` of one column is ``op(a) b``; one of one row, ``op(b)^T a^T``."""
+    integer, alpha, beta = _types(spec, library)
+    column = spec.n == 1
+    trans = spec.trans_a if column else not spec.trans_b
+    out, step_out = (spec.m, spec.ldc) if column else (spec.n, 1)
+    if column:
+        step = 1 if spec.trans_b else spec.ldb
     else:
-        transposed = (spec.trans_a, spec.trans_b)
-        flags = (_ROW_MAJOR, *(_TRANSPOSED if trans else _PLAIN for trans in transposed))
-    alpha, beta = (_factor(spec.dtype, x) for x in (spec.alpha, spec.beta))
-    given = (*flags, spec.m, spec.n, spec.k, alpha, a, spec.lda, b, spec.ldb, beta, c, spec.ldc)
-    # Converted once; ctypes takes its own objects as they are.
-    ready = [
-        x if isinstance(x, ctypes.Array) else t(x)
-        for t, x in zip(prototype._argtypes_, given, strict=True)
-    ]
-    return functools.partial(function, *ready)
+        step = spec.lda if spec.trans_a else 1
+    extents = [integer(x) for x in ((spec.k, out) if trans else (out, spec.k))]
+    ld, step, step_out = map(integer, (spec.lda if column else spec.ldb, step, step_out))
+    flags = [ctypes.c_int(_ROW_MAJOR), _flag(library, trans)]
+    arguments = [*flags, *extents, alpha, None, ld, None, step, beta, None, step_out]
+    places = (5, 7, 10) if column else (7, 5, 10)
+    return _Template(_function(library.gemv[spec.dtype]), arguments, places)
 
 
-def _factor(dtype: str, value: complex) -> Any:
-    if dtype in _REALS:
-        return float(value.real)
-    real = ctypes.c_float if dtype == "complex64" else ctypes.c_double
-    return (real * 2)(value.real, value.imag)
+def _flag(library: Library, trans: bool) -> Any:
+    if library.api == "dnnl":
+        return ctypes.c_char(b"T" if trans else b"N")
+    return ctypes.c_int(_TRANSPOSED if trans else _PLAIN)
+
+
+def _types(spec: Gemm, library: Library) -> tuple[Any, Any, Any]:
+    """The type of integers, and the factors: complex ones are passed by address."""
+    integer = ctypes.c_int64 if library.bits == 64 else ctypes.c_int32
+    if (real := _REALS.get(spec.dtype)) is not None:
+        return integer, real(spec.alpha.real), real(spec.beta.real)
+    pair = (ctypes.c_float if spec.dtype == "complex64" else ctypes.c_double) * 2
+    return integer, pair(spec.alpha.real, spec.alpha.imag), pair(spec.beta.real, spec.beta.imag)
 
 
 @functools.cache
-def _prototype(library: Library, dtype: str) -> Any:
-    integer = ctypes.c_int64 if library.bits == 64 else ctypes.c_int32
-    factor = _REALS.get(dtype, ctypes.c_void_p)
-    pointer = ctypes.c_void_p
-    if library.api == "dnnl":
-        flags: tuple[Any, ...] = (ctypes.c_char, ctypes.c_char)
-    else:
-        flags = (ctypes.c_int,) * 3
-    sizes, operand = (integer,) * 3, (pointer, integer)
-    return ctypes.CFUNCTYPE(None, *flags, *sizes, factor, *operand, *operand, factor, *operand)
+def _function(address: int) -> Any:
+    return ctypes.CFUNCTYPE(None)(address)
 
 
 # -- NumPy instead of BLAS ----------------------------------------------------------------------

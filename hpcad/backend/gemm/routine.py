@@ -69,7 +69,7 @@ class _Product(ctypes.Structure):
         ("get_threads", ctypes.c_void_p),
         ("set_threads", ctypes.c_void_p),
         *((name, ctypes.c_int32) for name in ("api", "type", "per_thread", "threads", "spread")),
-        *((name, ctypes.c_int32) for name in ("flip_a", "flip_b", "trans_a", "trans_b", "axes")),
+        *((name, ctypes.c_int32) for name in ("flip", "trans_a", "trans_b", "axes")),
         *((name, ctypes.c_int64) for name in ("m", "n", "k", "lda", "ldb", "ldc")),
         *((name, ctypes.c_int64) for name in ("row_parts", "column_parts")),
         *((name, _Steps) for name in ("extents", "step_a", "step_b", "step_c")),
@@ -80,16 +80,23 @@ class _Product(ctypes.Structure):
 
 def routine() -> Any | None:
     """``hp_gemm(product, a, b, c)``; ``None`` without a C compiler."""
-    return _routine(os.environ.get("HPCAD_NATIVE", ""))
+    library = compiled()
+    return None if library is None else library.hp_gemm
+
+
+def compiled() -> ctypes.CDLL | None:
+    """The library of product.c."""
+    return _compiled(os.environ.get("HPCAD_NATIVE", ""))
 
 
 @functools.cache
-def _routine(_: str) -> Any | None:
+def _compiled(_: str) -> ctypes.CDLL | None:
     library = load(Path(__file__).with_name("product.c").read_text(), "gemm")
-    if library is None:
-        return None
-    library.hp_gemm.restype = None
-    return library.hp_gemm
+    if library is not None:
+        library.hp_gemm.restype = None
+        library.hp_stir.restype = None
+        library.hp_stir.argtypes = (ctypes.c_void_p, ctypes.c_long)
+    return library
 
 
 @functools.lru_cache(maxsize=4096)
@@ -106,8 +113,7 @@ def told(spec: Gemm, way: Way) -> Any:
         per_thread=library.per_thread,
         threads=way.threads,
         spread=way.spread,
-        flip_a=way.flip == "a",
-        flip_b=way.flip == "b",
+        flip=("", "a", "b").index(way.flip),
         trans_a=spec.trans_a,
         trans_b=spec.trans_b,
         axes=len(spec.batch),

@@ -2,8 +2,9 @@
 
 ``HPCAD_BLAS`` names them, separated by colons: a path, the name of a library (``mkl_rt``,
 ``blis-mt``, ``dnnl``, ``sci_cray``), or one of the words ``numpy``, ``scipy``,
-``scipy-openblas32``. Without it the candidates are the libraries of these three words. NumPy's own
-is always among them, so ``HPCAD_BLAS=numpy`` leaves only that.
+``scipy-openblas32``. Without it the candidates are the libraries of these three words, as far as
+they are newer than NumPy's. NumPy's own is always among them, so ``HPCAD_BLAS=numpy`` leaves only
+that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import functools
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -50,11 +52,24 @@ def numpy_library() -> Library | None:
 def _libraries(wish: str) -> tuple[Library, ...]:
     found = [own] if (own := _numpy_library()) is not None else []
     names = [name for name in wish.split(":") if name]
-    for name in names or (SCIPY, WHEEL):
+    for name in names or (WHEEL, SCIPY):
         library = _named(name) if names else _at_hand(name)
-        if library is not None and library.path not in {other.path for other in found}:
+        if library is None or library.path in {other.path for other in found}:
+            continue
+        if names or not _has_newer(found, library):
             found.append(library)
     return tuple(found)
+
+
+def _has_newer(found: list[Library], library: Library) -> bool:
+    """Whether an OpenBLAS at least as new is there: measuring an older one is lost time."""
+    versions = [_openblas(other) for other in found]
+    return any(version >= _openblas(library) for version in versions if version)
+
+
+def _openblas(library: Library) -> tuple[int, ...]:
+    match = re.match(r"OpenBLAS (\d+(?:\.\d+)*)", library.version)
+    return tuple(map(int, match[1].split("."))) if match else ()
 
 
 @functools.cache

@@ -9,8 +9,9 @@ import pytest
 
 from hpcad.backend import counted_flops
 from hpcad.backend.gemm import Gemm, bind, describe, libraries
-from hpcad.backend.gemm.binding import bound, usual_way
+from hpcad.backend.gemm.binding import bound
 from hpcad.backend.gemm.routine import Way, routine
+from hpcad.backend.gemm.ways import usual_way
 
 rng = np.random.default_rng(1)
 FLAGS = list(itertools.product((False, True), (False, True)))
