@@ -46,47 +46,48 @@ static inline double hp_exp_near_0_f64(double r)
 
 /* -- exp -------------------------------------------------------------------------------------- */
 
-/* Beyond these bounds the result is 0 or infinite already; NaN passes both comparisons. The lower
- * ones are where 2^n is 0 itself (see hp_scale_f32): a product that underflows takes ten times as
- * long, and exp(-inf) is frequent in masked scores. */
+/* Below the first bound the result is 0, and the argument is replaced by one whose 2^n is 0 itself
+ * (see hp_scale_f32): a product that underflows takes ten times as long, and exp(-inf) is frequent
+ * in masked scores. Above the second it is infinite, and what was computed is of no use. Said at
+ * the two ends because compilers make one clumsy condition of two neighbours. NaN passes both. */
 static inline float hp_exp_f32(float x)
 {
-    x = x < -176.0f ? -176.0f : x;
-    x = x > 89.0f ? 89.0f : x;
-    float shifted = hp_fma_f32(x, HP_LOG2_E_F32, HP_ROUND_F32);
+    float a = x < -104.0f ? -176.0f : x;
+    float shifted = hp_fma_f32(a, HP_LOG2_E_F32, HP_ROUND_F32);
     float n = shifted - HP_ROUND_F32;
-    float r = hp_fma_f32(n, -HP_LN2_LOW_F32, hp_fma_f32(n, -HP_LN2_HIGH_F32, x));
-    return hp_scale_f32(hp_exp_near_0_f32(r), shifted);
+    float r = hp_fma_f32(n, -HP_LN2_LOW_F32, hp_fma_f32(n, -HP_LN2_HIGH_F32, a));
+    float y = hp_scale_f32(hp_exp_near_0_f32(r), shifted);
+    return x > 89.0f ? INFINITY : y;
 }
 
 static inline double hp_exp_f64(double x)
 {
-    x = x < -1418.0 ? -1418.0 : x;
-    x = x > 710.0 ? 710.0 : x;
-    double shifted = hp_fma_f64(x, HP_LOG2_E_F64, HP_ROUND_F64);
+    double a = x < -746.0 ? -1418.0 : x;
+    double shifted = hp_fma_f64(a, HP_LOG2_E_F64, HP_ROUND_F64);
     double n = shifted - HP_ROUND_F64;
-    double r = hp_fma_f64(n, -HP_LN2_LOW_F64, hp_fma_f64(n, -HP_LN2_HIGH_F64, x));
-    return hp_scale_f64(hp_exp_near_0_f64(r), shifted);
+    double r = hp_fma_f64(n, -HP_LN2_LOW_F64, hp_fma_f64(n, -HP_LN2_HIGH_F64, a));
+    double y = hp_scale_f64(hp_exp_near_0_f64(r), shifted);
+    return x > 710.0 ? INFINITY : y;
 }
 
 /* -- exp2 ------------------------------------------------------------------------------------- */
 
 static inline float hp_exp2_f32(float x)
 {
-    x = x < -254.0f ? -254.0f : x;
-    x = x > 129.0f ? 129.0f : x;
-    float shifted = x + HP_ROUND_F32;
-    float r = (x - (shifted - HP_ROUND_F32)) * 0x1.62e43p-1f;
-    return hp_scale_f32(hp_exp_near_0_f32(r), shifted);
+    float a = x < -151.0f ? -254.0f : x;
+    float shifted = a + HP_ROUND_F32;
+    float r = (a - (shifted - HP_ROUND_F32)) * 0x1.62e43p-1f;
+    float y = hp_scale_f32(hp_exp_near_0_f32(r), shifted);
+    return x > 129.0f ? INFINITY : y;
 }
 
 static inline double hp_exp2_f64(double x)
 {
-    x = x < -2046.0 ? -2046.0 : x;
-    x = x > 1025.0 ? 1025.0 : x;
-    double shifted = x + HP_ROUND_F64;
-    double r = (x - (shifted - HP_ROUND_F64)) * 0x1.62e42fefa39efp-1;
-    return hp_scale_f64(hp_exp_near_0_f64(r), shifted);
+    double a = x < -1076.0 ? -2046.0 : x;
+    double shifted = a + HP_ROUND_F64;
+    double r = (a - (shifted - HP_ROUND_F64)) * 0x1.62e42fefa39efp-1;
+    double y = hp_scale_f64(hp_exp_near_0_f64(r), shifted);
+    return x > 1025.0 ? INFINITY : y;
 }
 
 /* -- expm1 ------------------------------------------------------------------------------------ */
@@ -95,11 +96,9 @@ static inline double hp_exp2_f64(double x)
  * -30 (-60) the result is -1 already; tiny numbers keep their sign and their last bits. */
 static inline float hp_expm1_f32(float x)
 {
-    float clamped = x < -30.0f ? -30.0f : x;
-    clamped = clamped > 89.0f ? 89.0f : clamped;
-    float shifted = hp_fma_f32(clamped, HP_LOG2_E_F32, HP_ROUND_F32);
+    float shifted = hp_fma_f32(x, HP_LOG2_E_F32, HP_ROUND_F32);
     float n = shifted - HP_ROUND_F32;
-    float r = hp_fma_f32(n, -HP_LN2_LOW_F32, hp_fma_f32(n, -HP_LN2_HIGH_F32, clamped));
+    float r = hp_fma_f32(n, -HP_LN2_LOW_F32, hp_fma_f32(n, -HP_LN2_HIGH_F32, x));
     float q = 0x1.a1a164p-13f;
     q = hp_fma_f32(q, r, 0x1.6d749cp-10f);
     q = hp_fma_f32(q, r, 0x1.11109p-7f);
@@ -109,16 +108,16 @@ static inline float hp_expm1_f32(float x)
     float p = hp_fma_f32(q, r * r, r);
     float half = hp_float_f32((hp_bits_f32(shifted) - hp_bits_f32(HP_ROUND_F32) + 126) << 23);
     float y = hp_fma_f32(half, p, half - 0.5f);
-    return fabsf(x) < 0x1p-26f ? x : y + y;
+    y = fabsf(x) < 0x1p-26f ? x : y + y;
+    y = x > 89.0f ? INFINITY : y;
+    return x < -30.0f ? -1.0f : y;
 }
 
 static inline double hp_expm1_f64(double x)
 {
-    double clamped = x < -60.0 ? -60.0 : x;
-    clamped = clamped > 710.0 ? 710.0 : clamped;
-    double shifted = hp_fma_f64(clamped, HP_LOG2_E_F64, HP_ROUND_F64);
+    double shifted = hp_fma_f64(x, HP_LOG2_E_F64, HP_ROUND_F64);
     double n = shifted - HP_ROUND_F64;
-    double r = hp_fma_f64(n, -HP_LN2_LOW_F64, hp_fma_f64(n, -HP_LN2_HIGH_F64, clamped));
+    double r = hp_fma_f64(n, -HP_LN2_LOW_F64, hp_fma_f64(n, -HP_LN2_HIGH_F64, x));
     double q = 0x1.1f95807a6ce19p-29;
     q = hp_fma_f64(q, r, 0x1.af5ecd92d5ec2p-26);
     q = hp_fma_f64(q, r, 0x1.27e4c58be902ep-22);
@@ -133,7 +132,9 @@ static inline double hp_expm1_f64(double x)
     double p = hp_fma_f64(q, r * r, r);
     double half = hp_float_f64((hp_bits_f64(shifted) - hp_bits_f64(HP_ROUND_F64) + 1022) << 52);
     double y = hp_fma_f64(half, p, half - 0.5);
-    return fabs(x) < 0x1p-55 ? x : y + y;
+    y = fabs(x) < 0x1p-55 ? x : y + y;
+    y = x > 710.0 ? INFINITY : y;
+    return x < -60.0 ? -1.0 : y;
 }
 
 #endif
