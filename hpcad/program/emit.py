@@ -40,6 +40,9 @@ def function(name: str, text: str, steps: Sequence[Step]) -> Callable[[], Any]:
     """The function itself."""
     scope: dict[str, Any] = {"np": np}
     for step in steps:
-        scope.update(step.scope)
+        for key, thing in step.scope.items():
+            if callable(thing) and scope.setdefault(key, thing) is not thing:
+                raise RuntimeError(f"the name {key} stands for two steps of {name}")
+            scope[key] = thing
     exec(compile(text, f"<hpcad program {name}>", "exec"), scope)  # noqa: S102  (our own text)
     return scope[name]

@@ -17,9 +17,11 @@ from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import flops, get_backend
 from hpcad.backend.native.compiler import find_compiler
 from hpcad.program import emit
+from hpcad.program.contractions import merge_products
 from hpcad.program.fuse import Schedule, Task, fuse
 from hpcad.program.groups import Group
 from hpcad.program.instruction import Accumulate, Call, Program, Value
+from hpcad.program.kept import keep_transposes
 from hpcad.program.kernels.build import compile_kernels
 from hpcad.program.kernels.generate import source as kernel_source
 from hpcad.program.lower import Lowered, lower, through
@@ -160,7 +162,8 @@ class Executable:
     def _kernel_step(self, group: Group, lowered: Lowered, compiled: Any, number: int) -> Step:
         call = compiled.bind([a.__array_interface__["data"][0] for a in lowered.arrays], None)
         nbytes = sum(_distinct_bytes(a) for a in lowered.arrays)
-        name = f"kernel_{number}_{self.names.of(group.targets[0].value)}"
+        made = self.names.of(group.targets[0].value)
+        name = self.names.new(f"kernel_{number}_{made}", numbered=False)
         line = group.lines[0] if group.lines else ""
         formula = f"{group.extents}: {self.names.formula(group)}"
         work = int(np.prod(group.extents)) * sum(
@@ -279,7 +282,9 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
     native = options.native and find_compiler() is not None
     if native and options.fuse:
         try:
-            program = rematerialise(combine(program))
+            program = merge_products(rematerialise(combine(program)))
+            if native:
+                program = keep_transposes(program)
             return Executable(name, program, fuse(program), tree, native)
         except NoCompiler:
             native = False

@@ -39,6 +39,9 @@ CONV_WEIGHT_POOLED = Primitive(
     lambda x, g, winner, *, shape, **params: conv_weight(x, _full(g, winner, shape), **params),
     None, constant=True, register=False,
 )  # fmt: skip
+CONTIGUOUS = Primitive(
+    "contiguous", np.ascontiguousarray, None, constant=True, register=False
+)
 
 
 def combine(program: Program) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -163,8 +164,14 @@ def _conv_weight(instruction: Instruction, arrays: Arrays, beta: float) -> Routi
     )
 
 
+def _contiguous(instruction: Instruction, arrays: Arrays, _beta: float) -> Routine | None:
+    x, out = arrays(instruction.args[0]), arrays(instruction.out)
+    return Routine(lambda _: functools.partial(np.copyto, out, x))
+
+
 ROUTINES: dict[str, Callable[[Instruction, Arrays, float], Routine | None]] = {
     "add_rows": _add_rows,
+    "contiguous": _contiguous,
     "conv": _conv,
     "conv_input": _conv_input,
     "conv_input_pooled": _conv_input,

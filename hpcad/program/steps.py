@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ class StepMaker:
         step.flops = work
         if found is not None:
             step.gemm = found.spec
-            call = f"gemm_{c}"
+            call = self.names.new(f"gemm_{c}", numbered=False)
             step.text, step.scope = f"{call}()", {call: bind(*found, tune=True)}
             step.parts = list(arrays)
         elif beta:
@@ -205,6 +206,7 @@ class StepMaker:
         return name
 
 
+@functools.cache
 def _evaluation(op: Primitive) -> Callable[..., Any]:
     return lambda *args, **params: op.evaluate(args, params)
 
