@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from hpcad.autodiff import Parameter
+from hpcad.autodiff.state import CHANGES, effect
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
@@ -69,36 +70,33 @@ class DataParallel:
         self.arenas = flatten(model, self._communicator.allocate if shared else None)
         self.buckets = make_buckets(self.arenas, int(bucket_mb * 1e6), int(first_bucket_mb * 1e6))
         self._bucket_of = {id(p): b for b in self.buckets for p in b.parameters}
-        self._syncing = True
+        self._local = 0  # depth of no_sync
         self._reduced = False
         self._reset()
         for parameter in model.parameters():
             parameter.sink = self
+        CHANGES.count += 1  # programs call the engine that they were captured with
         self.broadcast_parameters()
 
     def broadcast_parameters(self) -> None:
         """Give every rank the parameters of rank 0."""
-        if self.world.size > 1:
-            for arena in self.arenas:
-                _on_host(arena.values.flat, self._broadcast)
+        effect(self._broadcast_parameters)
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
         """Accumulate gradients locally; the first backward pass outside reduces their sum."""
-        before = self._syncing
-        self._syncing = False
+        effect(self._go_local, 1)
         try:
             yield
         finally:
-            self._syncing = before
+            effect(self._go_local, -1)
 
     def skip(self) -> None:
         """Take part in a step without samples: contribute a zero gradient.
 
         Every rank must either run backward or call this, once a step.
         """
-        self._begin()
-        self.finish()
+        effect(self._skip)
 
     # -- what the tape calls -----------------------------------------------------------------
 
@@ -109,7 +107,7 @@ class DataParallel:
 
     def ready(self, parameter: Parameter) -> None:
         """Count down the parameter's bucket; start what is complete, in bucket order."""
-        if not self._syncing:
+        if self._local:
             return
         self._bucket_of[id(parameter)].pending -= 1
         if self.overlap:
@@ -120,7 +118,7 @@ class DataParallel:
 
     def finish(self) -> None:
         """Reduce what is left and wait until every gradient is the average."""
-        if not self._syncing:
+        if self._local:
             return
         started = time.perf_counter()
         while self._next < len(self.buckets):
@@ -137,6 +135,18 @@ class DataParallel:
         self._reset()
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _broadcast_parameters(self) -> None:
+        if self.world.size > 1:
+            for arena in self.arenas:
+                _on_host(arena.values.flat, self._broadcast)
+
+    def _go_local(self, deeper: int) -> None:
+        self._local += deeper
+
+    def _skip(self) -> None:
+        self._begin()
+        self.finish()
 
     def _begin(self) -> None:
         """Start a pass, also after one that raised, and after parameters were frozen or freed."""

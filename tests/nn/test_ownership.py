@@ -102,8 +102,8 @@ def test_no_sync_nests():
     with engine.no_sync():
         with engine.no_sync():
             pass
-        assert not engine._syncing
-    assert engine._syncing
+        assert engine._local == 1
+    assert engine._local == 0
 
 
 def test_two_engines_in_one_loss_are_refused():
