@@ -110,9 +110,10 @@ class Tensor(Conversions):
             return 0 if past is None else past[0]
 
     def __len__(self) -> int:
-        if not self.value.shape:
+        shape = self.shape
+        if not shape:
             raise TypeError("len() of a tensor without axes")
-        return self.value.shape[0]
+        return shape[0]
 
     def __repr__(self) -> str:
         level = "" if self.level == CONSTANT else f", level={self.level}"
