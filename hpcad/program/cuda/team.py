@@ -222,7 +222,8 @@ class TeamText:
         stores = [s for s in self.kernel.stores if s.reduce is None and not self._of_elements(s)]
         if not stores:
             return
-        pass
+        if any(store.operand in self.graph.loaded for store in stores):
+            self._meet()
         condition = "lane == 0 && tile == 0" if self.plan.tiles > 1 else "lane == 0"
         with self.text.block(f"if ({condition})"):
             for store in stores:

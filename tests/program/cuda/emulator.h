@@ -1,8 +1,9 @@
 // CUDA C++ on the CPU, one thread at a time: enough of it for generated kernels.
 //
 // The threads of a block are coroutines. At a barrier or shuffle a thread waits until all that
-// take part have come; where they never all come, the emulation says so and stops. Blocks, and
-// threads between barriers, run in an order that a seed chooses: a missing barrier then shows.
+// take part have come; where they never all come, the emulation says so and stops. A seed chooses
+// the order of blocks, warps and threads; a warp runs on until it must wait for another one. A
+// missing barrier then shows.
 // This says nothing about speed, about the memory model of a GPU, or about CUDA's functions.
 
 #include <math.h>
@@ -59,19 +60,14 @@ static void wait(State state, unsigned members)
     swapcontext(&mine.context, &scheduler);
 }
 
-// Let go whoever has met all others; whether anybody was let go.
-static bool release(int count)
+// Let go the threads of a warp that have met all others; whether there were any.
+static bool release_warp(int first, int count)
 {
-    bool some = false, everybody = true;
-    for (int t = 0; t < count; ++t)
-        everybody &= threads[t].state == AT_BARRIER;
-    for (int t = 0; t < count; ++t) {
-        if (threads[t].state == AT_BARRIER && everybody)
-            threads[t].state = READY, some = true;
+    bool some = false;
+    for (int t = first; t < first + 32 && t < count; ++t) {
         if (threads[t].state != IN_WARP)
             continue;
         const unsigned members = threads[t].members;
-        const int first = t / 32 * 32;
         bool all = members >> (t % 32) & 1;
         for (int other = 0; other < 32; ++other)
             if (members >> other & 1)
@@ -84,6 +80,14 @@ static bool release(int count)
     return some;
 }
 
+static bool all_are(State state, int count)
+{
+    for (int t = 0; t < count; ++t)
+        if (threads[t].state != state)
+            return false;
+    return true;
+}
+
 static void shuffle(int *order, int count, unsigned seed)
 {
     for (int i = 0; i < count; ++i)
@@ -94,6 +98,22 @@ static void shuffle(int *order, int count, unsigned seed)
         order[i] = order[j];
         order[j] = kept;
     }
+}
+
+// As far as it comes without other warps.
+static void run_warp(int first, int count, unsigned seed)
+{
+    int order[32];
+    shuffle(order, 32, seed);
+    do {
+        for (int i = 0; i < 32; ++i) {
+            current = first + order[i];
+            if (current >= count || threads[current].state != READY)
+                continue;
+            threadIdx.x = current;
+            swapcontext(&scheduler, &threads[current].context);
+        }
+    } while (release_warp(first, count));
 }
 
 static bool run_block(int count, unsigned seed)
@@ -110,22 +130,17 @@ static bool run_block(int count, unsigned seed)
         thread.context.uc_stack.ss_size = STACK;
         makecontext(&thread.context, run_thread, 0);
     }
-    shuffle(order, count, seed);
+    const int warps = (count + 31) / 32;
+    shuffle(order, warps, seed);
     for (;;) {
-        bool done = true;
-        for (int i = 0; i < count; ++i) {
-            current = order[i];
-            if (threads[current].state != READY)
-                continue;
-            threadIdx.x = current;
-            swapcontext(&scheduler, &threads[current].context);
-        }
-        for (int t = 0; t < count; ++t)
-            done &= threads[t].state == DONE;
-        if (done)
+        for (int i = 0; i < warps; ++i)
+            run_warp(order[i] * 32, count, seed);
+        if (all_are(DONE, count))
             return true;
-        if (!release(count))
+        if (!all_are(AT_BARRIER, count))
             return false; // some wait for others that have gone elsewhere
+        for (int t = 0; t < count; ++t)
+            threads[t].state = READY;
     }
 }
 
