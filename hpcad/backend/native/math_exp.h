@@ -1,7 +1,7 @@
 /* exp, exp2, expm1.
  *
- * x = n ln 2 + r with an integer n and |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 q(r). The polynomials q
- * are minimax fits (Remez exchange in 50 digits) of the relative error of the result, below 2^-28
+ * x = n ln 2 + r with an integer n and |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 q(r). The polynomials
+ * q are minimax fits (Remez exchange in 50 digits) of the relative error of the result, below 2^-28
  * (float), 2^-57 (double); of expm1 below 2^-31 and 2^-61.
  */
 #ifndef HPCAD_MATH_EXP_H

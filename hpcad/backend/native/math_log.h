@@ -66,7 +66,7 @@ static inline float hp_log1p_f32(float x)
     uint32_t bits = hp_bits_f32(u);
     int32_t exponent = (int32_t)(bits - 0x3f3504f3u) >> 23;
     float k = (float)exponent;
-    uint32_t inverse = exponent < 127 ? (uint32_t)(127 - exponent) : 0; /* of 2^k; or 0 for large u */
+    uint32_t inverse = exponent < 127 ? (uint32_t)(127 - exponent) : 0; /* for large u: 0 */
     float lost = (x - (u - 1.0f)) * hp_float_f32(inverse << 23);
     float f = hp_float_f32(bits - ((uint32_t)exponent << 23)) - 1.0f + lost;
     float rest = hp_fma_f32(k, HP_LN2_LOW_F32, hp_log_rest_f32(f));

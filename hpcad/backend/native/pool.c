@@ -1,9 +1,9 @@
 /* Max pooling over windows of `size` x `size` that do not overlap, images in N,H,W,C order.
  *
- * Before this text, `real` is the type of the elements and `whole` an integer of the same size: SIMD
- * code wants all lanes equally wide, so winners (one byte in memory) are handled as `whole` and
- * converted in stretches. The winner of a window is the number of its part, row-major; the first at
- * ties; NaN beats numbers without becoming the winner.
+ * Before this text, `real` is the type of the elements and `whole` an integer of the same size.
+ * SIMD code wants all lanes equally wide, so winners (one byte in memory) are handled as `whole`
+ * and converted in stretches. The winner of a window is the number of its part, row-major; the
+ * first at ties; NaN beats numbers without becoming the winner.
  */
 #include <stddef.h>
 #include <stdint.h>
