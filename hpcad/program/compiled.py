@@ -16,27 +16,14 @@ from hpcad.errors import CaptureError
 from hpcad.program.capture import Capture
 from hpcad.program.captured import Captured
 from hpcad.program.compare import unify
+from hpcad.program.entries import Entry
 from hpcad.program.executable import Executable, build
-from hpcad.program.instruction import Program
 from hpcad.program.options import Options
 from hpcad.program.signature import is_array, is_differentiated, of_call
 
 _log = logging.getLogger("hpcad")
 MOST_PROGRAMS = 64  # of one function
 MOST_BUILDS = 16  # of one signature, whose programs were out of date again and again
-
-
-class Entry:
-    """What is known of the calls of one signature."""
-
-    __slots__ = ("builds", "changes", "executable", "first", "obstacle")
-
-    def __init__(self) -> None:
-        self.builds = 0
-        self.changes = 0  # the count at which it was captured
-        self.first: Program | None = None
-        self.executable: Executable | None = None
-        self.obstacle: str | None = None
 
 
 class Compiled:
@@ -53,7 +40,8 @@ class Compiled:
         self.function = function
         self.options = options
         self._entries: dict[Any, Entry] = {}
-        self._last: Entry | None = None
+        self._last = Entry()
+        self._program: Executable | None = None
         functools.update_wrapper(self, function)
 
     def __get__(self, instance: Any, _owner: Any = None) -> Any:
@@ -67,11 +55,10 @@ class Compiled:
         if entry is None:
             entry = self._new_entry((key, STATE.recording))
         self._last = entry
-        executable = entry.executable
+        executable = entry.executable()
         if executable is not None:
-            if entry.changes == CHANGES.count and executable.fits():
-                return executable.run(leaves)
-            entry.executable = entry.first = None
+            self._program = executable
+            return executable.run(leaves)
         if entry.obstacle is not None or any(map(is_differentiated, leaves)):
             return self.function(*args, **kwargs)
         return self._capture(entry, leaves, structure)
@@ -80,20 +67,20 @@ class Compiled:
 
     @property
     def program(self) -> Executable:
-        """The program that the last call ran (or would run next).
+        """The program that was run, or made, last.
 
         Raises
         ------
         CaptureError
             There is none: the function was not called twice yet, or it stays eager.
         """
-        if self._last is None or self._last.executable is None:
-            reason = self._last.obstacle if self._last is not None else None
+        if self._program is None:
+            reason = self._last.obstacle
             raise CaptureError(
                 f"{_name(self.function)} has no program"
                 + (f", because {reason}" if reason else "; call it twice with the same signature")
             )
-        return self._last.executable
+        return self._program
 
     @property
     def obstacles(self) -> list[str]:
@@ -117,8 +104,7 @@ class Compiled:
     def _capture(self, entry: Entry, leaves: list[Any], structure: Structure) -> Any:
         """Run the function eagerly and record it; the second time, make a program of it."""
         if entry.changes != CHANGES.count:
-            entry.first = None  # it knew other attributes
-        entry.changes = CHANGES.count
+            entry.forget()
         capture = Capture()
         try:
             with capture:
@@ -131,9 +117,10 @@ class Compiled:
             # What is wrong with the function shows again; what is wrong with the capture does not.
             capture.refuse(f"{type(error).__name__}: {error}")
             capture.release()
-            self._refuse(entry, capture.obstacle)
             args, kwargs = structure.build(leaves)
-            return self.function(*args, **kwargs)
+            result = self.function(*args, **kwargs)
+            self._refuse(entry, capture.obstacle)
+            return result
         outputs, tree = _taken_out(capture, result)
         del args, kwargs, given, result
         if not capture.is_over():
@@ -143,12 +130,13 @@ class Compiled:
         return tree.build(outputs)
 
     def _learn(self, entry: Entry, capture: Capture, tree: Structure) -> None:
-        if capture.obstacle is None and entry.first is not None:
-            capture.obstacle = unify(entry.first, capture.program)
+        variant = entry.variant(capture.program)
+        if capture.obstacle is None and variant.first is not None:
+            capture.obstacle = unify(variant.first, capture.program)
         if capture.obstacle is not None:
             self._refuse(entry, capture.obstacle)
-        elif entry.first is None:
-            entry.first = capture.program
+        elif variant.first is None:
+            variant.first = capture.program
         elif entry.builds == MOST_BUILDS:
             self._refuse(
                 entry,
@@ -158,13 +146,14 @@ class Compiled:
         else:
             entry.builds += 1
             name = _identifier(self.function)
-            entry.executable = build(name, capture.program, tree, self.options)
-            entry.first = None
+            self._program = build(name, capture.program, tree, self.options)
+            variant.executable, variant.first = self._program, None
 
     def _refuse(self, entry: Entry, obstacle: str | None) -> None:
         if self.options.strict:
             raise CaptureError(f"{_name(self.function)} cannot be compiled: {obstacle}")
-        entry.obstacle, entry.first = obstacle, None
+        entry.obstacle = obstacle
+        entry.variants.clear()
         _log.warning("%s stays eager: %s", _name(self.function), obstacle)
 
 

@@ -186,7 +186,7 @@ class Executable:
     def fits(self) -> bool:
         """Whether the parameters are as the program knows them."""
         for parameter, array, grad, frozen in self._guarded:
-            if parameter.array is not array or parameter.grad is not grad or parameter.fresh:
+            if parameter.array is not array or parameter.grad is not grad:
                 return False
             if parameter.frozen is not frozen:
                 return False

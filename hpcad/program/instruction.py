@@ -149,6 +149,14 @@ class Program:
                 found.setdefault(value, []).append(instruction)
         return found
 
+    def receivers(self) -> tuple[list[Parameter], tuple[bool, ...]]:
+        """The parameters that get gradients, and which of those were fresh before."""
+        found: dict[int, tuple[Parameter, bool]] = {}
+        for instruction in self.instructions:
+            if isinstance(op := instruction.op, Accumulate):
+                found.setdefault(id(op.parameter), (op.parameter, op.beta != 0.0))
+        return [p for p, _ in found.values()], tuple([fresh for _, fresh in found.values()])
+
     def parameters(self) -> list[Parameter]:
         """Parameters that are read or get a gradient, in order of first use."""
         found: dict[int, Parameter] = {}

@@ -1,0 +1,77 @@
+"""What a compiled function knows of the calls that it has seen."""
+
+from __future__ import annotations
+
+from hpcad.autodiff.parameter import Parameter
+from hpcad.autodiff.state import CHANGES
+from hpcad.program.executable import Executable
+from hpcad.program.instruction import Program
+
+
+class Variant:
+    """Calls that find the same gradients fresh.
+
+    Attributes
+    ----------
+    first : Program or None
+        As captured by the first such call, until the second.
+    executable : Executable or None
+    """
+
+    __slots__ = ("executable", "first")
+
+    def __init__(self) -> None:
+        self.first: Program | None = None
+        self.executable: Executable | None = None
+
+
+class Entry:
+    """The calls of one signature.
+
+    Attributes
+    ----------
+    receivers : list of Parameter
+        Who gets a gradient. Whether it is begun or added to depends on whether it is fresh.
+    variants : dict
+        By which of them were fresh before the call.
+    obstacle : str or None
+        Why such calls stay eager.
+    builds : int
+        Programs that were made.
+    changes : int
+        Count of attribute changes at which the variants were captured.
+    """
+
+    __slots__ = ("builds", "changes", "obstacle", "receivers", "variants")
+
+    def __init__(self) -> None:
+        self.receivers: list[Parameter] = []
+        self.variants: dict[tuple[bool, ...], Variant] = {}
+        self.obstacle: str | None = None
+        self.builds = 0
+        self.changes = CHANGES.count
+
+    def executable(self) -> Executable | None:
+        """The program for things as they are now, if there is one."""
+        if self.changes != CHANGES.count:
+            return None
+        variant = self.variants.get(tuple([p.fresh for p in self.receivers]))
+        if variant is None or variant.executable is None:
+            return None
+        if variant.executable.fits():
+            return variant.executable
+        self.forget()
+        return None
+
+    def variant(self, program: Program) -> Variant:
+        """The variant of a call that has just been captured."""
+        receivers, fresh = program.receivers()
+        if list(map(id, receivers)) != list(map(id, self.receivers)):
+            self.receivers = receivers
+            self.variants.clear()
+        return self.variants.setdefault(fresh, Variant())
+
+    def forget(self) -> None:
+        """Drop the programs: they took for granted what has changed."""
+        self.variants.clear()
+        self.changes = CHANGES.count
