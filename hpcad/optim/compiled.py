@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend import Array, backend_of
 from hpcad.nn.arena import ParameterArena
 from hpcad.optim.rule import Rule
 from hpcad.optim.stretches import Stretch, line
@@ -86,28 +87,32 @@ class CompiledUpdate:
     passes : list of Pass
     squares : Kernel or None
         None where no norm is asked for.
-    compiled : dict of Kernel to Compiled
+    compiled : dict
+        Kernel -> what has ``bind(pointers, scalars)``.
     """
 
     def __init__(
         self,
         arena: ParameterArena,
-        slots: Sequence[np.ndarray],
+        slots: Sequence[Array],
         passes: list[Pass],
         squares: Kernel | None,
         compiled: dict[Kernel, Any],
     ) -> None:
         arrays = (arena.values.flat, arena.grads.flat, *slots)
-        self._held = (arrays, [each.mask for each in passes])  # the kernels know only addresses
+        backend = backend_of(arena.values.flat)
+        masks = [None if each.mask is None else backend.asarray(each.mask) for each in passes]
+        self._held = (arrays, masks)  # the kernels know only addresses
         # Where everything is frozen, there is no kernel and no number to hand over.
         self._scalars = (ctypes.c_double * (len(passes[0].kernel.scalars) if passes else 0))()
         self._calls = [
-            compiled[each.kernel].bind(_addresses(arrays, each), self._scalars) for each in passes
+            compiled[each.kernel].bind(_addresses(arrays, each.start, mask), self._scalars)
+            for each, mask in zip(passes, masks, strict=True)
         ]
-        self._sum = np.zeros(1)
+        self._sum = backend.zeros((1,), np.float64)
         self._square: Callable[[], Any] | None = None
         if squares is not None:
-            pointers = (arena.grads.flat.ctypes.data, self._sum.ctypes.data)
+            pointers = (_address(arena.grads.flat), _address(self._sum))
             self._square = compiled[squares].bind(pointers)
 
     def update(self, numbers: list[float]) -> None:
@@ -124,6 +129,10 @@ class CompiledUpdate:
         return float(self._sum[0])
 
 
-def _addresses(arrays: Sequence[np.ndarray], each: Pass) -> list[int]:
-    found = [array.ctypes.data + each.start * array.itemsize for array in arrays]
-    return found if each.mask is None else [*found, each.mask.ctypes.data]
+def _addresses(arrays: Sequence[Array], start: int, mask: Array | None) -> list[int]:
+    found = [_address(array) + start * array.itemsize for array in arrays]
+    return found if mask is None else [*found, _address(mask)]
+
+
+def _address(array: Array) -> int:
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr

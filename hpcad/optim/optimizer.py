@@ -76,7 +76,7 @@ class Optimizer:
         ConfigError
             The model was changed since, in a way that would leave part of it untrained.
         """
-        effect(self._step)
+        effect(self._step, writes=True)
 
     def _step(self) -> None:
         if self.step_count == 0:

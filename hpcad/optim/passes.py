@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hpcad.backend.native.compiler import CompilationError
+from hpcad.errors import DeviceError
 from hpcad.nn.arena import ParameterArena
 from hpcad.optim.chunked import ChunkedUpdate
 from hpcad.optim.compiled import CompiledUpdate, Pass, is_mixed, squares_kernel, update_pass
@@ -17,6 +20,8 @@ from hpcad.program.kernels.ir import Kernel
 
 if TYPE_CHECKING:
     from hpcad.optim.optimizer import Optimizer
+
+log = logging.getLogger(__name__)
 
 
 class ArenaUpdate(Protocol):
@@ -33,11 +38,8 @@ class ArenaUpdate(Protocol):
 
 def make_updates(optimizer: Optimizer) -> Sequence[ArenaUpdate]:
     """One for each arena: compiled where that can be done."""
-    if all(type(arena.values.flat) is np.ndarray for arena in optimizer.arenas):
-        compiled = compiled_updates(optimizer)
-        if compiled is not None:
-            return compiled
-    return chunked_updates(optimizer)
+    compiled = compiled_updates(optimizer)
+    return chunked_updates(optimizer) if compiled is None else compiled
 
 
 def chunked_updates(optimizer: Optimizer) -> list[ChunkedUpdate]:
@@ -52,12 +54,12 @@ def chunked_updates(optimizer: Optimizer) -> list[ChunkedUpdate]:
 
 
 def compiled_updates(optimizer: Optimizer) -> list[CompiledUpdate] | None:
-    """Updates by compiled kernels; None without a C compiler."""
+    """Updates by compiled kernels; None where there is no compiler for the device."""
     plans = [_plan(optimizer, arena) for arena in optimizer.arenas]
     norms = [_norm(optimizer, arena) for arena in optimizer.arenas]
     kernels = dict.fromkeys(each.kernel for plan in plans for each in plan)
     kernels |= dict.fromkeys(norm for norm in norms if norm is not None)
-    built = compile_kernels(list(kernels))
+    built = _built(list(kernels), optimizer.arenas[0])
     if built is None:
         return None
     compiled = dict(zip(kernels, built, strict=True))
@@ -68,6 +70,18 @@ def compiled_updates(optimizer: Optimizer) -> list[CompiledUpdate] | None:
         slots = [state[name].flat for name in optimizer.slots]
         made.append(CompiledUpdate(arena, slots, plan, norm, compiled))
     return made
+
+
+def _built(kernels: list[Kernel], arena: ParameterArena) -> Sequence[Any] | None:
+    if isinstance(arena.values.flat, np.ndarray):
+        return compile_kernels(kernels)
+    from hpcad.program.cuda.launch import load_kernels
+
+    try:
+        return load_kernels(kernels)
+    except (DeviceError, CompilationError) as error:
+        log.info("CuPy updates the parameters, operation by operation: %s", error)
+        return None
 
 
 def _plan(optimizer: Optimizer, arena: ParameterArena) -> list[Pass]:

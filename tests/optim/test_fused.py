@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -227,3 +228,25 @@ def test_one_kernel_updates_what_decays_and_what_does_not():
     (update,) = make_updates(optimizer)
     assert len(update._calls) == 1
     assert len(chunked_updates(optimizer)[0]._parts) > 2
+
+
+def test_steps_allocate_nothing_that_stays(way):
+    optimizer = optimizer_of("adamw", {"weight_decay": 0.1, "clip_norm": 1.0})
+    give_gradients(optimizer, 0)
+    for _ in range(5):
+        optimizer.step()
+    tracemalloc.start()
+    try:
+        optimizer.step()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(20):
+            for p in optimizer.model.items:
+                p.fresh = True
+            optimizer.step()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1000
+    # NumPy sums the squares in double precision, a chunk at a time; kernels need no array.
+    assert peak - before < (5000 if way is CompiledUpdate else 600_000)
