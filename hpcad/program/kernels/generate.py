@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from hpcad.program.kernels.ir import Kernel, Store
 from hpcad.program.kernels.nest import Nest, nests
-from hpcad.program.kernels.rows import RowWriter, total_type
+from hpcad.program.kernels.reductions import total_type
+from hpcad.program.kernels.rows import RowWriter
 from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, cost
 from hpcad.program.kernels.stages import schedule
 from hpcad.program.kernels.walk import point, unflatten, walk
@@ -31,6 +32,7 @@ PRELUDE = """\
 #include "threads.h"
 #include "vectormath.h"
 #include "scalars.h"
+#include "lanes.h"
 
 typedef struct {
     char *const *p;   /* operands, scratch memory */

@@ -8,6 +8,8 @@ spread out to 32 bits by a loop of their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hpcad.program.kernels.ir import Kernel, Node
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.scalars import cost
@@ -17,7 +19,7 @@ from hpcad.program.kernels.table import DEAR
 COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
 LARGEST = 2**31 - 2  # of an index; one less than the largest int32, which stands for "beyond"
 _SHORT = 256  # elements
-_STEPS = {
+_STEPS: dict[str, Callable[..., tuple[int, int]]] = {
     "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
     "subtract": lambda a, b: (a[0] - b[1], a[1] - b[0]),
     "negative": lambda a: (-a[1], -a[0]),

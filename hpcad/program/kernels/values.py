@@ -1,0 +1,132 @@
+"""The C text of the values of nodes.
+
+Names in the generated code: ``a``, ``g``, ``r`` pointers to an operand (its beginning, this group,
+this row), ``v`` the value of a node, ``b`` a buffer of values along the row, ``w`` masks spread out
+(``o``: not yet packed), ``q`` sums per element of the row, ``t`` totals of sums over rows, ``y``
+results of reductions along the row (``f``: a NaN was seen), ``z`` partial sums, ``m`` and ``n``
+partial extremes and flags, ``i`` indices of outer axes, ``j`` that along the row, ``l`` a lane.
+"""
+
+from __future__ import annotations
+
+import math
+
+from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel
+from hpcad.program.kernels.lanes import COMPARISONS, LARGEST, narrow_integers, spread_masks
+from hpcad.program.kernels.nest import Nest
+from hpcad.program.kernels.scalars import C_TYPES, convert, expression, literal
+from hpcad.program.kernels.stages import PER_ELEMENT, Stages
+
+
+class Values:
+    """Texts of the values of a nest.
+
+    Attributes
+    ----------
+    narrow : set of int
+        int64 nodes that are int32 in C.
+    spread : list of int
+        Loads of masks that are read from ``w``.
+    tile : str
+        The index of the tile, where the row is tiled.
+    """
+
+    def __init__(self, kernel: Kernel, nest: Nest, stages: Stages) -> None:
+        self.kernel, self.nest, self.stages = kernel, nest, stages
+        self.narrow = narrow_integers(kernel)
+        self.spread = spread_masks(kernel, nest, stages)
+        axes = [*nest.groups, *nest.summed]
+        self._index = {axis.indexed: f"i{k}" for k, axis in enumerate(axes)}
+        in_groups = nest.tiled and nest.groups and nest.groups[-1].tile
+        self.tile = f"i{len(nest.groups) - 1 if in_groups else len(axes) - 1}"
+
+    def type(self, i: int) -> str:
+        """The C type of a node."""
+        return "int32_t" if i in self.narrow else C_TYPES[self.kernel.nodes[i].dtype]
+
+    def stated(self, i: int) -> str:
+        """A value in the type that its node has."""
+        return f"(int64_t)v{i}" if i in self.narrow else f"v{i}"
+
+    def element(self, operand: int, along: bool = True) -> str:
+        """The element of an operand at ``j``, or the one of the row."""
+        stride = self.nest.row.strides[operand] if along else 0
+        place = {0: "0", 1: "j"}.get(stride, f"j * {stride}L")
+        return f"r{operand}[{place}]"
+
+    def text(self, i: int) -> str:
+        """The expression that computes a node from those before it."""
+        node = self.kernel.nodes[i]
+        if node.op == "literal":
+            return self._literal(i)
+        if node.op == "scalar":
+            return convert(f"s[{node.detail}]", "float64", node.dtype)
+        if node.op == "load":
+            if i in self.spread:
+                return f"w{i}[j] != 0"
+            text = self.element(node.detail, along=self.stages.level[i] == PER_ELEMENT)
+            return f"{text} != 0" if node.dtype == "bool" else text
+        if node.op == "index":
+            return f"(int32_t)({self._index_text(node.detail)})"
+        if node.op in ROW_REDUCTIONS:
+            return self._reduced(i)
+        return self._elementwise(i)
+
+    def _literal(self, i: int) -> str:
+        """Infinities are variables: knowing them, compilers take masked loops apart (gcc 12)."""
+        node = self.kernel.nodes[i]
+        if node.dtype in ("float32", "float64") and math.isinf(node.detail):
+            sign = "-" if node.detail < 0 else ""
+            return f"({C_TYPES[node.dtype]}){sign}hp_infinity"
+        return literal(node.detail, "int32" if i in self.narrow else node.dtype)
+
+    def _index_text(self, axis: int) -> str:
+        if axis == self.nest.row.indexed:
+            return f"{self.tile} * {self.nest.tile}L + j" if self.nest.tiled else "j"
+        return self._index.get(axis, "0")
+
+    def _reduced(self, i: int) -> str:
+        node = self.kernel.nodes[i]
+        if node.op != "row_sum" and node.dtype in ("float32", "float64"):
+            return f"f{i} ? ({C_TYPES[node.dtype]})NAN : y{i}"
+        return f"({C_TYPES[node.dtype]})y{i}"
+
+    def _elementwise(self, i: int) -> str:
+        node = self.kernel.nodes[i]
+        if i in self.narrow:
+            args = [f"v{arg}" for arg in node.args]
+            return expression(node.op, args, ["int32"] * len(args), "int32")
+        if self._compares_narrow(i):
+            args = [self._bounded(arg) for arg in node.args]
+            return expression(node.op, args, ["int32", "int32"], "bool")
+        dtypes = [self.kernel.nodes[arg].dtype for arg in node.args]
+        return expression(node.op, [self.stated(arg) for arg in node.args], dtypes, node.dtype)
+
+    # -- comparisons in 32 bits -----------------------------------------------------------------
+
+    def _compares_narrow(self, i: int) -> bool:
+        node = self.kernel.nodes[i]
+        if node.op not in COMPARISONS or not any(arg in self.narrow for arg in node.args):
+            return False
+        return all(arg in self.narrow or self._is_row_integer(arg) for arg in node.args)
+
+    def _is_row_integer(self, i: int) -> bool:
+        whole = self.kernel.nodes[i].dtype in ("int32", "int64")
+        return whole and self.stages.level[i] != PER_ELEMENT
+
+    def bounded(self) -> list[int]:
+        """The int64 numbers per row of which ``x`` is a stand-in for comparisons in 32 bits."""
+        found: set[int] = set()
+        for i, node in enumerate(self.kernel.nodes):
+            if self._compares_narrow(i):
+                found.update(arg for arg in node.args if arg not in self.narrow)
+        return sorted(i for i in found if self.kernel.nodes[i].dtype == "int64")
+
+    def _bounded(self, i: int) -> str:
+        whole = i in self.narrow or self.kernel.nodes[i].dtype == "int32"
+        return f"v{i}" if whole else f"x{i}"
+
+    def bounded_text(self, i: int) -> str:
+        """What is beyond the range of narrow integers stays beyond."""
+        most = LARGEST + 1
+        return f"(int32_t)(v{i} < -{most} ? -{most} : v{i} > {most} ? {most} : v{i})"
