@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
+from hpcad.backend.gemm.library import Library
 from hpcad.backend.gemm.routine import Way
-from hpcad.backend.gemm.search import NUMPY, libraries, numpy_library
+from hpcad.backend.gemm.search import numpy_library
 from hpcad.backend.gemm.spec import Gemm
 from hpcad.backend.native.threads import threads
 
+SMALL = 4_000_000  # operations; above, one thread is not tried where there are several
 LEAST = 32  # rows or columns of a piece for one thread
 GRIDS = 3  # ways to cut one matrix that are tried
 
@@ -24,29 +26,25 @@ def usual_way(spec: Gemm) -> Way | None:
     if library is None or (spec.m == 1 and spec.n == 1):  # there NumPy takes neither gemm nor gemv
         return None
     beside = spec.items > 1 and library.concurrent and spec.items >= threads() > 1
-    return Way(library, spread=beside, vector=bool(library.gemv) and 1 in (spec.m, spec.n))
+    return Way(library, spread=beside, vector=_as_vector(spec, library))
 
 
-def plain_ways(spec: Gemm, count: int, usual: Way) -> Iterator[Way]:
-    """The usual way, and then all others that copy no operand.
+def plain_ways(spec: Gemm, count: int, libraries: tuple[Library, ...]) -> Iterator[Way]:
+    """All ways that copy no operand.
 
-    With several threads only NumPy's library may use threads of its own. Those of two libraries
-    that wait spinning would take each other's cores; so all others are called with one thread, for
-    pieces of the product that are spread over the one pool of compiled code.
+    Libraries are called with one thread each, for pieces that are spread over the pool of compiled
+    code: threads of their own that wait spinning for the next product would take the cores of the
+    instructions in between, and of each other.
     """
-    yield usual
-    for library in libraries():
+    for library in libraries:
         if spec.dtype not in library.gemm:
             continue
-        vectors = {False, bool(library.gemv) and 1 in (spec.m, spec.n)}
-        alone = count == 1 or library.name == NUMPY
-        cuts = [(1, 1, False)] if alone else []
-        if count > 1 and library.concurrent:
-            cuts += [(*parts, True) for parts in _parts(spec, count)]
+        cuts = [(*parts, True) for parts in _parts(spec, count)] if library.concurrent else []
+        if not cuts or spec.flops < SMALL:
+            cuts.append((1, 1, False))
+        vectors = {False, _as_vector(spec, library)}
         for vector, (rows, columns, spread) in product(sorted(vectors), cuts):
-            way = Way(library, 0 if spread else count, (rows, columns), spread, vector=vector)
-            if way.label != usual.label:
-                yield way
+            yield Way(library, 1, (rows, columns), spread, vector=vector)
 
 
 def flipped_ways(spec: Gemm, way: Way) -> Iterator[Way]:
@@ -58,10 +56,29 @@ def flipped_ways(spec: Gemm, way: Way) -> Iterator[Way]:
             yield replace(way, flip=operand)
 
 
+def one_piece(spec: Gemm, way: Way, count: int) -> tuple[Gemm, int]:
+    """What one thread computes at a time, and how many times."""
+    if not way.spread:
+        return spec, 1
+    (rows, columns), items = way.parts, spec.items
+    share = -(-items * rows * columns // count)
+    if way.parts != (1, 1) or not spec.batch:
+        m, n = -(-spec.m // rows), -(-spec.n // columns)
+        return replace(spec, m=m, n=n, batch=(), stride_a=(), stride_b=(), stride_c=()), share
+    last = spec.batch[-1]
+    batch = (share,) if share <= last or len(spec.batch) == 1 else (-(-share // last), last)
+    a, b, c = (steps[-len(batch) :] for steps in (spec.stride_a, spec.stride_b, spec.stride_c))
+    return replace(spec, batch=batch, stride_a=a, stride_b=b, stride_c=c), 1
+
+
+def _as_vector(spec: Gemm, library: Library) -> bool:
+    return spec.dtype in library.gemv and 1 in (spec.m, spec.n)
+
+
 def _parts(spec: Gemm, count: int) -> list[tuple[int, int]]:
     """Into how many rows and columns of pieces ``c`` can be cut to occupy the threads."""
-    if spec.items >= count:
-        return [(1, 1)]
+    if count == 1 or spec.items >= count:
+        return [(1, 1)] if count > 1 else []
     pieces = -(-count // spec.items)
     grids = [(rows, pieces // rows) for rows in range(1, pieces + 1) if pieces % rows == 0]
     fitting = [grid for grid in grids if _fits(spec.m, grid[0]) and _fits(spec.n, grid[1])]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import stat
 
 import numpy as np
 import pytest
 
-from hpcad.backend.gemm import Gemm, best_way, bind, describe, seconds, tuning
+from hpcad.backend.gemm import Gemm, best_way, bind, describe, libraries, seconds, tuning
+from hpcad.backend.gemm.race import Race, needs
 from hpcad.backend.gemm.record import Record
 from hpcad.backend.gemm.routine import Way, compiled
 from hpcad.backend.gemm.search import numpy_library
-from hpcad.backend.gemm.ways import flipped_ways, plain_ways, usual_way
+from hpcad.backend.gemm.ways import flipped_ways, one_piece, plain_ways, usual_way
 
 SPEC = Gemm("float32", 64, 48, 40, trans_b=True)
 
@@ -31,15 +33,17 @@ def records(directory):
     return list(directory.glob("products-*.json"))
 
 
-def count_races(monkeypatch, winner=None):
-    """Count the measurements, and decide them."""
+def count_races(monkeypatch):
+    """Count the races, which the first way wins."""
     seen = []
 
-    def measured(spec, plain, count):
+    def measured(spec, ways, count):
         seen.append(spec)
-        return (winner or plain[0].label), 1e-6
+        race = Race(spec, count)
+        race.best = {ways[0]: 1e-6}
+        return race
 
-    monkeypatch.setattr(tuning, "_measured", measured)
+    monkeypatch.setattr(tuning, "measured", measured)
     return seen
 
 
@@ -91,7 +95,7 @@ def test_a_choice_that_no_longer_exists_is_measured_anew(monkeypatch, tmp_path):
     seen = count_races(monkeypatch)
     best_way(SPEC)
     (record,) = records(tmp_path)
-    record.write_text(record.read_text().replace('"numpy"', '"a library that is gone"'))
+    record.write_text(record.read_text().replace("numpy", "a library that is gone"))
     tuning._best.cache_clear()
     tuning.record.__globals__["_record"].cache_clear()
     best_way(SPEC)
@@ -115,35 +119,30 @@ def test_a_record_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
     assert record.get(SPEC, ["a"]) == ("a", 1.0)
 
 
-def test_the_usual_way_stays_unless_another_is_clearly_faster(monkeypatch):
-    usual = usual_way(SPEC)
-    rival = Way(usual.library, flip="b")
-    for ratio, winner in ((0.98, usual), (0.9, rival)):
-        monkeypatch.setattr(tuning._Race, "run", lambda self, ways: None)
-        monkeypatch.setattr(
-            tuning._Race, "leaders", lambda self: sorted(self.best, key=self.best.get)
-        )
-        original = tuning._Race.__init__
-
-        def began(self, *args, original=original, ratio=ratio):
-            original(self, *args)
-            self.best.update({usual: 1.0, rival: ratio})
-
-        with monkeypatch.context() as patch:
-            patch.setattr(tuning._Race, "__init__", began)
-            label, _ = tuning._measured(SPEC, [usual], 1)
-        assert label == winner.label
+@pytest.mark.parametrize(("ratio", "replaced"), [(0.98, False), (0.96, True), (1.1, False)])
+def test_numpys_library_stays_unless_another_way_is_clearly_faster(ratio, replaced):
+    ours = Way(numpy_library(), 1)
+    rival = dataclasses.replace(ours, flip="b")
+    race = Race(SPEC, 1)
+    race.best = {ours: 1.0, rival: ratio}
+    assert tuning.winner(race) == ((rival.label, ratio) if replaced else (ours.label, 1.0))
 
 
-def test_ways_have_names_of_their_own():
-    for spec in (SPEC, Gemm("float64", 500, 1, 300), Gemm("float32", 90, 200, 50, batch=(8,))):
-        for count in (1, 2, 6):
-            plain = list(plain_ways(spec, count, usual_way(spec)))
-            ways = [*plain, *(flipped for way in plain for flipped in flipped_ways(spec, way))]
-            assert len({way.label for way in ways}) == len(ways)
-            assert ways[0] == usual_way(spec)
-            for way in ways:
-                assert way.spread or way.library.name == "numpy" or count == 1
+SHAPES = [SPEC, Gemm("float64", 500, 1, 300), Gemm("float32", 900, 200, 500, batch=(2, 4))]
+
+
+@pytest.mark.parametrize("spec", SHAPES)
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 16])
+def test_ways_have_names_of_their_own_and_cover_the_product(spec, count):
+    plain = list(plain_ways(spec, count, libraries()))
+    ways = [*plain, *(flipped for way in plain for flipped in flipped_ways(spec, way))]
+    assert len({way.label for way in ways}) == len(ways) > 0
+    for way in ways:
+        piece, times = one_piece(spec, way, count)
+        share = count if way.spread else 1
+        assert spec.flops <= share * times * piece.flops < 2.5 * spec.flops
+        for all_, some in zip(needs(spec), needs(piece), strict=True):
+            assert some <= all_
 
 
 def test_a_tuned_product_is_right_and_its_time_is_known():
