@@ -6,6 +6,8 @@ import ctypes
 import functools
 import os
 
+from hpcad.errors import ConfigError
+
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
@@ -30,6 +32,11 @@ def keep_large_blocks() -> bool:
     bool
         Whether the C library took the settings (only glibc has them).
 
+    Raises
+    ------
+    ConfigError
+        ``HPCAD_MALLOC`` has an unknown value.
+
     Notes
     -----
     The environment variable ``HPCAD_MALLOC`` may say ``system``: the allocator is left alone. So
@@ -39,6 +46,8 @@ def keep_large_blocks() -> bool:
     is what is free at the end of the heap when that is over 1 GiB.
     """
     wish = os.environ.get("HPCAD_MALLOC", "")
+    if wish not in ("", "all", "system"):
+        raise ConfigError(f"HPCAD_MALLOC must be 'all' or 'system', or not be set, not {wish!r}")
     tuned = any(name in os.environ for name in _TUNED_BY)
     if wish == "system" or tuned or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False

@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from hpcad.backend.allocator import keep_large_blocks
+from hpcad.errors import ConfigError
+
 PROGRAM = """
 import resource
 import numpy as np
@@ -60,12 +63,13 @@ def test_whoever_wants_another_allocator_is_left_alone(wish):
     assert faults("import hpcad.numpy", **wish) > 1000
 
 
-def test_blocks_of_any_size_are_kept_on_request():
-    load = (
-        "import ctypes\n"
-        "from hpcad.backend.allocator import keep_large_blocks\n"
-        "assert keep_large_blocks()\n"
-        "import numpy\n"
-        "numpy.ones = lambda n, d: numpy.full(24 * n, 1, d)"  # 48 MiB
-    )
-    assert faults(load, HPCAD_MALLOC="all") < 50
+@pytest.mark.parametrize(("wish", "kept"), [("all", True), ("", False)])
+def test_blocks_of_any_size_are_kept_on_request(wish, kept):
+    load = "import hpcad.numpy\nnp.ones = lambda n, d: np.full(24 * n, 1, d)"  # 48 MiB
+    assert (faults(load, HPCAD_MALLOC=wish) < 50) == kept
+
+
+def test_an_unknown_wish_is_an_error(monkeypatch):
+    monkeypatch.setenv("HPCAD_MALLOC", "jemalloc")
+    with pytest.raises(ConfigError, match="HPCAD_MALLOC must be 'all' or 'system'"):
+        keep_large_blocks.__wrapped__()
