@@ -23,9 +23,9 @@ def work():
         chain.append(chain[-1] + chain[0])
 work(); work()
 before = faults()
-for _ in range(10):
+for _ in range(4):
     work()
-print((faults() - before) // 10)
+print((faults() - before) // 4)
 """
 
 
@@ -65,7 +65,7 @@ def test_whoever_wants_another_allocator_is_left_alone(wish):
 
 @pytest.mark.parametrize(("wish", "kept"), [("all", True), ("", False)])
 def test_blocks_of_any_size_are_kept_on_request(wish, kept):
-    load = "import hpcad.numpy\nnp.ones = lambda n, d: np.full(24 * n, 1, d)"  # 48 MiB
+    load = "import hpcad.numpy\nnp.ones = lambda n, d: np.full(17 * n, 1, d)"  # 34 MiB
     assert (faults(load, HPCAD_MALLOC=wish) < 50) == kept
 
 
