@@ -25,7 +25,7 @@ def backward(loss: Tensor, seed: Array | None = None, retain: bool = False) -> N
     try:
         with no_grad():
             if sink is not None:
-                seed = seed * seed.dtype.type(effect(sink.seed_scale))
+                seed = seed * seed.dtype.type(effect(sink.seed_scale, answer=True))
             pull = Pull(tape, {loss.slot: seed})
             if retain:
                 pull.announce(records, uses)

@@ -69,13 +69,25 @@ class Changes:
 CHANGES = Changes()
 
 
-def effect(function: Callable[..., Any], *args: Any) -> Any:
+def effect(
+    function: Callable[..., Any], *args: Any, answer: bool = False, writes: bool = False
+) -> Any:
     """Call a function for what it does; a program that is captured does it again each time.
 
     It must do the same to the same things every time, whatever numbers it meets.
+
+    Parameters
+    ----------
+    answer : bool
+        Whether what it returns is needed, also where a program is captured ahead of its run and
+        effects are not called; it may then be called once more than it would be.
+    writes : bool
+        Whether it changes parameters.
     """
     capture = STATE.capture
-    return function(*args) if capture is None else capture.call(function, args)
+    if capture is None:
+        return function(*args)
+    return capture.call(function, args, answer, writes)
 
 
 @contextmanager

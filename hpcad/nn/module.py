@@ -25,8 +25,9 @@ class Module:
     walking the attributes in the order of assignment. A parameter that is reachable twice is
     shared and appears once, under its first name.
 
-    A compiled step keeps attributes as they were when it was captured. Setting one captures it
-    anew; writing into a list, a dict or an array that is an attribute goes unseen.
+    A compiled step keeps attributes as they were when it was captured. Setting one to another
+    value captures it anew; what is written into a list, a dict or an array that is an attribute
+    goes unseen, and so does a new attribute that the step looked for in vain.
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,7 +44,9 @@ class Module:
                 f"attribute {name!r} is a parameter and would no longer be trained as a "
                 f"{type(value).__name__}; use parameter.assign(values)"
             )
-        if replaced is not value and not _same_setting(replaced, value):
+        if replaced is self:  # new: it changes something only where the class had a default
+            CHANGES.count += hasattr(type(self), name)
+        elif replaced is not value and not _same_setting(replaced, value):
             self._changes(name, "set")
         super().__setattr__(name, value)
 

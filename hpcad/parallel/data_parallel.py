@@ -80,7 +80,7 @@ class DataParallel:
 
     def broadcast_parameters(self) -> None:
         """Give every rank the parameters of rank 0."""
-        effect(self._broadcast_parameters)
+        effect(self._broadcast_parameters, writes=True)
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:

@@ -25,6 +25,11 @@ class Capture(Trace):
 
     ``with capture:`` is its extent. Every operation is computed as in an eager call, and recorded.
 
+    Parameters
+    ----------
+    ahead : bool
+        Leave out effects and write no gradients: the program will.
+
     Attributes
     ----------
     program : Program
@@ -34,12 +39,16 @@ class Capture(Trace):
         Whether something was done that a second, eager run of the function would do again.
     """
 
-    __slots__ = ("_before", "_kept", "_parameters", "_plain", "irreversible", "obstacle", "program")
+    __slots__ = ("_before", "_begun", "_kept", "_parameters", "_plain", "_written", "ahead",
+                 "irreversible", "obstacle", "program")  # fmt: skip
 
     spent = False
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: bool = False) -> None:
         super().__init__(-1)
+        self.ahead = ahead
+        self._begun: set[int] = set()  # parameters whose gradient a capture ahead has begun
+        self._written = False  # whether a capture ahead has left out what changes parameters
         self.program = Program([])
         self.obstacle: str | None = None
         self.irreversible = False
@@ -61,6 +70,8 @@ class Capture(Trace):
 
     def parameter(self, parameter: Parameter) -> Captured:
         """A parameter, with the values it has now."""
+        if self._written:
+            self.refuse("it goes on with parameters that it has changed")
         known = self._parameters.get(id(parameter))
         if known is None or known[0] != parameter.version:
             array = parameter.array
@@ -119,10 +130,15 @@ class Capture(Trace):
 
     def accumulate(self, parameter: Parameter, cotangent: Any) -> None:
         """Add to (or begin) the gradient of a parameter."""
-        beta = 1.0 if parameter.fresh else 0.0
+        beta = 1.0 if parameter.fresh or id(parameter) in self._begun else 0.0
         (symbol,), (array,), _ = self._operands([cotangent])
         op = Accumulate(parameter, beta)
         self.program.instructions.append(Instruction(op, [symbol], {}, [], user_line()))
+        if self.ahead:
+            self._begun.add(id(parameter))
+            if parameter.grad is None:
+                parameter.grad = backend_of(array).xp.zeros_like(array)
+            return
         if parameter.grad is None:
             parameter.grad = backend_of(array).xp.array(array)
         elif beta:
@@ -131,15 +147,18 @@ class Capture(Trace):
             parameter.grad[...] = array
         parameter.fresh = True
 
-    def call(self, function: Any, args: tuple[Any, ...]) -> Any:
+    def call(self, function: Any, args: tuple[Any, ...], answer: bool, writes: bool) -> Any:
         """Call a function for its effect, outside of the capture, and record the call."""
-        self.irreversible = True
-        STATE.capture = None
-        try:
-            result = function(*args)
-        finally:
-            STATE.capture = self
-        op = Call(function, args)
+        result = None
+        if not self.ahead or answer:
+            self.irreversible = not self.ahead
+            STATE.capture = None
+            try:
+                result = function(*args)
+            finally:
+                STATE.capture = self
+        self._written = self._written or (writes and self.ahead)
+        op = Call(function, args, writes)
         self.program.instructions.append(Instruction(op, [], {}, [], user_line()))
         return result
 

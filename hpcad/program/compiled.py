@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from hpcad.errors import CaptureError
 from hpcad.program.capture import Capture
 from hpcad.program.captured import Captured
 from hpcad.program.compare import unify
-from hpcad.program.entries import Entry
+from hpcad.program.entries import Entry, Variant
 from hpcad.program.executable import Executable, build
 from hpcad.program.options import Options
 from hpcad.program.signature import is_array, is_differentiated, of_call
@@ -34,6 +35,8 @@ class Compiled:
     function : callable
     obstacles : list of str
         Why calls of some signature stay eager.
+    seconds : float
+        What captures took beyond the calls themselves, and building programs.
     """
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
@@ -42,6 +45,7 @@ class Compiled:
         self._entries: dict[Any, Entry] = {}
         self._last = Entry()
         self._program: Executable | None = None
+        self.seconds = 0.0
         functools.update_wrapper(self, function)
 
     def __get__(self, instance: Any, _owner: Any = None) -> Any:
@@ -61,6 +65,8 @@ class Compiled:
             return executable.run(leaves)
         if entry.obstacle is not None or any(map(is_differentiated, leaves)):
             return self.function(*args, **kwargs)
+        if self.options.ahead:
+            return self._capture_ahead(entry, leaves, structure)
         return self._capture(entry, leaves, structure)
 
     # -- what a user asks for -----------------------------------------------------------------
@@ -103,40 +109,75 @@ class Compiled:
 
     def _capture(self, entry: Entry, leaves: list[Any], structure: Structure) -> Any:
         """Run the function eagerly and record it; the second time, make a program of it."""
-        if entry.changes != CHANGES.count:
-            entry.forget()
         capture = Capture()
         try:
-            with capture:
-                given = [capture.input(x) if is_array(x) else x for x in leaves]
-                args, kwargs = structure.build(given)
-                result = self.function(*args, **kwargs)
+            outputs, tree = self._record(entry, capture, leaves, structure)
         except Exception as error:
             if capture.irreversible:
                 raise
-            # What is wrong with the function shows again; what is wrong with the capture does not.
-            capture.refuse(f"{type(error).__name__}: {error}")
-            capture.release()
-            args, kwargs = structure.build(leaves)
+            return self._give_up(entry, capture, error, leaves, structure)
+        started = time.perf_counter()
+        self._learn(entry, capture, tree)
+        self.seconds += time.perf_counter() - started
+        return tree.build(outputs)
+
+    def _capture_ahead(self, entry: Entry, leaves: list[Any], structure: Structure) -> Any:
+        """Record the function without its effects; then run the program that came of it."""
+        started = time.perf_counter()
+        capture = Capture(ahead=True)
+        try:
+            _, tree = self._record(entry, capture, leaves, structure)
+        except Exception as error:  # noqa: BLE001  (it shows again, or was the capture's)
+            return self._give_up(entry, capture, error, leaves, structure)
+        variant = self._learn(entry, capture, tree)
+        self.seconds += time.perf_counter() - started
+        if entry.obstacle is None and variant.executable is not None:
+            self._program = variant.executable
+            return self._program.run(leaves)
+        args, kwargs = structure.build(leaves)
+        return self.function(*args, **kwargs)
+
+    def _record(
+        self, entry: Entry, capture: Capture, leaves: list[Any], structure: Structure
+    ) -> tuple[list[Any], Structure]:
+        """Run the function under a capture; the leaves of what it returns, and their tree."""
+        if entry.changes != CHANGES.count:
+            entry.forget()
+        with capture:
+            given = [capture.input(x) if is_array(x) else x for x in leaves]
+            args, kwargs = structure.build(given)
             result = self.function(*args, **kwargs)
-            self._refuse(entry, capture.obstacle)
-            return result
         outputs, tree = _taken_out(capture, result)
         del args, kwargs, given, result
         if not capture.is_over():
             capture.refuse("a tensor of the call is kept by somebody after it")
         capture.release()
-        self._learn(entry, capture, tree)
-        return tree.build(outputs)
+        entry.changes = CHANGES.count  # the call may have made modules of its own
+        return outputs, tree
 
-    def _learn(self, entry: Entry, capture: Capture, tree: Structure) -> None:
+    def _give_up(
+        self, entry: Entry, capture: Capture, error: Exception, leaves: list[Any], structure: Any
+    ) -> Any:
+        """Run the function eagerly: what is wrong with it shows again, and then it is no obstacle
+        that somebody should read of."""
+        capture.refuse(f"{type(error).__name__}: {error}")
+        capture.release()
+        args, kwargs = structure.build(leaves)
+        result = self.function(*args, **kwargs)
+        self._refuse(entry, capture.obstacle)
+        return result
+
+    def _learn(self, entry: Entry, capture: Capture, tree: Structure) -> Variant:
+        ahead = self.options.ahead
         variant = entry.variant(capture.program)
         if capture.obstacle is None and variant.first is not None:
             capture.obstacle = unify(variant.first, capture.program)
         if capture.obstacle is not None:
             self._refuse(entry, capture.obstacle)
-        elif variant.first is None:
+        elif variant.first is None and not ahead:
             variant.first = capture.program
+        elif ahead and variant.first is not None and not capture.program.has_live():
+            variant.first = None  # the program that there is does the same
         elif entry.builds == MOST_BUILDS:
             self._refuse(
                 entry,
@@ -146,15 +187,18 @@ class Compiled:
         else:
             entry.builds += 1
             name = _identifier(self.function)
+            first = capture.program.copy() if ahead and variant.first is None else None
             self._program = build(name, capture.program, tree, self.options)
-            variant.executable, variant.first = self._program, None
+            variant.executable, variant.first = self._program, first
+        return variant
 
     def _refuse(self, entry: Entry, obstacle: str | None) -> None:
         if self.options.strict:
             raise CaptureError(f"{_name(self.function)} cannot be compiled: {obstacle}")
         entry.obstacle = obstacle
         entry.variants.clear()
-        _log.warning("%s stays eager: %s", _name(self.function), obstacle)
+        if self.options.log:
+            _log.warning("%s stays eager: %s", _name(self.function), obstacle)
 
 
 def compile(

@@ -14,7 +14,7 @@ class Variant:
     Attributes
     ----------
     first : Program or None
-        As captured by the first such call, until the second.
+        As captured by the first such call, until the second has been held against it.
     executable : Executable or None
     """
 
@@ -56,7 +56,7 @@ class Entry:
         if self.changes != CHANGES.count:
             return None
         variant = self.variants.get(tuple([p.fresh for p in self.receivers]))
-        if variant is None or variant.executable is None:
+        if variant is None or variant.executable is None or variant.first is not None:
             return None
         if variant.executable.fits():
             return variant.executable

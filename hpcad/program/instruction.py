@@ -68,10 +68,17 @@ class Accumulate:
 
 @dataclass(frozen=True)
 class Call:
-    """A function that is called for its effect, with arguments that never change."""
+    """A function that is called for its effect, with arguments that never change.
+
+    Attributes
+    ----------
+    writes : bool
+        Whether it changes parameters.
+    """
 
     function: Any
     args: tuple[Any, ...]
+    writes: bool = False
 
     @property
     def name(self) -> str:
@@ -156,6 +163,15 @@ class Program:
             if isinstance(op := instruction.op, Accumulate):
                 found.setdefault(id(op.parameter), (op.parameter, op.beta != 0.0))
         return [p for p, _ in found.values()], tuple([fresh for _, fresh in found.values()])
+
+    def copy(self) -> Program:
+        """The same values and operations in instructions of its own."""
+        own = [Instruction(i.op, i.args, i.params, i.outs, i.line) for i in self.instructions]
+        return Program(list(self.inputs), own, list(self.outputs))
+
+    def has_live(self) -> bool:
+        """Whether it reads arrays of the user that are no arguments."""
+        return any(v.origin == "live" for i in self.instructions for v in i.inputs())
 
     def parameters(self) -> list[Parameter]:
         """Parameters that are read or get a gradient, in order of first use."""

@@ -7,8 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """See :func:`hpcad.program.compiled.compile`."""
+    """See :func:`hpcad.program.compiled.compile`.
+
+    Attributes
+    ----------
+    ahead : bool
+        Capture a call without its effects, and let the program have them: then the first call
+        already computes what all later ones do, to the bit, and what cannot be captured has done
+        nothing yet. After an effect that writes parameters nothing may be computed.
+    log : bool
+        Whether to say why a function stays eager.
+    """
 
     strict: bool = False
     fuse: bool = True
     native: bool = True
+    ahead: bool = False
+    log: bool = True
