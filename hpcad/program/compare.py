@@ -93,6 +93,8 @@ def _trees(a: Any, b: Any, matched: dict[Value, Value], where: str) -> None:
 def _values(a: Value, b: Value, matched: dict[Value, Value], where: str) -> None:
     if a.origin == "result" or b.origin == "result":
         same = matched.get(a) is b
+    elif b.origin == "live":  # it was met before
+        same = a.source is b.source
     elif a.origin != b.origin:
         same = False
     elif a.origin in ("input", "parameter"):
