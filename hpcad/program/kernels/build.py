@@ -11,8 +11,12 @@ from typing import Any
 
 from hpcad.backend.native.library import load
 from hpcad.backend.native.threads import threads
-from hpcad.program.kernels.generate import source
+from hpcad.program.kernels.generate import Generated, source
 from hpcad.program.kernels.ir import Kernel
+
+_FREE = ctypes.CFUNCTYPE(None)  # lets other Python threads run meanwhile
+_BRIEF = ctypes.PYFUNCTYPE(None)  # keeps them waiting, which takes less time than asking
+_BRIEF_WORK = 20_000  # additions: a few microseconds
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,18 @@ class Compiled:
             once.
         """
         count = len(self.kernel.operands)
-        table = (ctypes.c_void_p * (count + 2))(*pointers)
+        table = (ctypes.c_void_p * (count + 3))(*pointers)
+        kept: list[Any] = [scalars]
         if self.scratch:
             workers = threads()
             memory = ctypes.create_string_buffer(self.scratch * workers + 64)
             table[count] = -(-ctypes.addressof(memory) // 64) * 64
             table[count + 1] = workers
-            table._memory = memory  # type: ignore[attr-defined]
-        return functools.partial(self.function, ctypes.pointer(table), scalars)
+            kept.append(memory)
+        if scalars is not None:
+            table[count + 2] = ctypes.addressof(scalars)
+        table.kept = kept  # type: ignore[attr-defined]
+        return functools.partial(self.function, ctypes.byref(table))
 
 
 def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled] | None:
@@ -74,9 +82,11 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled] | None:
     library = load(text, "kernels", include=[Path(__file__).parent])
     if library is None:
         return None
-    found = []
-    for i, (kernel, each) in enumerate(zip(kernels, generated, strict=True)):
-        function = getattr(library, f"hp_kernel_{i}")
-        function.restype = None
-        found.append(Compiled(kernel, function, each.scratch))
-    return found
+    pairs = zip(kernels, generated, strict=True)
+    return [_compiled(library, kernel, each) for kernel, each in pairs]
+
+
+def _compiled(library: ctypes.CDLL, kernel: Kernel, generated: Generated) -> Compiled:
+    address = ctypes.cast(getattr(library, generated.name), ctypes.c_void_p).value or 0
+    kind = _BRIEF if generated.work < _BRIEF_WORK else _FREE
+    return Compiled(kernel, kind(address), generated.scratch)

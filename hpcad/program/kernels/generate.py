@@ -1,8 +1,8 @@
 """From kernels to C.
 
-Every kernel becomes a function ``void <name>(char *const *p, const double *s)``: ``p`` has the
-address of each operand, then that of the scratch memory and (as a number) for how many workers it
-is; ``s`` has the scalars.
+Every kernel becomes a function ``void <name>(char *const *p)``. ``p`` has the address of each
+operand, then that of the scratch memory, for how many workers that is (a number), and the address
+of the scalars, which are doubles.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ PRELUDE = """\
 #include "lanes.h"
 
 typedef struct {
-    char *const *p;   /* operands, scratch memory */
-    const double *s;  /* scalars */
+    char *const *p; /* operands, scratch memory, workers, scalars */
     long group;
 } hp_call;
 
@@ -50,13 +49,17 @@ class Generated:
 
     Attributes
     ----------
-    text : str
+    name, text : str
     scratch : int
         Bytes per worker.
+    work : int
+        Of one call, in additions.
     """
 
+    name: str
     text: str
     scratch: int
+    work: int
 
 
 def generate(kernel: Kernel, name: str) -> Generated:
@@ -69,18 +72,19 @@ def generate(kernel: Kernel, name: str) -> Generated:
     """
     writer = Writer()
     parts = nests(kernel)
-    scratch = 0
+    scratch = work = 0
     calls = []
     for number, nest in enumerate(parts):
         part = name if len(parts) == 1 else f"{name}_{number}"
         function = _Function(kernel, nest, part, writer)
         function.write()
         scratch = max(scratch, function.scratch)
-        calls.append(f"{part}_all(p, s);")
-    with writer.block(f"void {name}(char *const *p, const double *s)"):
+        work += function.work
+        calls.append(f"{part}_all(p);")
+    with writer.block(f"void {name}(char *const *p)"):
         for call in calls:
             writer.add(call)
-    return Generated(writer.text(), scratch)
+    return Generated(name, writer.text(), scratch, work)
 
 
 def source(kernels: Sequence[Kernel]) -> tuple[str, list[Generated]]:
@@ -103,6 +107,8 @@ class _Function:
         self.offsets: dict[str, int] = {}
         self.rows = RowWriter(kernel, nest, self.stages, writer, self.offsets)
         self._plan_scratch()
+        self._per_row = self._work() * nest.tile
+        self.work = self._per_row * self.groups * self.summed
 
     def _plan_scratch(self) -> None:
         """Where in the scratch memory of a worker its sums and long buffers are."""
@@ -169,7 +175,7 @@ class _Function:
         add("const hp_call *const call = context;")
         add("char *const *const p = call->p;")
         if self.kernel.scalars:
-            add("const double *const s = call->s;")
+            add(f"const double *const s = (const double *)p[{len(self.kernel.operands) + 2}];")
         for operand, kind in self._used().items():
             self._write_pointer(operand, kind)
         if self.scratch:
@@ -236,14 +242,13 @@ class _Function:
 
     def _write_all(self) -> None:
         add = self.writer.add
-        with self.writer.block(f"static void {self.name}_all(char *const *p, const double *s)"):
-            add("hp_call call = {p, s, 0};")
-            work = self._work() * self.nest.tile
+        with self.writer.block(f"static void {self.name}_all(char *const *p)"):
+            add("hp_call call = {p, 0};")
+            work = max(1, self._per_row)
             if self.partial:
-                self._write_partial(max(1, SHARED // max(1, work)))
+                self._write_partial(max(1, SHARED // work))
                 return
-            work *= self.summed
-            grain = max(1, SHARED // max(1, work))
+            grain = max(1, SHARED // (work * max(1, self.summed)))
             if grain >= self.groups and not self.scratch:
                 add(f"{self.name}_part(&call, 0, {self.groups}, 0);")
                 return

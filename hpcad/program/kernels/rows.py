@@ -76,7 +76,7 @@ class RowWriter:
 
     def _write_value(self, i: int) -> None:
         self.writer.add(f"const {self.values.type(i)} v{i} = {self.values.text(i)};")
-        if i in self.values.bounded():
+        if i in self.values.bounded:
             self.writer.add(f"const int32_t x{i} = {self.values.bounded_text(i)};")
 
     def _write_copy(self, statement: str) -> None:

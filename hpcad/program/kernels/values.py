@@ -27,6 +27,8 @@ class Values:
         int64 nodes that are int32 in C.
     spread : list of int
         Loads of masks that are read from ``w``.
+    bounded : set of int
+        int64 numbers per row of which ``x`` is a stand-in for comparisons in 32 bits.
     tile : str
         The index of the tile, where the row is tiled.
     """
@@ -35,6 +37,7 @@ class Values:
         self.kernel, self.nest, self.stages = kernel, nest, stages
         self.narrow = narrow_integers(kernel)
         self.spread = spread_masks(kernel, nest, stages)
+        self.bounded = self._find_bounded()
         axes = [*nest.groups, *nest.summed]
         self._index = {axis.indexed: f"i{k}" for k, axis in enumerate(axes)}
         in_groups = nest.tiled and nest.groups and nest.groups[-1].tile
@@ -114,13 +117,12 @@ class Values:
         whole = self.kernel.nodes[i].dtype in ("int32", "int64")
         return whole and self.stages.level[i] != PER_ELEMENT
 
-    def bounded(self) -> list[int]:
-        """The int64 numbers per row of which ``x`` is a stand-in for comparisons in 32 bits."""
+    def _find_bounded(self) -> set[int]:
         found: set[int] = set()
         for i, node in enumerate(self.kernel.nodes):
             if self._compares_narrow(i):
                 found.update(arg for arg in node.args if arg not in self.narrow)
-        return sorted(i for i in found if self.kernel.nodes[i].dtype == "int64")
+        return {i for i in found if self.kernel.nodes[i].dtype == "int64"}
 
     def _bounded(self, i: int) -> str:
         whole = i in self.narrow or self.kernel.nodes[i].dtype == "int32"
