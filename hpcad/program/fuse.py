@@ -22,6 +22,7 @@ from hpcad.program.cones import (
 )
 from hpcad.program.groups import Group, Key, Target, Way, loop_of
 from hpcad.program.instruction import Instruction, Program, Value
+from hpcad.program.kernels.scalars import DTYPES
 from hpcad.program.views import Views, is_view
 
 GETITEM, RESHAPE = PRIMITIVES["getitem"], PRIMITIVES["reshape"]
@@ -83,13 +84,22 @@ class _Fuser:
         for instruction in self.program.instructions:
             if self._is_task(instruction):
                 found.update(instruction.outs)
-                if instruction.name != "concatenate":
+                if not self._is_concatenation(instruction):
                     found.update(self.views.origin(v)[0] for v in instruction.inputs())
         for out in self.program.outputs:
             if isinstance(out, tuple) and out and isinstance(out[0], Value):
                 found.add(self.views.origin(out[0])[0])
         found.update(self.views.copies)
+        for instruction in self.views.copies.values():
+            if not _is_known(instruction.out):
+                found.add(self.views.origin(instruction.args[0])[0])
         return found
+
+    def _is_concatenation(self, instruction: Instruction) -> bool:
+        """Whether kernels can write the parts to their places."""
+        if instruction.name != "concatenate" or not _is_known(instruction.out):
+            return False
+        return all(part.dtype == instruction.out.dtype for part in instruction.args)
 
     def _is_task(self, instruction: Instruction) -> bool:
         if instruction.name == "in_range":
@@ -103,8 +113,11 @@ class _Fuser:
     def run(self) -> Schedule:
         for instruction in self.program.instructions:
             if instruction.outs and instruction.outs[0] in self.views.copies:
-                self._copy(instruction)
-            elif instruction.name == "concatenate":
+                if _is_known(instruction.out):
+                    self._copy(instruction)
+                else:
+                    self._task(instruction)
+            elif self._is_concatenation(instruction):
                 self._concatenate(instruction)
             elif self._is_task(instruction):
                 self._task(instruction)
@@ -268,6 +281,11 @@ def _covers(value: Value, way: Way, extents: tuple[int, ...], op: str) -> bool:
     return all(
         isinstance(step, Instruction) and step.name in ("reshape", "transpose") for step in way
     )
+
+
+def _is_known(value: Value) -> bool:
+    """Whether kernels know the dtype, and there is something to do."""
+    return str(value.dtype) in DTYPES and value.size > 0
 
 
 def _column_of(instruction: Instruction) -> Instruction:

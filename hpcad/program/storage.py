@@ -256,7 +256,7 @@ def reads(task: Task | Group) -> Iterator[Value]:
     if isinstance(task, Group):
         for value, _ in task.loads():
             yield value
-    elif task.instruction.name != "concatenate":
+    else:
         yield from task.instruction.inputs()
 
 
