@@ -77,7 +77,8 @@ class ScheduleSection:
 class TrainingSection:
     """How long, in which precision, on what. With both `epochs` and `steps` the first reached ends.
 
-    `evaluate_every` counts steps; without it the end of every epoch evaluates.
+    `evaluate_every` counts steps; without it the end of every epoch evaluates. `compile` turns
+    the step into a program; without it every operation is carried out one by one.
     """
 
     epochs: int | None = bounded(None, at_least=1)
@@ -86,6 +87,7 @@ class TrainingSection:
     device: Literal["auto", "cpu", "gpu"] = "cpu"
     log_every: int = bounded(50, at_least=1)
     evaluate_every: int | None = bounded(None, at_least=1)
+    compile: bool = True
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.steps is None:

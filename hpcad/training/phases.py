@@ -13,6 +13,7 @@ from types import TracebackType
 #: Rows in the order of the table; other names follow in the order of their first use.
 PHASES = (
     "data wait",
+    "compilation",
     "forward",
     "backward",
     "exposed communication",
@@ -82,6 +83,11 @@ class PhaseTimer:
         self._charge(source, -seconds)
         self._charge(target, seconds)
 
+    def turn(self, name: str) -> None:
+        """Charge the phase that is open from here on to another name."""
+        outer = self._open[-2] if len(self._open) > 1 else None
+        self._open[-1].turn(name, outer)
+
     @property
     def total(self) -> float:
         """Seconds since the start (or `reset`), until `stop` or now."""
@@ -134,6 +140,14 @@ class _Span:
         self._timer._open.append(self)
         self._began = self._timer._clock()
 
+    def turn(self, name: str, outer: _Span | None) -> None:
+        now = self._timer._clock()
+        elapsed = now - self._began
+        self._timer._charge(self._name, elapsed - self.inner)
+        if outer is not None:
+            outer.inner += elapsed
+        self._name, self._began, self.inner = name, now, 0.0
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -141,8 +155,5 @@ class _Span:
         trace: TracebackType | None,
     ) -> None:
         timer = self._timer
-        elapsed = timer._clock() - self._began
         timer._open.pop()
-        timer._charge(self._name, elapsed - self.inner)
-        if timer._open:
-            timer._open[-1].inner += elapsed
+        self.turn("", timer._open[-1] if timer._open else None)

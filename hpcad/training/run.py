@@ -79,6 +79,7 @@ def run(job: Job, entry: Any, world: World, resume: bool | str | Path = True) ->
         evaluate_every=job.training.evaluate_every,
         world=world,
         engine=engine,
+        compile=job.training.compile,
         description=job.to_dict(),
     )
     if world.is_root:

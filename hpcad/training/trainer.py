@@ -15,12 +15,11 @@ from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
 from hpcad.data import Batch, Dataset, Loader
 from hpcad.errors import ConfigError, HpcadError
-from hpcad.nn import Module, training_step
+from hpcad.nn import Module
 from hpcad.optim import Optimizer
 from hpcad.parallel import DataParallel, World, init
 from hpcad.training.checks import (
     check_counts,
-    check_loss,
     require_finite,
     require_method,
     require_same,
@@ -31,8 +30,7 @@ from hpcad.training.prepare import Prepare
 from hpcad.training.report import Report
 from hpcad.training.result import Result
 from hpcad.training.run_checkpoints import RunCheckpoints
-
-Loss = Callable[[Any, Mapping[str, Any]], Tensor]
+from hpcad.training.step import Loss, TrainingProgram
 
 
 class Trainer:
@@ -75,6 +73,10 @@ class Trainer:
     world : World, optional
     engine : DataParallel, optional
         Made with its defaults when left out.
+    compile : bool
+        Run the steps as a program (:func:`hpcad.compile`). ``loss`` is then called for the first
+        two steps only, so it must not count, print or keep anything; where it depends on values
+        or changes from step to step, one line says why, and every step runs eagerly.
     description : dict, optional
         JSON-able; stored in checkpoints (the command line stores the job file).
 
@@ -108,6 +110,7 @@ class Trainer:
         evaluate_every: int | None = None,
         world: World | None = None,
         engine: DataParallel | None = None,
+        compile: bool = True,
         description: dict[str, Any] | None = None,
     ) -> None:
         if epochs is None and steps is None:
@@ -136,6 +139,7 @@ class Trainer:
         self.checkpoint_every, self.log_every = checkpoint_every, log_every
         self.evaluate_every = evaluate_every
         self.engine = engine or DataParallel(model, self.world)
+        self.compile = compile
         self.checkpoints = RunCheckpoints(
             self.directory,
             model,
@@ -171,6 +175,7 @@ class Trainer:
         self.result = self.checkpoints.start(resume)
         loader = self._loader()  # before anything is written: it checks batch against world
         phases = PhaseTimer()
+        self._program = self._training_program(phases)
         try:
             with loader, self._report() as report:
                 self._loop(loader, phases, report)
@@ -209,29 +214,9 @@ class Trainer:
                 self._save(phases, report)
             report.progress.leave_out(_spent(before, phases.seconds()))
 
-    def _step(self, batch: Batch, phases: PhaseTimer) -> float:
+    def _step(self, batch: Batch, _phases: PhaseTimer) -> float:
         """One optimizer step; returns this rank's share of the mean loss of the global batch."""
-        share = 0.0
-        if len(batch) == 0:
-            with phases("backward"):
-                self.engine.skip()
-        else:
-            with phases("forward"):
-                fields = self.prepare(batch.fields)
-                with training_step(self.seed, self.result.step, batch.ids):
-                    loss = self.loss(self.model, fields)
-                check_loss(loss, first=self.result.step == (self.result.resumed_step or 0))
-                # The engine averages over ranks; this makes it the mean over the samples.
-                weight = len(batch) / batch.global_size
-                scaled = loss * (weight * self.world.size)
-                share = float(loss) * weight
-            with phases("backward"):
-                scaled.backward()
-        phases.move("backward", "exposed communication", self.engine.exposed_seconds)
-        self.engine.exposed_seconds = 0.0
-        with phases("optimizer"):
-            self.optimizer.step()
-        return share
+        return self._program(batch, self.result.step)
 
     def _due(self, every: int | None, batch: Batch) -> bool:
         if every is None:
@@ -265,6 +250,19 @@ class Trainer:
         require_finite(self.world, loss, arenas, self.result)
 
     # -- its parts ---------------------------------------------------------------------------
+
+    def _training_program(self, phases: PhaseTimer) -> TrainingProgram:
+        return TrainingProgram(
+            self.model,
+            self.loss,
+            self.optimizer,
+            self.engine,
+            prepare=self.prepare,
+            full=min(self.batch, len(self.train)),
+            seed=self.seed,
+            phases=phases,
+            compile=self.compile,
+        )
 
     def _order(self) -> dict[str, Any]:
         """What the order of the samples is a function of."""

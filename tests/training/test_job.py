@@ -143,7 +143,7 @@ WRONG = {
         "epochs",
         "zzz",
         "digits.toml:20: [training] has no key 'zzz'; known: 'epochs', 'steps', 'dtype', "
-        "'device', 'log_every', 'evaluate_every'",
+        "'device', 'log_every', 'evaluate_every', 'compile'",
     ),
     "section": (
         "[optimizer]",

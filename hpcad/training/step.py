@@ -1,0 +1,140 @@
+"""One optimizer step of a training run, as a program or eagerly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hpcad.autodiff import Tensor
+from hpcad.autodiff.state import effect
+from hpcad.data import Batch
+from hpcad.errors import ConfigError
+from hpcad.nn import Module, training_step
+from hpcad.optim import Optimizer
+from hpcad.parallel import DataParallel
+from hpcad.program.compiled import Compiled
+from hpcad.program.options import Options
+from hpcad.program.signature import of_call
+from hpcad.training.checks import check_loss
+from hpcad.training.phases import PhaseTimer
+
+Loss = Callable[[Any, Mapping[str, Any]], Tensor]
+_log = logging.getLogger("hpcad")
+
+
+class TrainingProgram:
+    """Forward pass, backward pass with its reductions, and update, for one batch after another.
+
+    A full batch runs as a program. It is captured ahead: the first step is already the
+    program's, so that a run that is resumed computes what an uninterrupted one does, to the bit.
+    Smaller batches, at the end of epochs, are seldom, and run eagerly; so does everything where
+    the loss cannot be captured.
+
+    Parameters
+    ----------
+    prepare : callable
+        From the arrays of a batch to those that ``loss`` gets.
+    full : int
+        Samples of a full global batch.
+    seed : int
+        Of random layers.
+    phases : PhaseTimer
+    compile : bool
+        False: every step runs eagerly.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        engine: DataParallel,
+        *,
+        prepare: Callable[[dict[str, np.ndarray]], dict[str, Any]],
+        full: int,
+        seed: int,
+        phases: PhaseTimer,
+        compile: bool,
+    ) -> None:
+        self.model, self.loss = model, loss
+        self.optimizer, self.engine = optimizer, engine
+        self.prepare, self.full, self.seed = prepare, full, seed
+        self.phases = phases
+        self._steps = 0
+        self._compiled: Compiled | None = None
+        if compile:
+            options = Options(ahead=True, log=engine.world.is_root)
+            self._compiled = Compiled(self.step, options)
+
+    def __call__(self, batch: Batch, step: int) -> float:
+        """Take an optimizer step; return this rank's share of the mean loss of the global batch."""
+        with self.phases("forward"):
+            share = self._with_samples(batch, step) if len(batch) else self._without_samples()
+        self.phases.move("backward", "exposed communication", self.engine.exposed_seconds)
+        self.engine.exposed_seconds = 0.0
+        self._steps += 1
+        return share
+
+    def step(self, fields: Mapping[str, Any], ids: Any, step: Any, weight: float) -> Tensor:
+        """The mean loss over the local batch, of which the parameters are then updated.
+
+        Parameters
+        ----------
+        fields : dict of arrays
+            As prepared.
+        ids : array of int, shape (n,)
+            Global sample ids.
+        step : array of int, shape ()
+        weight : float
+            (local samples / global samples) x world size: the engine averages over ranks, and
+            this makes it the mean over the samples.
+        """
+        with training_step(self.seed, step, ids):
+            loss = self.loss(self.model, fields)
+        check_loss(loss, first=self._steps == 0)
+        scaled = loss * weight
+        effect(self.phases.turn, "backward")
+        scaled.backward()
+        effect(self.phases.turn, "optimizer")
+        self.optimizer.step()
+        return loss.detach()
+
+    def _with_samples(self, batch: Batch, step: int) -> float:
+        fields = self.prepare(batch.fields)
+        weight = len(batch) / batch.global_size
+        run = self._compiled if self._is_compiled(batch, fields) else self.step
+        before = self._compiling
+        loss = run(fields, batch.ids, np.array(step), weight * self.engine.world.size)
+        if self._compiling > before:
+            self.phases.move("forward", "compilation", self._compiling - before)
+        return float(loss) * weight
+
+    def _without_samples(self) -> float:
+        self.phases.turn("backward")
+        self.engine.skip()
+        self.phases.turn("optimizer")
+        self.optimizer.step()
+        return 0.0
+
+    @property
+    def _compiling(self) -> float:
+        return self._compiled.seconds if self._compiled is not None else 0.0
+
+    def _is_compiled(self, batch: Batch, fields: Mapping[str, Any]) -> bool:
+        if self._compiled is None or batch.global_size < self.full:
+            return False
+        if self._steps == 0:
+            try:
+                of_call((fields,), {})
+            except ConfigError as error:
+                if self.engine.world.is_root:
+                    _log.warning("%s stays eager: %s", self.step.__qualname__, error)
+                self._compiled = None
+        return self._compiled is not None
+
+
+# What is said where it cannot be compiled: "the training step stays eager: ..."
+TrainingProgram.step.__qualname__ = "the training step"
