@@ -78,6 +78,24 @@ def test_an_exception_still_closes_the_phase(clock):
     assert phases.seconds()["forward"] == 2
 
 
+def test_an_open_phase_can_turn_into_another(clock):
+    phases = PhaseTimer(clock)
+    with phases("outer"):
+        clock.now += 1
+        with phases("forward"):
+            clock.now += 2
+            phases.turn("backward")
+            with phases("inner"):
+                clock.now += 4
+            clock.now += 8
+            phases.turn("optimizer")
+            clock.now += 16
+        clock.now += 32
+    seconds = phases.seconds()
+    expected = {"outer": 33, "forward": 2, "inner": 4, "backward": 8, "optimizer": 16, "other": 0}
+    assert seconds == expected
+
+
 def test_stop_and_reset(clock):
     phases = PhaseTimer(clock)
     with phases("forward"):
