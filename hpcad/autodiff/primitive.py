@@ -143,6 +143,8 @@ class Primitive:
             if isinstance(arg, Tensor) and arg.level > level:
                 level, top = arg.level, arg
         if top is None:
+            if params and STATE.capture is not None and STATE.capture.concerns((), params):
+                return STATE.capture.process(self, args, params)
             if self.saves:
                 return self.evaluate(args, params)
             try:  # the body of compute: rules call primitives on plain arrays all the time
@@ -151,8 +153,9 @@ class Primitive:
                 raise self.explained(error, args, params) from error
         if level <= CAPTURED or self.constant or (level == 0 and not STATE.recording):
             values = [value_of(arg) for arg in args]
-            if STATE.capture is not None and any(isinstance(x, Tensor) for x in values):
-                return STATE.capture.process(self, values, params)
+            capture = STATE.capture
+            if capture is not None and capture.concerns(values, params):
+                return capture.process(self, values, params)
             answer = self.evaluate(values, params)
             return tuple(map(Tensor, answer)) if self.outputs else Tensor(answer)
         if not self.differentiable:

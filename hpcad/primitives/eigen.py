@@ -28,6 +28,7 @@ from hpcad.autodiff.tensor import value_of
 from hpcad.primitives import reduction
 from hpcad.primitives.contraction import as_diagonal, diagonal
 from hpcad.primitives.elementwise import cast
+from hpcad.primitives.extremes import largest
 from hpcad.primitives.matrices import (
     H,
     T,
@@ -54,7 +55,7 @@ def _values(x: Shape, **_: Any) -> Shape:
 
 def gaps(w: Any) -> Any:
     """``1 / (w_j - w_i)`` in row i and column j; 0 where the two are equal."""
-    scale = np.abs(value_of(w)).max(-1, keepdims=True, initial=0)
+    scale = largest(np.abs(value_of(w)), keepdims=True)
     return reciprocal(rows(w) - columns(w), scale[..., None])
 
 

@@ -73,6 +73,13 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return _min(as_array(x), axis=static(axis), keepdims=keepdims)
 
 
+def largest(x: Any, keepdims: bool = False) -> Any:
+    """The largest of numbers that are not negative, along the last axis; 0 where there is none."""
+    if x.shape[-1]:
+        return max(x, -1, keepdims)
+    return sum(x, -1, keepdims)
+
+
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Maximum of what is not nan; entries that are nan get no cotangent."""
     x = as_array(x)

@@ -18,6 +18,7 @@ import numpy as np
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import value_of
 from hpcad.primitives.contraction import as_diagonal, diagonal
+from hpcad.primitives.extremes import largest
 from hpcad.primitives.factorizations import complement_cotangent, complement_tangent
 from hpcad.primitives.matrices import (
     H,
@@ -47,10 +48,10 @@ def _svd_shape(x: Shape, *, full: bool) -> tuple[Shape, Shape, Shape]:
 
 def _inverses(s: Any) -> tuple[Any, Any]:
     """``1 / (s_j^2 - s_i^2)`` in row i and column j, and ``1 / s``; 0 in place of infinity."""
-    largest = np.max(value_of(s), -1, keepdims=True, initial=0)
-    difference = reciprocal(rows(s) - columns(s), largest[..., None])
-    total = reciprocal(rows(s) + columns(s), largest[..., None])
-    return difference * total, reciprocal(s, largest)
+    scale = largest(value_of(s), keepdims=True)
+    difference = reciprocal(rows(s) - columns(s), scale[..., None])
+    total = reciprocal(rows(s) + columns(s), scale[..., None])
+    return difference * total, reciprocal(s, scale)
 
 
 def _svd_vjp(

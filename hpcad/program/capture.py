@@ -113,6 +113,10 @@ class Capture(Trace):
         self.program.instructions.append(instruction)
         return tuple(results) if primitive.outputs else results[0]
 
+    def concerns(self, args: Sequence[Any], params: Mapping[str, Any]) -> bool:
+        """Whether an operation has anything to do with the program."""
+        return any(isinstance(x, Captured) for x in args) or _holds(params)
+
     def _operands(self, args: Sequence[Any]) -> tuple[list[Any], list[Any], bool]:
         """The arguments as values of the program and as arrays; whether none is a tensor."""
         symbols, arrays, plain = [], [], True
@@ -210,6 +214,14 @@ def _contents(tree: Any) -> Any:
 
 def _symbols(tree: Any) -> Any:
     return _mapped(tree, lambda x: x.symbol)
+
+
+def _holds(tree: Any) -> bool:
+    if isinstance(tree, Mapping):
+        return any(map(_holds, tree.values()))
+    if type(tree) in (tuple, list):
+        return any(map(_holds, tree))
+    return isinstance(tree, Captured)
 
 
 def _mapped(tree: Any, of: Any) -> Any:

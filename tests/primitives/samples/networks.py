@@ -68,6 +68,8 @@ SAMPLES = {
         ((plane(1, 5, 6, 2), plane(1, 2, 9, 2)), {"kernel": (3, 2), **STRIDED}),
     ],
     "max_pool": [((apart(2, 5, 4, 3),), {"size": 2}), ((apart(1, 3, 3, 1),), {"size": 3})],
+    "max_pool_parts": [((apart(2, 5, 4, 3),), {"size": 2})],
+    "in_range": [((np.array([[0, 4], [2, 1]]),), {"classes": 5})],
     "unpool": [((real(2, 2, 2, 3),), {"winner": WINNER, "shape": (2, 5, 4, 3), "size": 2})],
     "pick": [((real(2, 5, 4, 3),), {"winner": WINNER, "size": 2})],
     "global_mean": [
@@ -160,6 +162,8 @@ REFERENCES = {
     "conv_input": _conv_input,
     "conv_weight": _conv_weight,
     "max_pool": lambda x, size: _windows(x, size).max(-1),
+    "max_pool_parts": lambda x, size: (_windows(x, size).max(-1), _windows(x, size).argmax(-1)),
+    "in_range": lambda labels, classes: np.where((labels >= 0) & (labels < classes), labels, -1),
     "unpool": _unpool,
     "pick": _pick,
     "global_mean": lambda x, count, shape, communicator: x.sum() / count,
