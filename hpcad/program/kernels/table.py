@@ -188,7 +188,8 @@ TABLE: dict[str, Scalar] = {
     "erf":             _function("erf"),
     "erfc":            _function("erfc"),
     "gamma":           _function("gamma"),
-    "gammaln":         _function("gammaln"),
+    "gammaln":         Scalar("floating", {  # SciPy's is -inf there, the C library's +inf
+        "f": "{0} == -({t})INFINITY ? {0} : hp_gammaln{p}({0})"}, DEAR),
     "expit":           _function("sigmoid"),
     "softplus":        Scalar("any floating", {"f": "hpk_softplus{p}({0})"}, DEAR),
     "xlogy":           _function("xlogy", 2, prefix="hpk"),
