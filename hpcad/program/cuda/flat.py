@@ -12,7 +12,9 @@ from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE
 from hpcad.program.kernels.writer import Writer
 
 BLOCK = 256
-MOST_BLOCKS = 4096  # thirty per multiprocessor of a large device; a thread then takes several groups
+MOST_BLOCKS = (
+    4096  # thirty per multiprocessor of a large device; a thread then takes several groups
+)
 
 
 def flat_variants(graph: Graph, name: str) -> tuple[Variant, ...]:

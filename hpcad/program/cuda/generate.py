@@ -58,7 +58,9 @@ def prelude() -> str:
     """What all kernels stand on: mathematical functions, vectors of elements, reductions."""
     here = Path(__file__).parent
     text = (here / "prelude.cuh").read_text()
-    return text.replace('#include "scalars.h"\n', _for_devices(here.parent / "kernels" / "scalars.h"))
+    return text.replace(
+        '#include "scalars.h"\n', _for_devices(here.parent / "kernels" / "scalars.h")
+    )
 
 
 def _for_devices(header: Path) -> str:

@@ -172,5 +172,3 @@ class Lanes:
 def from_stored(text: str, dtype: str) -> str:
     """A number as it is computed with: bools lie in memory as bytes."""
     return f"{text} != 0" if dtype == "bool" else text
-
-

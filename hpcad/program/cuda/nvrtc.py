@@ -57,9 +57,7 @@ class Nvrtc:
         """
         program = ctypes.c_void_p()
         text = source.encode()
-        self._call(
-            "nvrtcCreateProgram", ctypes.byref(program), text, name.encode(), 0, None, None
-        )
+        self._call("nvrtcCreateProgram", ctypes.byref(program), text, name.encode(), 0, None, None)
         try:
             encoded = [option.encode() for option in options]
             array = (ctypes.c_char_p * len(encoded))(*encoded)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from hpcad.program.cuda.graph import Graph
 from hpcad.program.cuda.normal import reduces
-from hpcad.program.cuda.passes import held_values
 from hpcad.program.cuda.parts import ceil_div
+from hpcad.program.cuda.passes import held_values
 from hpcad.program.kernels.ir import Store
 from hpcad.program.kernels.scalars import ITEMSIZE
 

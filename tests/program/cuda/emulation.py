@@ -5,6 +5,7 @@ It checks places, sums, conversions and barriers. What it cannot check is said i
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import shutil
 import subprocess
@@ -14,32 +15,46 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.program.cuda.generate import translation_unit
-from hpcad.program.cuda.parts import CudaKernel, Variant
+from hpcad.program.cuda.parts import Variant
 from hpcad.program.kernels.interpret import as_operand, interpret
 from hpcad.program.kernels.ir import Kernel
 
 COMPILER = next((found for name in ("g++", "clang++") if (found := shutil.which(name))), None)
-FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w")
+FLAGS = ("-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-shared", "-w")
 GUARD = 64  # elements before and behind every operand, that nobody may write
 
 
-def build(kernels: Sequence[CudaKernel], folder: Path) -> ctypes.CDLL:
-    """One library of all kernels; ``run_<entry>`` launches a function."""
-    lines = ['#include "emulator.h"', translation_unit(kernels)]
-    for kernel in kernels:
-        for entry in kernel.entries:
-            lines.append(
-                f'extern "C" int run_{entry}(unsigned x, unsigned y, unsigned block, void **values, '
-                f"unsigned seed) {{ return emulator::launch({entry}, x, y, block, values, seed); }}"
-            )
-    source, library = folder / "emulated.cpp", folder / "emulated.so"
-    source.write_text("\n".join(lines))
-    command = [str(COMPILER), *FLAGS, f"-I{Path(__file__).parent}", str(source), "-o", str(library)]
+def build(source: str, entries: Sequence[str], folder: Path) -> ctypes.CDLL:
+    """A library in which ``run_<entry>`` launches a function of the source."""
+    runs = [
+        f'extern "C" int run_{entry}(unsigned x, unsigned y, unsigned block, void **values, '
+        f"unsigned seed) {{ return emulator::launch({entry}, x, y, block, values, seed); }}"
+        for entry in entries
+    ]
+    text, library = folder / "emulated.cpp", folder / "emulated.so"
+    text.write_text("\n".join(['#include "emulator.h"', source, *runs]))
+    command = [str(COMPILER), *FLAGS, f"-I{Path(__file__).parent}", str(text), "-o", str(library)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr[:4000])
     return ctypes.CDLL(str(library))
+
+
+def launch(
+    library: ctypes.CDLL, entry: str, grid: tuple[int, int], block: int, values: Sequence[Any],
+    seed: int = 0,
+) -> None:  # fmt: skip
+    """Launch a function with arguments given as ctypes objects."""
+    table = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+    if getattr(library, f"run_{entry}")(*grid, block, table, seed):
+        raise RuntimeError(f"{entry}: threads wait for others that never come")
+
+
+def aligned(count: int, dtype: Any) -> np.ndarray:
+    """Zeros whose first element lies as vectors of elements want it."""
+    memory = np.zeros(count + 16, dtype)
+    start = -memory.ctypes.data % 16 // memory.itemsize
+    return memory[start : start + count]
 
 
 class Memory:
@@ -60,25 +75,25 @@ class Memory:
                 s * max(n - 1, 0) for s, n in zip(operand.strides, kernel.extents, strict=True)
             ]
             below, above = -sum(s for s in steps if s < 0), sum(s for s in steps if s > 0)
-            size = below + above + 1 + 2 * GUARD
-            memory = np.zeros(size + 8, operand.dtype)
-            place = -memory.ctypes.data // memory.itemsize % (16 // min(memory.itemsize, 16))
-            flat = memory[place : place + size]  # its first element is aligned as vectors want
-            flat[...] = draw(number, operand.dtype, size)
+            flat = aligned(below + above + 1 + 2 * GUARD, operand.dtype)
+            flat[...] = draw(number, operand.dtype, len(flat))
             self.flat.append(flat)
             self.starts.append(GUARD + below)
 
     def copy(self) -> Memory:
         """The same numbers elsewhere."""
-        same = object.__new__(Memory)
-        same.kernel, same.starts = self.kernel, self.starts
-        same.flat = []
-        for flat in self.flat:
-            memory = np.zeros(len(flat) + 8, flat.dtype)
-            place = -memory.ctypes.data // flat.itemsize % (16 // min(flat.itemsize, 16))
-            same.flat.append(memory[place : place + len(flat)])
-            same.flat[-1][...] = flat
+        same = copy.copy(self)
+        same.flat = [aligned(len(flat), flat.dtype) for flat in self.flat]
+        for mine, its in zip(self.flat, same.flat, strict=True):
+            its[...] = mine
         return same
+
+    def addresses(self) -> list[int]:
+        """Of the first element of each operand."""
+        return [
+            flat.ctypes.data + start * flat.itemsize
+            for flat, start in zip(self.flat, self.starts, strict=True)
+        ]
 
     def interpret(self, scalars: Sequence[float]) -> None:
         """Compute with NumPy."""
@@ -89,14 +104,16 @@ class Memory:
         interpret(self.kernel, arrays, scalars)
 
     def emulate(
-        self, library: ctypes.CDLL, variant: Variant, scratch: int, scalars: Sequence[float], seed: int
+        self,
+        library: ctypes.CDLL,
+        variant: Variant,
+        scratch: int,
+        scalars: Sequence[float],
+        seed: int,
     ) -> None:
         """Compute with the launches of a variant."""
         garbage = np.full(scratch + 256, 0xFF, np.uint8)
-        values: list[Any] = [
-            ctypes.c_void_p(flat.ctypes.data + start * flat.itemsize)
-            for flat, start in zip(self.flat, self.starts, strict=True)
-        ]
+        values: list[Any] = [ctypes.c_void_p(address) for address in self.addresses()]
         for pointer, alignment in zip(values, variant.alignment, strict=True):
             if pointer.value % alignment:
                 raise RuntimeError("an operand of this test is not aligned as the variant asks")
@@ -105,8 +122,5 @@ class Memory:
             for dtype, value in zip(self.kernel.scalars, scalars, strict=True)
         ]
         values.append(ctypes.c_void_p(garbage.ctypes.data))
-        table = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        for launch in variant.launches:
-            function = getattr(library, f"run_{launch.entry}")
-            if function(*launch.grid, launch.block, table, seed):
-                raise RuntimeError(f"{launch.entry}: threads wait for others that never come")
+        for one in variant.launches:
+            launch(library, one.entry, one.grid, one.block, values, seed)

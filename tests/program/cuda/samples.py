@@ -162,7 +162,7 @@ def column_sums(rows: int, width: int, dtype: str) -> Kernel:
 def middle_sums(extents: tuple[int, int, int], dtype: str) -> Kernel:
     """Over the middle axis, over the outer ones, and over the row, at once."""
     n = Nodes(dtype)
-    x, (a, b, c) = n.load(0), extents
+    x, (_, b, c) = n.load(0), extents
     operands = [(b * c, c, 1), (c, 0, 1), (0, 1, 0), (b, 1, 0)]
     return n.kernel(extents, operands, [Store(x, i, "sum") for i in (1, 2, 3)])
 
@@ -238,6 +238,8 @@ def samples(dtype: str, size: int = 1) -> dict[str, Kernel]:
         "layer_norm_odd": layer_norm(5 * s, 65, dtype),
         "layer_norm_backward": layer_norm_backward(3 * s, 10 * s, 64, dtype),
         "layer_norm_backward_wide": layer_norm_backward(2, 9, 1100 * s, dtype),
+        "layer_norm_backward_very_wide": layer_norm_backward(1, 9, 8800, dtype),
+        "middle_sums_of_long_rows": middle_sums((2, 3, 1500 * s), dtype),
         "softmax": softmax(9 * s, 128, dtype),
         "softmax_wide": softmax(3, 2500 * s, dtype),
         "softmax_very_wide": softmax(1, 50000, dtype),
@@ -253,7 +255,7 @@ def samples(dtype: str, size: int = 1) -> dict[str, Kernel]:
         "numbers_of_rows": numbers_of_rows(5, 300 * s, dtype),
         "numbers_of_long_rows": numbers_of_rows(3, 2100 * s, dtype),
         "number_added_to_long_rows": number_added_to_long_rows(3, 2100 * s, dtype),
-        "variance_of_wide_rows": variance_of_wide_rows(3, 40000, dtype),
+        "variance_of_wide_rows": variance_of_wide_rows(3, 20000, dtype),
         "adam_masked": update("adam", 64 * s, dtype, masked=True),
     }
     return found | {name: update(name, 1003 * s, dtype) for name in OPTIMIZERS}

@@ -1,0 +1,105 @@
+"""NVRTC compiles every kernel for the devices of today's machines; none of them is run here."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hpcad.backend.native.compiler import CompilationError
+from hpcad.errors import DeviceError
+from hpcad.program.cuda import compile as compiling
+from hpcad.program.cuda.compile import OPTIONS, compile_cubin, require_nvrtc
+from hpcad.program.cuda.generate import generate, translation_unit
+from hpcad.program.cuda.nvrtc import Nvrtc, find_nvrtc
+
+from .every_kernel import SAMPLES, TABLES
+
+ARCHITECTURES = ("sm_80", "sm_90")
+KERNELS = SAMPLES | TABLES
+ADDITION = 'extern "C" __global__ void add(float *x) { x[threadIdx.x] += 1; }\n'
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    found = find_nvrtc()
+    if found is None:
+        pytest.skip("NVRTC is not installed (pip install 'hpcad[nvrtc]')")
+    return found
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPCAD_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def compiled(nvrtc):
+    """Functions, and the code of all of them for each architecture."""
+    generated = [generate(kernel, name) for name, kernel in KERNELS.items()]
+    source = translation_unit(generated)
+    entries = {kernel.name: kernel.entries for kernel in generated}
+
+    def code(architecture: str) -> bytes:
+        return nvrtc.compile(source, "all.cu", (f"--gpu-architecture={architecture}", *OPTIONS))
+
+    with ThreadPoolExecutor() as pool:
+        return entries, dict(zip(ARCHITECTURES, pool.map(code, ARCHITECTURES), strict=True))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel_is_machine_code(compiled, name, architecture):
+    entries, code = compiled
+    assert code[architecture].startswith(b"\x7fELF")
+    assert entries[name]
+    for entry in entries[name]:
+        assert f".text.{entry}\0".encode() in code[architecture]
+
+
+def test_code_comes_from_the_cache_the_second_time(nvrtc, cache, monkeypatch):
+    first = compile_cubin(ADDITION, "sm_80", "addition", nvrtc)
+    monkeypatch.setattr(Nvrtc, "compile", None)
+    assert compile_cubin(ADDITION, "sm_80", "addition", nvrtc) == first
+    (source,) = cache.glob("addition-sm_80-*.cu")
+    assert source.read_text() == ADDITION
+
+
+def test_each_architecture_has_code_of_its_own(nvrtc, cache):
+    codes = {compile_cubin(ADDITION, name, "addition", nvrtc) for name in ARCHITECTURES}
+    assert len(codes) == len(list(cache.glob("addition-*.cubin"))) == 2
+
+
+def test_damaged_code_is_compiled_anew(nvrtc, cache):
+    first = compile_cubin(ADDITION, "sm_90", "addition", nvrtc)
+    (file,) = cache.glob("*.cubin")
+    file.write_bytes(file.read_bytes()[:-40])
+    assert compile_cubin(ADDITION, "sm_90", "addition", nvrtc) == first
+
+
+def test_a_refused_source_shows_the_message_and_the_line(nvrtc, cache):
+    wrong = ADDITION.replace("+= 1", "+= unknown")
+    with pytest.raises(CompilationError) as refusal:
+        compile_cubin(wrong, "sm_80", "addition", nvrtc)
+    assert 'identifier "unknown" is undefined' in str(refusal.value)
+    assert "x[threadIdx.x] += unknown" in str(refusal.value)
+    assert not list(cache.glob("*.cubin"))
+
+
+def test_code_for_an_older_driver_is_not_taken_from_a_newer_compiler(nvrtc):
+    older = find_nvrtc(newest=nvrtc.version[0] - 1)
+    assert older is None or older.version[0] < nvrtc.version[0]
+    assert set(ARCHITECTURES) <= set(nvrtc.architectures())
+
+
+def test_without_nvrtc_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(compiling, "find_nvrtc", lambda newest: None)
+    with pytest.raises(DeviceError, match=r"CUDA 12 or older.*hpcad\[cuda13\].*HPCAD_NVRTC"):
+        require_nvrtc(newest=12)
+
+
+def test_a_named_library_that_is_none_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("HPCAD_NVRTC", str(tmp_path / "libnvrtc.so"))
+    with pytest.raises(DeviceError, match="HPCAD_NVRTC"):
+        find_nvrtc()
