@@ -55,7 +55,7 @@ def compile_cubin(source: str, architecture: str, name: str, nvrtc: Nvrtc | None
     with alone(path.stem):
         found = content(path)
         if found is None:
-            found = nvrtc.compile(source, f"{path.stem}.cu", options)
+            found, _ = nvrtc.compile(source, f"{path.stem}.cu", options)
             _remember(path, source, found)
     return found
 

@@ -59,21 +59,15 @@ def _columns(plan: Deal, total: Total) -> int:
 
 
 def _sum(text: Writer, graph: Graph, plan: Deal, total: Total) -> None:
+    """One sum: ``e`` counts its elements."""
     kind, columns, elements = graph.index_type, _columns(plan, total), _elements(plan, total)
-    names, extents = _parts(plan, total)
-    row = len(plan.extents) - 1
-    axes = [*total.kept, *([] if total.along_row else [row])]
-    dtype = total.dtype
-    pointer, beginning = f"const {STORED[dtype]} *", plan.beginning(total)
-    text.add(f"{pointer}const x = ({pointer})(scratch + {beginning});")
+    axes = [*total.kept, *([] if total.along_row else [len(plan.extents) - 1])]
     text.add(f"const {kind} e = ({kind})blockIdx.x * {columns} + threadIdx.x % {columns};")
     coordinates(text, kind, "e", [f"i{a}" for a in axes], [plan.extents[a] for a in axes])
-    text.add(f"{C_TYPES[dtype]} sum = 0;")
-    with text.block(f"if (e < {elements})"):
-        first, step = f"threadIdx.x / {columns}", BLOCK // columns
-        with text.block(f"for ({kind} q = {first}; q < {math.prod(extents)}; q += {step})"):
-            coordinates(text, kind, "q", names, extents)
-            text.add(f"sum = hp_add()(sum, x[{_place(plan, total, row)}]);")
+    text.add(f"{C_TYPES[total.dtype]} sum = 0;")
+    if math.prod(_parts(plan, total)[1]) > 0:
+        with text.block(f"if (e < {elements})"):
+            _add_parts(text, kind, plan, total)
     text.add(f"sum = hp_sum_columns<{columns}>(sum);")
     operand = graph.kernel.operands[total.store.operand]
     place = offset([operand.strides[a] for a in axes], [f"i{a}" for a in axes])
@@ -82,12 +76,23 @@ def _sum(text: Writer, graph: Graph, plan: Deal, total: Total) -> None:
         text.add(f"{target} = {f'hp_add()({target}, sum)' if total.store.accumulate else 'sum'};")
 
 
-def _place(plan: Deal, total: Total, row: int) -> str:
+def _add_parts(text: Writer, kind: str, plan: Deal, total: Total) -> None:
+    """What this thread adds to the sum: ``q`` counts parts."""
+    columns, (names, extents) = _columns(plan, total), _parts(plan, total)
+    pointer, beginning = f"const {STORED[total.dtype]} *", plan.beginning(total)
+    text.add(f"{pointer}const x = ({pointer})(scratch + {beginning});")
+    first, step = f"threadIdx.x / {columns}", BLOCK // columns
+    with text.block(f"for ({kind} q = {first}; q < {math.prod(extents)}; q += {step})"):
+        coordinates(text, kind, "q", names, extents)
+        text.add(f"sum = hp_add()(sum, x[{_place(plan, total)}]);")
+
+
+def _place(plan: Deal, total: Total) -> str:
     """Where a part of an element lies, as the teams have put it."""
     names = ["part", *(f"i{axis}" for axis in plan.kept)]
     extents = [plan.parts, *(plan.extents[axis] for axis in plan.kept)]
     if not total.along_row:
-        names, extents = [*names, f"i{row}"], [*extents, plan.length]
+        names, extents = [*names, f"i{len(plan.extents) - 1}"], [*extents, plan.length]
     elif plan.kept_tiles > 1:
         names, extents = [*names, "tile"], [*extents, plan.kept_tiles]
     return running(names, extents)

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hpcad.program.cuda.graph import Graph
+from hpcad.program.cuda.reductions import COMBINING
 from hpcad.program.cuda.text import unrolled
 from hpcad.program.kernels.ir import Store
 from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, convert, expression
 from hpcad.program.kernels.writer import Writer
 
 VECTOR_BYTES = 16  # the widest load and store of one thread
-COMBINING = {"row_sum": "add", "row_max": "maximum", "row_min": "minimum"}
 
 
 def vectors_of(graph: Graph, width: int) -> frozenset[int]:

@@ -94,6 +94,8 @@ def _merged(kernel: Kernel) -> Kernel:
 def _one_walk(kernel: Kernel, axis: int) -> bool:
     indexed = {node.detail for node in kernel.nodes if node.op == "index"}
     extent = kernel.extents[axis + 1]
+    if extent == 0:
+        return False  # any stride would do
     walks = all(o.strides[axis] == o.strides[axis + 1] * extent for o in kernel.operands)
     return walks and not indexed & {axis, axis + 1}
 

@@ -39,8 +39,8 @@ class Nvrtc:
         self._call("nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
         self.version = (major.value, minor.value)
 
-    def compile(self, source: str, name: str, options: tuple[str, ...]) -> bytes:
-        """Machine code of a source that includes no files.
+    def compile(self, source: str, name: str, options: tuple[str, ...]) -> tuple[bytes, str]:
+        """Machine code of a source that includes no files, and messages.
 
         Parameters
         ----------
@@ -62,13 +62,13 @@ class Nvrtc:
             encoded = [option.encode() for option in options]
             array = (ctypes.c_char_p * len(encoded))(*encoded)
             status = self._library.nvrtcCompileProgram(program, len(encoded), array)
+            log = self._text("nvrtcGetProgramLog", program).decode(errors="replace")
             if status != 0:
-                log = self._text("nvrtcGetProgramLog", program).decode(errors="replace")
                 raise CompilationError(
                     f"NVRTC {self.version[0]}.{self.version[1]}, {' '.join(options)}: "
                     f"{self._message(status)}\n{log.rstrip(chr(0)).rstrip()}"
                 )
-            return self._text("nvrtcGetCUBIN", program)
+            return self._text("nvrtcGetCUBIN", program), log
         finally:
             self._call("nvrtcDestroyProgram", ctypes.byref(program))
 

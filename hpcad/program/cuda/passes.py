@@ -66,15 +66,14 @@ def walks(graph: Graph, held: bool) -> list[Walk]:
 
 def held_values(graph: Graph) -> int:
     """The most 4-byte registers per element that are alive between two walks."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for turn, walk in enumerate(walks(graph, held=True)):
-        first |= dict.fromkeys(walk.kept, turn)
-        last |= dict.fromkeys(walk.recalled, turn)
+    order = walks(graph, held=True)
+    first = {node: turn for turn, walk in enumerate(order) for node in walk.kept}
+    last = {node: turn for turn, walk in enumerate(order) for node in walk.recalled}
     sizes = {node: max(ITEMSIZE[graph.kernel.nodes[node].dtype] // 4, 1) for node in first}
-    alive = [sum(sizes[n] for n in first if first[n] <= turn < last[n]) for turn in last.values()]
-    alive += [sum(sizes[n] for n in first if first[n] < turn <= last[n]) for turn in last.values()]
-    return max(alive, default=0)
+    return max(
+        sum(size for node, size in sizes.items() if first[node] <= turn < last[node])
+        for turn in range(len(order))
+    )
 
 
 def _used(graph: Graph, turn: int, final: int) -> list[int]:

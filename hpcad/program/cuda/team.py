@@ -11,14 +11,12 @@ from hpcad.program.cuda.graph import Graph
 from hpcad.program.cuda.lanes import Lanes, Pass, from_stored, widest
 from hpcad.program.cuda.parts import Launch, Variant, ceil_div, head
 from hpcad.program.cuda.passes import Walk, walks
+from hpcad.program.cuda.reductions import EXCHANGING, neutral
 from hpcad.program.cuda.rows import TILE, Deal, Total, deal
 from hpcad.program.cuda.text import coordinates, offset, running, unrolled
 from hpcad.program.kernels.ir import Store
-from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, convert, literal
+from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, convert
 from hpcad.program.kernels.writer import Writer
-
-_OPERATIONS = {"row_sum": "hp_add", "row_max": "hp_maximum", "row_min": "hp_minimum"}
-_INTEGERS = {"int32": 2**31, "int64": 2**63}
 
 
 def team_variants(graph: Graph, name: str) -> tuple[tuple[Variant, ...], int]:
@@ -203,8 +201,8 @@ class TeamText:
                     ),
                 )
         for node in walk.reductions:
-            operation = _OPERATIONS[kernel.nodes[node].op]
-            text.add(f"n{node} = hp_reduce<{self.plan.team}>(n{node}, {operation}());")
+            combine = EXCHANGING[kernel.nodes[node].op]
+            text.add(f"n{node} = hp_reduce<{self.plan.team}>(n{node}, {combine}());")
 
     def _summand(self, total: Total) -> str:
         if total.along_row:
@@ -245,7 +243,7 @@ class TeamText:
         """A loop over the groups of elements of this thread; ``j`` counts in its registers."""
         plan, text, name = self.plan, self.text, f"i{self.row}"
         turn = plan.team * plan.width
-        exact = plan.length % (turn if plan.tiles == 1 else TILE) == 0
+        exact = plan.length > 0 and plan.length % (turn if plan.tiles == 1 else TILE) == 0
         first = f"lane * {plan.width}" if plan.width > 1 else "lane"
         tile = f"tile * {TILE} + " if plan.tiles > 1 else ""
         text.add("#pragma unroll" if plan.held else "#pragma unroll 4")
@@ -261,15 +259,3 @@ class TeamText:
     def _each_lane(self) -> Iterator[None]:
         with unrolled(self.text, f"for (int l = 0; l < {self.plan.width}; ++l)"):
             yield
-
-
-def neutral(op: str, dtype: str) -> str:
-    """What a reduction begins with."""
-    if op == "row_sum":
-        return literal(0, dtype)
-    lowest = op == "row_max"
-    if dtype == "bool":
-        return literal(not lowest, dtype)
-    if dtype in _INTEGERS:
-        return literal(-_INTEGERS[dtype] if lowest else _INTEGERS[dtype] - 1, dtype)
-    return literal(float("-inf") if lowest else float("inf"), dtype)

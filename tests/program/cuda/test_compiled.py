@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -36,13 +37,14 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def compiled(nvrtc):
-    """Functions, and the code of all of them for each architecture."""
+    """Functions, and for each architecture the code of all of them and what was said of it."""
     generated = [generate(kernel, name) for name, kernel in KERNELS.items()]
     source = translation_unit(generated)
     entries = {kernel.name: kernel.entries for kernel in generated}
 
-    def code(architecture: str) -> bytes:
-        return nvrtc.compile(source, "all.cu", (f"--gpu-architecture={architecture}", *OPTIONS))
+    def code(architecture: str) -> tuple[bytes, str]:
+        options = (f"--gpu-architecture={architecture}", *OPTIONS, "--ptxas-options=-v")
+        return nvrtc.compile(source, "all.cu", options)
 
     with ThreadPoolExecutor() as pool:
         return entries, dict(zip(ARCHITECTURES, pool.map(code, ARCHITECTURES), strict=True))
@@ -51,11 +53,22 @@ def compiled(nvrtc):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_kernel_is_machine_code(compiled, name, architecture):
-    entries, code = compiled
-    assert code[architecture].startswith(b"\x7fELF")
+    entries, codes = compiled
+    code, _ = codes[architecture]
+    assert code.startswith(b"\x7fELF")
     assert entries[name]
     for entry in entries[name]:
-        assert f".text.{entry}\0".encode() in code[architecture]
+        assert f".text.{entry}\0".encode() in code
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_values_kept_for_later_stay_in_registers(compiled, architecture):
+    entries, codes = compiled
+    said = codes[architecture][1]
+    frames = dict(re.findall(r"entry function '(\w+)'.*?(\d+) bytes stack", said, re.DOTALL))
+    for name in SAMPLES:
+        for entry in entries[name]:
+            assert int(frames[entry]) < 32  # the smallest array of a thread is larger
 
 
 def test_code_comes_from_the_cache_the_second_time(nvrtc, cache, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hpcad.program.cuda.generate import generate, translation_unit
+from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
 
 from .emulation import COMPILER, Memory, build
 from .every_kernel import KERNELS, numbers, same, scalars_of
@@ -41,6 +42,26 @@ def test_emulated_kernels_equal_numpy(emulated, name):
             found.emulate(library, variant, code.scratch, scalars, order)
             for operand, one, other in zip(kernel.operands, found.flat, expected.flat, strict=True):
                 same(one, other, operand.dtype)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize(
+    ("extents", "strides", "count"),
+    [((0, 5), (0, 1), 5), ((3, 0), (1, 0), 3), ((2, 0, 3), (3, 0, 1), 6), ((0,), (0,), 1)],
+)
+def test_sums_of_nothing_are_zero(extents, strides, count, accumulate, tmp_path):
+    operands = (Operand("float32", (1,) * len(extents)), Operand("float32", strides))
+    stores = (Store(0, 1, "sum", accumulate),)
+    kernel = Kernel(extents, operands, (), (Node("load", (), "float32", 0),), stores)
+    code = generate(kernel, "nothing")
+    library = build(translation_unit([code]), code.entries, tmp_path)
+    memory = Memory(kernel, lambda number, dtype, size: np.ones(size))
+    memory.emulate(library, code.variants[-1], code.scratch, [], 0)
+    zeros = np.zeros(0 if accumulate else count)
+    ones = np.ones(len(memory.flat[1]) - len(zeros) - memory.starts[1])
+    expected = np.concatenate([np.ones(memory.starts[1]), zeros, ones])
+    np.testing.assert_array_equal(memory.flat[1], expected)
+    np.testing.assert_array_equal(memory.flat[0], 1)
 
 
 def test_sums_do_not_depend_on_the_order_of_threads(emulated):
