@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 
 import pytest
 
 from hpcad.backend.native.compiler import CompilationError
 from hpcad.errors import DeviceError
 from hpcad.program.cuda import compile as compiling
-from hpcad.program.cuda.compile import OPTIONS, compile_cubin, require_nvrtc
+from hpcad.program.cuda.compile import compile_cubin, require_nvrtc
 from hpcad.program.cuda.generate import generate, translation_unit
 from hpcad.program.cuda.nvrtc import Nvrtc, find_nvrtc
 
@@ -19,6 +20,18 @@ from .every_kernel import SAMPLES, TABLES
 ARCHITECTURES = ("sm_80", "sm_90")
 KERNELS = SAMPLES | TABLES
 ADDITION = 'extern "C" __global__ void add(float *x) { x[threadIdx.x] += 1; }\n'
+IN_A_PROCESS = """
+import sys
+from pathlib import Path
+from hpcad.program.cuda.compile import OPTIONS
+from hpcad.program.cuda.nvrtc import find_nvrtc
+
+name = sys.argv[1]
+options = (f"--gpu-architecture={name}", *OPTIONS, "--ptxas-options=-v")
+code, said = find_nvrtc().compile(Path("all.cu").read_text(), "all.cu", options)
+Path(f"{name}.cubin").write_bytes(code)
+Path(f"{name}.log").write_text(said)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +49,20 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def compiled(nvrtc):
+def compiled(nvrtc, tmp_path_factory):
     """Functions, and for each architecture the code of all of them and what was said of it."""
     generated = [generate(kernel, name) for name, kernel in KERNELS.items()]
-    source = translation_unit(generated)
     entries = {kernel.name: kernel.entries for kernel in generated}
-
-    def code(architecture: str) -> tuple[bytes, str]:
-        options = (f"--gpu-architecture={architecture}", *OPTIONS, "--ptxas-options=-v")
-        return nvrtc.compile(source, "all.cu", options)
-
-    with ThreadPoolExecutor() as pool:
-        return entries, dict(zip(ARCHITECTURES, pool.map(code, ARCHITECTURES), strict=True))
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "all.cu").write_text(translation_unit(generated))
+    # In processes of their own: within one, NVRTC compiles one source after the other.
+    command = [sys.executable, "-c", IN_A_PROCESS]
+    running = [subprocess.Popen([*command, name], cwd=folder) for name in ARCHITECTURES]
+    assert [process.wait() for process in running] == [0] * len(running)
+    return entries, {
+        name: ((folder / f"{name}.cubin").read_bytes(), (folder / f"{name}.log").read_text())
+        for name in ARCHITECTURES
+    }
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
