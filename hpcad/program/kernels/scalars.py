@@ -143,9 +143,14 @@ def expression(op: str, args: Sequence[str], dtypes: Sequence[str], dtype: str) 
 
 
 def convert(text: str, source: str, target: str) -> str:
-    """``text`` (a name or in parentheses) of type ``source``, as ``target``."""
+    """``text`` (a name or in parentheses) of type ``source``, as ``target``.
+
+    A choice instead of a cast of booleans: gcc casts vectors of bytes, at half the speed.
+    """
     if source == target:
         return text
+    if source == "bool":
+        return f"({text} ? ({C_TYPES[target]})1 : ({C_TYPES[target]})0)"
     return f"({text} != 0)" if target == "bool" else f"({C_TYPES[target]}){text}"
 
 
