@@ -17,6 +17,7 @@ from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import flops, get_backend
 from hpcad.backend.native.compiler import find_compiler
 from hpcad.program import emit
+from hpcad.program.budget import fit
 from hpcad.program.contractions import merge_products
 from hpcad.program.fuse import Schedule, Task, fuse
 from hpcad.program.groups import Group
@@ -71,7 +72,7 @@ class Executable:
         self.arena_bytes, self.bound_bytes = plan(owned), bound(owned)
         self._arena = get_backend("cpu").allocate(max(64, self.arena_bytes))
         self._arrays: dict[Value, np.ndarray] = {}
-        self.names = Names()
+        self.names = Names(name)
         self.kernels: list[Any] = []
         self.steps: list[Step] = list(self._make_steps())
         self.source = emit.source(name, self.steps, self._head())
@@ -113,9 +114,7 @@ class Executable:
     # -- steps --------------------------------------------------------------------------------
 
     def _make_steps(self) -> Iterator[Step]:
-        maker = StepMaker(
-            self.names, self.array, lambda v: self.storage.origin(v)[0], self.native
-        )
+        maker = StepMaker(self.names, self.array, lambda v: self.storage.origin(v)[0], self.native)
         kernels = self._compiled()
         marks: list[Any] = []
         for task in self.schedule.tasks:
@@ -285,10 +284,40 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
             program = merge_products(rematerialise(combine(program)))
             if native:
                 program = keep_transposes(program)
+            if options.memory is not None:
+                _fit(name, program, options.memory)
             return Executable(name, program, fuse(program), tree, native)
         except NoCompiler:
             native = False
     return Executable(name, program, unfused(program), tree, native)
+
+
+def _fit(name: str, program: Program, budget: int) -> None:
+    """Recompute until the memory plan fits; a warning where it cannot."""
+    reached = fit(program, budget, planned)
+    if reached > budget:
+        _log.warning(
+            "program %s needs %.3g MB, and its budget is %.3g MB; nothing more can be recomputed. "
+            "Take a smaller batch",
+            name,
+            reached / 1e6,
+            budget / 1e6,
+        )
+
+
+def planned(program: Program) -> int:
+    """Bytes of the memory plan of a program, without building it."""
+    storage = Storage(program, schedule := fuse(program))
+    buffers: dict[int, Buffer] = {}
+    values = [*program.inputs, *storage.live]
+    for task in schedule.tasks:
+        if task not in storage.skipped:
+            values += [*reads(task), *writes(task)]
+    for value in values:
+        buffer = storage.buffer(value)
+        if buffer.external is None:
+            buffers[id(buffer)] = buffer
+    return plan(buffers.values())
 
 
 def _distinct_bytes(array: np.ndarray) -> int:

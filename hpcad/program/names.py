@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +22,17 @@ LONGEST = 160  # characters of a formula in a comment
 
 
 class Names:
-    """Readable names: of parameters their own, of other values by how they were made."""
+    """Readable names: of parameters their own, of other values by how they were made.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    program : str
+        The name of the function, which is none of theirs.
+    """
+
+    def __init__(self, program: str = "") -> None:
         self._of: dict[Any, str] = {}
-        self._taken: set[str] = set()
+        self._taken = {"np", program}
 
     def of(self, value: Value) -> str:
         known = self._of.get(value)
@@ -37,11 +45,22 @@ class Names:
         """The name of another way to look at a value."""
         known = self._of.get(value)
         if known is None:
-            known = self._of[value] = self.new(f"{self.of(base)}_{value.source.name}", numbered=False)
+            known = self._of[value] = self.new(
+                f"{self.of(base)}_{value.source.name}", numbered=False
+            )
+        return known
+
+    def alone(self, thing: Any, wish: str) -> str:
+        """The name of something that is no value: a gradient, an operation."""
+        key = (type(thing), id(thing), wish)
+        known = self._of.get(key)
+        if known is None:
+            known = self._of[key] = self.new(wish, numbered=False)
         return known
 
     def new(self, wish: str, numbered: bool = True) -> str:
         """A name that is not taken: the wish, or the wish with a number."""
+        wish = _identifier(wish)
         name, count = (f"{wish}_1" if numbered else wish), 1
         while name in self._taken:
             count += 1
@@ -83,8 +102,7 @@ def shapes(values: Any) -> str:
 
 def _wish(value: Value) -> str:
     if value.origin == "parameter":
-        name = value.source.name or "parameter"
-        return re.sub(r"\W", "_", name)
+        return value.source.name or "parameter"
     if value.origin == "input":
         return f"input_{value.source}"
     if value.origin == "result":
@@ -92,8 +110,18 @@ def _wish(value: Value) -> str:
     return "constant" if value.origin == "literal" else "array"
 
 
+def _identifier(wish: str) -> str:
+    """The wish, with what Python does not take for a name replaced."""
+    name = re.sub(r"\W", "_", wish)
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"_{name}"
+
+
 def literal(x: Any) -> str:
     """A Python number, slice or tuple as source."""
+    if isinstance(x, float) and not math.isfinite(x):
+        return f'float("{float(x)}")'
+    if isinstance(x, complex):
+        return f"complex({literal(x.real)}, {literal(x.imag)})"
     if isinstance(x, Mapping):
         return "{" + ", ".join(f"{k!r}: {literal(v)}" for k, v in x.items()) + "}"
     if isinstance(x, np.dtype):

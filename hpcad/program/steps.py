@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,8 @@ import numpy as np
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.gemm import Gemm, bind, describe
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value
-from hpcad.program.routines import Routine, routine
 from hpcad.program.names import Names, literal, shapes
+from hpcad.program.routines import Routine, routine
 
 Arrays = Callable[[Value], np.ndarray]
 
@@ -83,7 +82,7 @@ class StepMaker:
             return self._call(instruction, op)
         if instruction.name == "matmul":
             return self._product(instruction, beta)
-        if isinstance(op.value, np.ufunc) and not instruction.params:
+        if isinstance(op.value, np.ufunc) and not instruction.params and _is_numpys(op.value):
             return self._ufunc(instruction, op)
         found = routine(instruction, self.arrays, beta) if self.native else None
         if found is not None:
@@ -150,10 +149,10 @@ class StepMaker:
         if instruction.name == "sum":
             text = f"np.sum({args[0]}, axis={params['axis']}, out={outs[0]})"
             return self._new("other", instruction, text, scope, shapes(instruction.outs))
-        function, options = instruction.name, []
+        function, options = self.names.alone(op, instruction.name), []
         scope[function] = _evaluation(op)
         if params:
-            name = f"options_of_{outs[0]}"
+            name = self.names.new(f"options_of_{outs[0]}", numbered=False)
             scope[name] = params
             options = [f"**{name}"]
         call = f"{function}({', '.join([*args, *options])})"
@@ -170,8 +169,7 @@ class StepMaker:
         """Add to a gradient, or begin it."""
         scope: dict[str, Any] = {}
         value = self._name(instruction.args[0], scope)
-        grad = f"grad_{re.sub(r'[^0-9a-zA-Z_]', '_', op.parameter.name or 'parameter')}"
-        grad = f"{grad}_{id(op.parameter) % 9973}" if not op.parameter.name else grad
+        grad = self.names.alone(op.parameter, f"grad_{op.parameter.name or 'parameter'}")
         scope[grad] = op.parameter.grad
         text = f"np.add({grad}, {value}, out={grad})" if op.beta else f"np.copyto({grad}, {value})"
         return self._new("other", instruction, text, scope, "")
@@ -189,12 +187,12 @@ class StepMaker:
 
     # -- parts --------------------------------------------------------------------------------
 
-    def _new(self, kind: str, instruction: Instruction, text: str, scope: Any, comment: str) -> Step:
+    def _new(
+        self, kind: str, instruction: Instruction, text: str, scope: Any, comment: str
+    ) -> Step:
         values = [*instruction.inputs(), *instruction.outs]
         nbytes = sum(v.nbytes for v in values)
-        return Step(
-            kind, instruction.name, text, scope, comment, instruction.line, nbytes=nbytes
-        )
+        return Step(kind, instruction.name, text, scope, comment, instruction.line, nbytes=nbytes)
 
     def _name(self, x: Any, scope: dict[str, Any]) -> str:
         """The name of an operand, which is entered into the scope; numbers as they are."""
@@ -204,6 +202,10 @@ class StepMaker:
         name = self.names.of(x) if base is x else self.names.view(x, base)
         scope[name] = self.arrays(x)
         return name
+
+
+def _is_numpys(ufunc: np.ufunc) -> bool:
+    return getattr(np, ufunc.__name__, None) is ufunc
 
 
 @functools.cache
