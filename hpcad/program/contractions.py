@@ -17,19 +17,36 @@ FEWEST = 4  # products that are worth the copies
 
 def merge_products(program: Program) -> Program:
     """Merge the products that are added to one parameter; the program is changed in place."""
-    sums: dict[int, list[tuple[Instruction, Instruction]]] = {}
     users = program.consumers()
-    for instruction in program.instructions:
-        if isinstance(instruction.op, Accumulate):
+    returned = {out[0] for out in program.outputs if isinstance(out, tuple) and out}
+    for stretch in _stretches(program):
+        sums: dict[Any, list[tuple[Instruction, Instruction]]] = {}
+        for instruction in stretch:
             product = _product(instruction, users)
-            if product is not None:
-                shape = (product.args[1].shape, product.args[0].shape)
-                key = hash((id(instruction.op.parameter), shape))
-                sums.setdefault(key, []).append((instruction, product))
-    for terms in sums.values():
-        if len(terms) >= FEWEST:
-            _merge(program, terms)
+            if product is not None and product.out not in returned:
+                shapes = (product.args[1].shape, product.args[0].shape)
+                sums.setdefault(shapes, []).append((instruction, product))
+        for terms in sums.values():
+            if len(terms) >= FEWEST:
+                _merge(program, terms, stretch)
     return program
+
+
+def _stretches(program: Program) -> list[list[Instruction]]:
+    """What is added to one gradient, from its beginning until somebody looks at it."""
+    found: list[list[Instruction]] = []
+    latest: dict[int, list[Instruction]] = {}
+    for instruction in program.instructions:
+        op = instruction.op
+        if isinstance(op, Accumulate):
+            stretch = latest.get(id(op.parameter))
+            if stretch is None or op.beta == 0.0:
+                stretch = latest[id(op.parameter)] = []
+                found.append(stretch)
+            stretch.append(instruction)
+        elif instruction.has_effect:
+            latest.clear()
+    return found
 
 
 def _product(instruction: Instruction, users: Any) -> Instruction | None:
@@ -52,19 +69,26 @@ def _transposed(value: Value) -> Value | None:
     return None
 
 
-def _merge(program: Program, terms: list[tuple[Instruction, Instruction]]) -> None:
+def _merge(
+    program: Program, terms: list[tuple[Instruction, Instruction]], stretch: list[Instruction]
+) -> None:
     """Replace the sum by one product, where its last term stood."""
-    first, last = terms[0][0], terms[-1][0]
+    last = terms[-1][0]
     pairs = [(_transposed(product.args[0]), product.args[1]) for _, product in terms]
     a = _joined([x for x, _ in pairs], last.line)
     b = _joined([y for _, y in pairs], last.line)
     turned = _new("transpose", [a.out], {"axes": (1, 0)}, a.out.shape[::-1], last.line)
     product = _new("matmul", [turned.out, b.out], {}, terms[0][1].out.shape, last.line)
-    total = Instruction(first.op, [product.out], {}, [], last.line)
+    total = Instruction(last.op, [product.out], {}, [], last.line)
     at = program.instructions.index(last)
     program.instructions[at : at + 1] = [a, b, turned, product, total]
     dropped = {id(i) for pair in terms for i in pair}
     program.instructions = [i for i in program.instructions if id(i) not in dropped]
+    first: Any = stretch[0].op
+    stretch[stretch.index(last)] = total
+    stretch[:] = [i for i in stretch if id(i) not in dropped]
+    for i, instruction in enumerate(stretch):  # another one may be the first of them now
+        instruction.op = Accumulate(first.parameter, 1.0 if i else first.beta)
 
 
 def _joined(parts: list[Any], line: str) -> Instruction:
