@@ -10,12 +10,16 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
+from hpcad.program.cuda.finish import finish
 from hpcad.program.cuda.flat import flat_variants
 from hpcad.program.cuda.graph import Graph
+from hpcad.program.cuda.lanes import Lanes, widest
 from hpcad.program.cuda.normal import normalise, reduces
-from hpcad.program.cuda.parts import CudaKernel
-from hpcad.program.cuda.team import team_variants
+from hpcad.program.cuda.parts import CudaKernel, Launch, Variant, ceil_div
+from hpcad.program.cuda.rows import Deal, deal
+from hpcad.program.cuda.team import TeamText
 from hpcad.program.kernels.ir import Kernel
+from hpcad.program.kernels.scalars import ITEMSIZE
 
 
 def generate(kernel: Kernel, name: str) -> CudaKernel:
@@ -36,7 +40,7 @@ def generate(kernel: Kernel, name: str) -> CudaKernel:
     graph = Graph(normalise(kernel))
     if _each_alone(graph):
         return CudaKernel(name, kernel, flat_variants(graph, name), scratch=0)
-    variants, scratch = team_variants(graph, name)
+    variants, scratch = _team_variants(graph, name)
     return CudaKernel(name, kernel, variants, scratch)
 
 
@@ -46,6 +50,40 @@ def _each_alone(graph: Graph) -> bool:
     ones = kernel.extents[-1] == 1
     rows = [kernel.operands[store.operand].strides[-1] == 0 and not ones for store in kernel.stores]
     return not (reduces(kernel) or any(rows) or any(store.reduce for store in kernel.stores))
+
+
+def _team_variants(graph: Graph, name: str) -> tuple[tuple[Variant, ...], int]:
+    """The kernel with vectors, if it has any, and the kernel for addresses that forbid them.
+
+    Returns
+    -------
+    variants : tuple of Variant
+    scratch : int
+        Bytes, the same for all.
+    """
+    width = widest(graph, any_length=False)
+    plan = deal(graph, width)
+    plans = [plan] if width == 1 else [plan, deal(graph, 1, plan.team)]
+    scratch = max(p.scratch for p in plans)
+    return tuple(_variant(graph, name, p, scratch > 0) for p in plans), scratch
+
+
+def _variant(graph: Graph, name: str, plan: Deal, scratch: bool) -> Variant:
+    lanes, entry = Lanes(graph, plan.width), f"{name}_v{plan.width}"
+    alignment = tuple(
+        ITEMSIZE[o.dtype] * (plan.width if i in lanes.vectors else 1)
+        for i, o in enumerate(graph.kernel.operands)
+    )
+    launches, sources = [], []
+    if plan.teams > 0:
+        blocks = ceil_div(plan.teams, plan.block // plan.team)
+        launches.append(Launch(entry, (blocks, 1), plan.block))
+        sources.append(TeamText(graph, plan, lanes).write(entry, scratch))
+    second = finish(graph, plan, f"{entry}_finish", scratch)
+    if second is not None:
+        launches.append(second[0])
+        sources.append(second[1])
+    return Variant(alignment, tuple(launches), "\n".join(sources))
 
 
 def translation_unit(kernels: Iterable[CudaKernel]) -> str:

@@ -5,52 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hpcad.program.cuda.finish import finish
 from hpcad.program.cuda.flat import declare_offsets, declare_row_value
 from hpcad.program.cuda.graph import Graph
-from hpcad.program.cuda.lanes import Lanes, Pass, from_stored, widest
-from hpcad.program.cuda.parts import Launch, Variant, ceil_div, head
+from hpcad.program.cuda.lanes import Lanes, Pass, from_stored
+from hpcad.program.cuda.parts import head
 from hpcad.program.cuda.passes import Walk, walks
 from hpcad.program.cuda.reductions import EXCHANGING, neutral
-from hpcad.program.cuda.rows import TILE, Deal, Total, deal
+from hpcad.program.cuda.rows import TILE, Deal, Total
 from hpcad.program.cuda.text import coordinates, offset, running, unrolled
 from hpcad.program.kernels.ir import Store
-from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, convert
+from hpcad.program.kernels.scalars import C_TYPES, STORED, convert
 from hpcad.program.kernels.writer import Writer
-
-
-def team_variants(graph: Graph, name: str) -> tuple[tuple[Variant, ...], int]:
-    """The kernel with vectors, if it has any, and the kernel for addresses that forbid them.
-
-    Returns
-    -------
-    variants : tuple of Variant
-    scratch : int
-        Bytes, the same for all.
-    """
-    width = widest(graph, any_length=False)
-    plan = deal(graph, width)
-    plans = [plan] if width == 1 else [plan, deal(graph, 1, plan.team)]
-    scratch = max(p.scratch for p in plans)
-    return tuple(_variant(graph, name, p, scratch > 0) for p in plans), scratch
-
-
-def _variant(graph: Graph, name: str, plan: Deal, scratch: bool) -> Variant:
-    lanes, entry = Lanes(graph, plan.width), f"{name}_v{plan.width}"
-    alignment = tuple(
-        ITEMSIZE[o.dtype] * (plan.width if i in lanes.vectors else 1)
-        for i, o in enumerate(graph.kernel.operands)
-    )
-    launches, sources = [], []
-    if plan.teams > 0:
-        blocks = ceil_div(plan.teams, plan.block // plan.team)
-        launches.append(Launch(entry, (blocks, 1), plan.block))
-        sources.append(TeamText(graph, plan, lanes).write(entry, scratch))
-    second = finish(graph, plan, f"{entry}_finish", scratch)
-    if second is not None:
-        launches.append(second[0])
-        sources.append(second[1])
-    return Variant(alignment, tuple(launches), "\n".join(sources))
 
 
 class TeamText:

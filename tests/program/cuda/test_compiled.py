@@ -81,7 +81,7 @@ def test_values_kept_for_later_stay_in_registers(compiled, architecture):
     entries, codes = compiled
     said = codes[architecture][1]
     frames = dict(re.findall(r"entry function '(\w+)'.*?(\d+) bytes stack", said, re.DOTALL))
-    for name in SAMPLES:
+    for name in (name for name in SAMPLES if name.endswith("float32")):
         for entry in entries[name]:
             assert int(frames[entry]) < 32  # the smallest array of a thread is larger
 
