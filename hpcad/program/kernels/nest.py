@@ -64,8 +64,11 @@ def nests(kernel: Kernel) -> list[Nest]:
     Raises
     ------
     ValueError
-        Sums along different axes, one of them over an operand that is also loaded.
+        An axis of no elements; or sums along different axes, one of them into an operand that is
+        also loaded.
     """
+    if 0 in kernel.extents:
+        raise ValueError(f"a kernel over {kernel.extents} computes nothing; leave it out")
     axes = _axes(kernel)
     outer, row = axes[:-1], axes[-1]
     tiled = not _reduces_rows(kernel) and row.extent > TILE

@@ -11,44 +11,42 @@ from hpcad.program.kernels.writer import Writer
 def walk(
     writer: Writer,
     axes: Sequence[Axis],
-    begin: str,
-    end: str,
-    old: str,
-    new: str,
+    span: tuple[str, str],
+    names: tuple[str, str],
     operands: Mapping[int, str],
     body: Callable[[], None],
     first: int = 0,
 ) -> None:
-    """Write the loop ``begin <= n < end`` over all combinations of indices of ``axes``.
+    """Write the loop over ``span`` (begin, end) of all combinations of indices of ``axes``.
 
-    In the body the pointers ``new<operand>`` stand at the element, counted from ``old<operand>``,
-    and ``i<first>``, ``i<first + 1>``, ... are the indices. Divisions are needed only where the
-    last index starts anew.
+    In the body the pointers ``<new><operand>`` stand at the element, counted from
+    ``<old><operand>``, where ``names`` is (old, new), and ``i<first>``, ``i<first + 1>``, ... are
+    the indices. Divisions are needed only where the last index starts anew.
     """
+    begin, end = span
     last = f"i{first + len(axes) - 1}"
     if not axes:
-        head = f"if ({begin} < {end})"
+        head = "" if begin.isdigit() and end.isdigit() else f"if ({begin} < {end})"
     elif len(axes) == 1:
         head = f"for (long {last} = {begin}; {last} < {end}; {last}++)"
     else:
-        _walk_several(writer, axes, begin, end, old, new, operands, body, first)
+        _walk_several(writer, axes, span, names, operands, body, first)
         return
     with writer.block(head):
-        point(writer, operands, old, new, axes, first)
+        point(writer, operands, *names, axes, first)
         body()
 
 
 def _walk_several(
     writer: Writer,
     axes: Sequence[Axis],
-    begin: str,
-    end: str,
-    old: str,
-    new: str,
+    span: tuple[str, str],
+    names: tuple[str, str],
     operands: Mapping[int, str],
     body: Callable[[], None],
     first: int,
 ) -> None:
+    begin, end = span
     n, last, extent = f"n{first}", f"i{first + len(axes) - 1}", axes[-1].extent
     with writer.block(f"for (long {n} = {begin}; {n} < {end};)"):
         writer.add(f"long {last} = {n} % {extent};")
@@ -57,7 +55,7 @@ def _walk_several(
         least = f"(left{first} < rest{first} ? left{first} : rest{first})"
         writer.add(f"const long stop{first} = {n} + {least};")
         with writer.block(f"for (; {n} < stop{first}; {n}++, {last}++)"):
-            point(writer, operands, old, new, axes, first)
+            point(writer, operands, *names, axes, first)
             body()
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcad.backend.native.threads import set_threads, threads
-from hpcad.program.kernels import generate
+from hpcad.program.kernels import sharing
 from hpcad.program.kernels.build import compile_kernels
 
 from .arrays import COMPILER, compiled, interpreted, memory_of
@@ -35,7 +35,7 @@ def _small_whole_numbers(seed):
 @pytest.fixture
 def all_threads(monkeypatch):
     """Three threads, also for the smallest kernels."""
-    monkeypatch.setattr(generate, "SHARED", 1)
+    monkeypatch.setattr(sharing, "SHARED", 1)
     before = threads()
     set_threads(3)
     yield
