@@ -3,12 +3,14 @@
 # make test-slow   the tests that train for minutes
 # make lint        formatting, lint rules, types, import layers, shell scripts
 # make docs        the documentation as a web site in site/
-# make bench       measure the tape, step time and scaling
+# make bench       measure everything: bench-steps, the tape and scaling; takes an hour
+# make bench-steps measure training steps against PyTorch and JAX, and what compiling them costs
 # make array-api   run the public tests of the array API standard; SUITE=/path/to/array-api-tests
 # make clean       remove the virtual environment and everything else that make made
 #
 # Each target makes the virtual environment .venv when there is none, and installs into it what it
 # needs. Variables: RANKS=2  JOB=jobs/digits.toml  SET="training.epochs=3 data.batch=128"
+# THREADS="1 2" (bench)
 # MPI=mpich|openmpi  VENV=.venv  PYTHON=python3.12
 
 VENV ?= .venv
@@ -16,6 +18,8 @@ MPI ?= $(if $(wildcard $(VENV)/.installed-openmpi),openmpi,mpich)
 RANKS ?= 2
 JOB ?= jobs/digits.toml
 SET ?=
+THREADS ?= 1 2# of the measured steps
+RESULTS := benchmarks/results/$(shell date +%F)
 PYTHON ?=
 SHELL := /bin/bash
 
@@ -51,7 +55,7 @@ ifeq ($(MPI),openmpi)
   endif
 endif
 
-.PHONY: train test test-slow lint docs bench array-api clean
+.PHONY: train test test-slow lint docs bench bench-steps array-api clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pip in one environment would disturb each other
 
@@ -75,11 +79,21 @@ lint: $(VENV)/.installed-$(MPI) $(VENV)/.installed-lint
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.installed-$(MPI) $(VENV)/.installed-bench
-	$(BIN)/python benchmarks/tape_overhead.py
-	$(BIN)/python benchmarks/step_time.py
-	$(BIN)/python benchmarks/strong_scaling.py
-	$(BIN)/python benchmarks/weak_scaling.py
+bench: bench-steps
+	$(BIN)/python benchmarks/tape_overhead.py --json $(RESULTS)-tape-overhead.json
+	$(BIN)/python benchmarks/strong_scaling.py --json $(RESULTS)-strong-scaling.json
+	$(BIN)/python benchmarks/weak_scaling.py --json $(RESULTS)-weak-scaling.json
+
+bench-steps: $(VENV)/.installed-$(MPI) $(VENV)/.installed-bench
+	for n in $(THREADS); do \
+	  $(BIN)/python benchmarks/step_time.py --threads $$n \
+	    --json $(RESULTS)-step-time-$$n-thread.json || exit 1; \
+	  $(BIN)/python benchmarks/chart.py $(RESULTS)-step-time-$$n-thread.json \
+	    --svg $(RESULTS)-step-time-$$n-thread.svg || exit 1; \
+	done
+	$(BIN)/python benchmarks/program_overhead.py --json $(RESULTS)-program-overhead.json
+	$(BIN)/python benchmarks/compile_time.py --json $(RESULTS)-compile-time.json
+	$(BIN)/python benchmarks/step_memory.py --json $(RESULTS)-step-memory.json
 
 SUITE ?= array-api-tests# a checkout of github.com/data-apis/array-api-tests with its submodule
 

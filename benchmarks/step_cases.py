@@ -1,18 +1,26 @@
-"""The three training steps that step_time.py measures: model, data and optimizer, in hpcad.
+"""The training steps that step_time.py measures: model, data and optimizer.
 
-The equal networks in PyTorch are in torch_nets.py, which takes its weights from here.
+The networks are hpcad's own; torch_nets.py and jax_nets.py hold the equal ones of the peers, which
+take their first weights from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from hpcad import optim
-from hpcad.models import CNN, MLP, CharGPT, CharGPTConfig, CNNConfig, MLPConfig
+from hpcad.models import (
+    CNN,
+    MLP,
+    CharGPT,
+    CharGPTConfig,
+    CNNConfig,
+    MLPConfig,
+    RecurrentClassifier,
+    RecurrentConfig,
+)
 from hpcad.models.classifier import Classifier
 
 POOL = 64  # different batches; too many for a model to learn by heart while it is timed
@@ -40,8 +48,6 @@ class Case:
     clip_norm : float or None
     tokens : bool
         Inputs are integers, and every place has a label.
-    layouts : tuple of str
-        Memory formats that PyTorch is measured in.
     """
 
     title: str
@@ -54,7 +60,21 @@ class Case:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     tokens: bool = False
-    layouts: tuple[str, ...] = ("contiguous",)
+
+
+def _gpt(width: int, block: int, batch: int) -> Case:
+    return Case(
+        title=f"character GPT, width {width}, 4 layers, 4 heads, block {block}, 65 characters, "
+        f"batch {batch}, AdamW, clip 1.0",
+        make=lambda: CharGPT(CharGPTConfig(layers=4, heads=4, width=width), 65, block),
+        sample=(block,),
+        classes=65,
+        batch=batch,
+        betas=(0.9, 0.99),
+        weight_decay=0.1,
+        clip_norm=1.0,
+        tokens=True,
+    )
 
 
 CASES: dict[str, Case] = {
@@ -65,26 +85,31 @@ CASES: dict[str, Case] = {
         classes=10,
         batch=128,
     ),
+    "mlp-large": Case(
+        title="MLP of four 1024 x 1024 layers (the last gives 1024 classes), batch 256, Adam",
+        make=lambda: MLP(MLPConfig([1024] * 3), 1024, 1024),
+        sample=(1024,),
+        classes=1024,
+        batch=256,
+    ),
     "cnn": Case(
         title="CNN 1-32-64 3x3, pool, linear 128, batch 64 of 28x28, Adam",
         make=lambda: CNN(CNNConfig([32, 64], 128), (28, 28), 10),
         sample=(28, 28),
         classes=10,
         batch=64,
-        layouts=("contiguous", "channels_last"),
     ),
-    "gpt": Case(
-        title="character GPT, width 128, 4 layers, 4 heads, block 64, batch 12, AdamW, clip 1.0",
-        make=lambda: CharGPT(CharGPTConfig(layers=4, heads=4, width=128), 65, 64),
-        sample=(64,),
-        classes=65,
-        batch=12,
-        betas=(0.9, 0.99),
-        weight_decay=0.1,
-        clip_norm=1.0,
-        tokens=True,
+    "lstm": Case(
+        title="LSTM 256-256, 32 times, last output to 10 classes, batch 64, Adam",
+        make=lambda: RecurrentClassifier(RecurrentConfig("lstm", 256), 256, 10),
+        sample=(32, 256),
+        classes=10,
+        batch=64,
     ),
+    "gpt": _gpt(width=256, block=128, batch=8),
+    "gpt-small": _gpt(width=128, block=64, batch=12),
 }
+FIVE = ("mlp", "mlp-large", "cnn", "lstm", "gpt")  # what is measured where nothing else is asked
 
 
 def initial_model(case: Case) -> Classifier:
@@ -107,31 +132,3 @@ def batches(case: Case) -> list[dict[str, np.ndarray]]:
         return {"x": x, "y": rng.integers(case.classes, size=labels)}
 
     return [one() for _ in range(POOL)]
-
-
-class HpcadStep:
-    """hpcad's eager step: forward, backward, clipping, optimizer."""
-
-    name = "hpcad"
-
-    def __init__(self, case: Case) -> None:
-        kind = optim.AdamW if case.weight_decay else optim.Adam
-        self.model = initial_model(case)
-        self.optimizer = kind(
-            self.model,
-            case.learning_rate,
-            betas=case.betas,
-            weight_decay=case.weight_decay,
-            clip_norm=case.clip_norm,
-        )
-
-    def prepare(self, batch: Batch) -> Any:
-        """Return the batch as this contender takes it; not timed."""
-        return batch
-
-    def __call__(self, batch: Batch) -> float:
-        """Take one step and return its loss."""
-        loss = self.model.loss(batch)
-        loss.backward()
-        self.optimizer.step()
-        return float(loss)

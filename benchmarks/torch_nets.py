@@ -85,93 +85,80 @@ class CharGPT(nn.Module):
         return F.linear(self.norm(x), self.tokens.weight)
 
 
-class TorchStep:
-    """PyTorch's eager step: forward, backward, clipping, optimizer.
+class LSTM(nn.Module):
+    """PyTorch's own LSTM layer over all times, its last output to a linear layer."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        super().__init__()
+        wide = {name: _turned_gates(arrays[f"recurrent.{name}"]) for name in _RECURRENT}
+        inputs, hidden = wide["input_weight"].shape[0], wide["recurrent_weight"].shape[0]
+        self.lstm = nn.LSTM(inputs, hidden, batch_first=True)
+        self.lstm.weight_ih_l0 = nn.Parameter(_tensor(wide["input_weight"].T))
+        self.lstm.weight_hh_l0 = nn.Parameter(_tensor(wide["recurrent_weight"].T))
+        self.lstm.bias_ih_l0 = nn.Parameter(_tensor(wide["bias"]))
+        # The layer has two biases, which only ever appear as their sum: hpcad's is the first.
+        zeros = torch.zeros(4 * hidden)
+        self.lstm.bias_hh_l0 = nn.Parameter(zeros, requires_grad=False)
+        self.head = _linear(arrays, "head")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+class UnrolledLSTM(nn.Module):
+    """The same as a loop over cells; the products with the input are one GEMM."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        super().__init__()
+        weight, self.hidden = arrays["recurrent.input_weight"], len(arrays["head.weight"])
+        self.input = nn.Linear(*weight.shape)
+        self.input.weight = nn.Parameter(_tensor(weight.T))
+        self.input.bias = nn.Parameter(_tensor(arrays["recurrent.bias"]))
+        self.recurrent = nn.Linear(self.hidden, weight.shape[1], bias=False)
+        self.recurrent.weight = nn.Parameter(_tensor(arrays["recurrent.recurrent_weight"].T))
+        self.head = _linear(arrays, "head")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = c = x.new_zeros(len(x), self.hidden)
+        for x_t in self.input(x).unbind(1):
+            i, f, o, g = (x_t + self.recurrent(h)).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return self.head(h)
+
+
+def build(case: Case, net: str) -> nn.Module:
+    """Return the network of a case with its first weights.
 
     Parameters
     ----------
-    case : Case
-    layout : {"contiguous", "channels_last"}
-    fused : bool
-        Whether the optimizer is PyTorch's fused one, or its default.
+    net : {"module", "loop"}
+        Whether a recurrent layer is PyTorch's own or a loop over its cells.
     """
-
-    def __init__(self, case: Case, layout: str, fused: bool) -> None:
-        words = ["torch", _LAYOUTS[layout], "fused" if fused else ""]
-        self.name = " ".join(word for word in words if word)
-        self.clip_norm, self.tokens = case.clip_norm, case.tokens
-        self.format = getattr(torch, f"{layout}_format" if layout == "contiguous" else layout)
-        model: Any = _build(case).train()  # Module.to(memory_format=) is missing in torch's types
-        self.model = model.to(memory_format=self.format)
-        kind = torch.optim.AdamW if case.weight_decay else torch.optim.Adam
-        options: dict[str, Any] = {"lr": case.learning_rate, "betas": case.betas}
-        if fused:
-            options["fused"] = True
-        self.optimizer = kind(_groups(self.model, case.weight_decay), **options)
-
-    def prepare(self, batch: Arrays) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batch as this contender takes it; not timed."""
-        x, y = torch.from_numpy(batch["x"]), torch.from_numpy(batch["y"])
-        if x.ndim == 3:
-            x = x[:, None].contiguous(memory_format=self.format)
-        return x, y
-
-    def __call__(self, batch: tuple[torch.Tensor, torch.Tensor]) -> float:
-        """Take one step and return its loss."""
-        x, y = batch
-        self.optimizer.zero_grad(set_to_none=True)
-        logits = self.model(x)
-        if self.tokens:
-            logits, y = logits.view(-1, logits.shape[-1]), y.view(-1)
-        loss = F.cross_entropy(logits, y)
-        loss.backward()
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
-        return loss.item()
-
-
-_LAYOUTS = {"contiguous": "", "channels_last": "channels-last"}
-
-
-def contenders(case: Case) -> list[TorchStep]:
-    """Return every way of PyTorch to take the step: layouts times optimizers."""
-    return [TorchStep(case, layout, fused) for layout in case.layouts for fused in (False, True)]
-
-
-def describe() -> str:
-    """Version of PyTorch and of the libraries under it."""
-    words = torch.__config__.show().split("\n")
-    libraries = [w.strip(" -").split(" for ")[0].split("(Git")[0].strip() for w in words
-                 if "Math Kernel" in w or "MKL-DNN" in w or "CPU capability" in w]  # fmt: skip
-    return f"PyTorch {torch.__version__}: {'; '.join(libraries)}"
-
-
-# -- weights ------------------------------------------------------------------------------
-
-
-def _build(case: Case) -> nn.Module:
     model: Any = initial_model(case)
     arrays = model.arrays()
     kind = type(model).__name__
     if kind == "CharGPT":
         return CharGPT(arrays, len(model.blocks), model.blocks[0].attention.heads)
+    if kind == "RecurrentClassifier":
+        return UnrolledLSTM(arrays) if net == "loop" else LSTM(arrays)
     return {"MLP": MLP, "CNN": CNN}[kind](arrays)
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay weights, not biases or scales, as hpcad's optimizers do."""
-    parameters = list(model.parameters())
-    if not weight_decay:
-        return [{"params": parameters}]
-    return [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+# -- weights ------------------------------------------------------------------------------
+
+
+_RECURRENT = ("input_weight", "recurrent_weight", "bias")
+
+
+def _turned_gates(array: np.ndarray) -> np.ndarray:
+    """From hpcad's order of gates i, f, o, g along the last axis to PyTorch's i, f, g, o."""
+    i, f, o, g = np.split(array, 4, axis=-1)
+    return np.concatenate([i, f, g, o], axis=-1)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(array.copy())
+    return torch.from_numpy(np.array(array, order="C"))
 
 
 def _linear(arrays: Arrays, name: str, channels: int = 1) -> nn.Linear:
@@ -180,7 +167,7 @@ def _linear(arrays: Arrays, name: str, channels: int = 1) -> nn.Linear:
     inputs, outputs = weight.shape
     weight = weight.reshape(-1, channels, outputs).transpose(2, 1, 0).reshape(outputs, inputs)
     layer = nn.Linear(inputs, outputs, bias=bias is not None)
-    layer.weight = nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight)))
+    layer.weight = nn.Parameter(_tensor(weight))
     if bias is not None:
         layer.bias = nn.Parameter(_tensor(bias))
     return layer
@@ -190,8 +177,7 @@ def _conv(arrays: Arrays, name: str) -> nn.Conv2d:
     """A 3 x 3 convolution; (KH, KW, C, K) becomes (K, C, KH, KW)."""
     weight = arrays[f"{name}.weight"]
     layer = nn.Conv2d(weight.shape[2], weight.shape[3], weight.shape[0], padding=1)
-    turned = np.ascontiguousarray(weight.transpose(3, 2, 0, 1))
-    layer.weight = nn.Parameter(torch.from_numpy(turned))
+    layer.weight = nn.Parameter(_tensor(weight.transpose(3, 2, 0, 1)))
     layer.bias = nn.Parameter(_tensor(arrays[f"{name}.bias"]))
     return layer
 
