@@ -28,6 +28,7 @@ from hpcad.program.kernels.generate import source as kernel_source
 from hpcad.program.lower import Lowered, lower, through
 from hpcad.program.names import Names
 from hpcad.program.options import Options
+from hpcad.program.order import hold
 from hpcad.program.patterns import combine
 from hpcad.program.plan import bound, plan
 from hpcad.program.remat import rematerialise
@@ -277,7 +278,7 @@ class NoCompiler(Exception):  # noqa: N818  (a way out, and no error)
 
 def build(name: str, program: Program, tree: Structure, options: Options) -> Executable:
     """Make a captured program executable; by NumPy alone where there is no C compiler."""
-    program = simplify(program)
+    program = simplify(hold(program))
     native = options.native and find_compiler() is not None
     if native and options.fuse:
         try:

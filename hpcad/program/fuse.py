@@ -23,6 +23,7 @@ from hpcad.program.cones import (
 from hpcad.program.groups import Group, Key, Target, Way, loop_of
 from hpcad.program.instruction import Instruction, Program, Value
 from hpcad.program.kernels.scalars import DTYPES
+from hpcad.program.order import changes_parameters
 from hpcad.program.views import Views, is_view
 
 GETITEM, RESHAPE = PRIMITIVES["getitem"], PRIMITIVES["reshape"]
@@ -223,6 +224,8 @@ class _Fuser:
         sources = set(cone.stored)
         found = []
         for task in reversed(self.tasks[-LOOK_BACK:]):
+            if isinstance(task, Task) and changes_parameters(task.instruction):
+                break  # before it, parameters have other values
             if isinstance(task, Group) and task.extents == extents:
                 shares = not wanted.isdisjoint(task.nodes) or any(
                     self.computed.get(v) is task for v in sources

@@ -15,6 +15,7 @@ from hpcad.autodiff import value_of
 from hpcad.autodiff.pytree import flatten
 
 CALLS = 5  # two are captured, the others replayed
+ULPS = 4096  # of the largest element, after several steps that carry differences on
 
 
 def lives(world, calls=CALLS, **options):
@@ -80,4 +81,4 @@ def assert_close(x, y, what):
         return
     eps = np.finfo(y.dtype).eps
     scale = np.abs(y[np.isfinite(y)]).max(initial=0.0)
-    np.testing.assert_allclose(x, y, rtol=256 * eps, atol=256 * eps * scale, err_msg=what)
+    np.testing.assert_allclose(x, y, rtol=ULPS * eps, atol=ULPS * eps * scale, err_msg=what)
