@@ -127,9 +127,11 @@ class Compiled:
         capture = Capture(ahead=True)
         try:
             _, tree = self._record(entry, capture, leaves, structure)
+            variant = self._learn(entry, capture, tree)
+        except CaptureError:
+            raise
         except Exception as error:  # noqa: BLE001  (it shows again, or was the capture's)
             return self._give_up(entry, capture, error, leaves, structure)
-        variant = self._learn(entry, capture, tree)
         self.seconds += time.perf_counter() - started
         if entry.obstacle is None and variant.executable is not None:
             self._program = variant.executable
