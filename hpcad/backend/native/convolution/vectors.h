@@ -21,12 +21,16 @@
 #define HP_BYTES 16
 #endif
 
-/* A register tile of ROWS x WIDTH vectors fills most registers and none is spilled. */
-#define WIDTH 2
+/* A register tile is at most WIDTH vectors wide and ROWS high, and less high where it is wide: it
+ * leaves a few registers of 32 (of 16) for the factors. */
 #if defined(__AVX512F__) || defined(__aarch64__)
-#define ROWS 8 /* of 32 registers */
+#define WIDTH 4
+#define ROWS 8
+#define ROWS_OF(width) ((width) > 2 ? 6 : 8)
 #else
-#define ROWS 6 /* of 16 */
+#define WIDTH 2
+#define ROWS 6
+#define ROWS_OF(width) 6
 #endif
 
 typedef HP_REAL real;

@@ -24,6 +24,7 @@ typedef struct {
 } tiling_t;
 
 #define FREQUENCIES 16
+#define WINOGRAD_STRETCH 128 /* channels summed at a time */
 
 INLINE void forward_1d(vec *d, int step) /* B^T d */
 {
@@ -122,12 +123,12 @@ static void winograd_products(const real *tiles, long count, const real *packed,
             const real *panel = packed + (f * w->vectors + first) * LANES * g->channels;
             for (long m = 0, rows; m < count; m += rows) {
                 const real *a[ROWS];
-                rows = next_rows(count - m, 1);
+                rows = next_rows(count - m, width, 1);
                 for (long r = 0; r < rows; r++)
                     a[r] = tiles + (m + r) * g->tile_step + f * g->vectors * LANES;
-                tile((int)rows, width, a, g->steps, g->channels, panel, width * LANES,
-                     products + m * g->product_step + (f * w->vectors + first) * LANES,
-                     g->product_step, 0);
+                long_tile((int)rows, width, a, g->steps, g->channels, panel, width * LANES,
+                          products + m * g->product_step + (f * w->vectors + first) * LANES,
+                          g->product_step, WINOGRAD_STRETCH);
             }
         }
 }
@@ -213,7 +214,7 @@ static void winograd_weight_unit(const real *tiles, const real *gradients, long 
     for (long f = 0; f < FREQUENCIES; f++)
         for (long c = 0, rows; c < g->channels; c += rows) {
             const real *a[ROWS];
-            rows = next_rows(g->channels - c, 1);
+            rows = next_rows(g->channels - c, (int)at_most(WIDTH, vectors), 1);
             for (long r = 0; r < rows; r++)
                 a[r] = tiles + f * g->vectors * LANES + c + r;
             for (long first = 0; first < vectors; first += WIDTH)
