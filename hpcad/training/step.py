@@ -105,7 +105,7 @@ class TrainingProgram:
     def _with_samples(self, batch: Batch, step: int) -> float:
         fields = self.prepare(batch.fields)
         weight = len(batch) / batch.global_size
-        run = self._compiled if self._is_compiled(batch, fields) else self.step
+        run = self._function(batch, fields)
         before = self._compiling
         loss = run(fields, batch.ids, np.array(step), weight * self.engine.world.size)
         if self._compiling > before:
@@ -123,9 +123,10 @@ class TrainingProgram:
     def _compiling(self) -> float:
         return self._compiled.seconds if self._compiled is not None else 0.0
 
-    def _is_compiled(self, batch: Batch, fields: Mapping[str, Any]) -> bool:
+    def _function(self, batch: Batch, fields: Mapping[str, Any]) -> Callable[..., Tensor]:
+        """What takes the step: the program, or the eager function."""
         if self._compiled is None or batch.global_size < self.full:
-            return False
+            return self.step
         if self._steps == 0:
             try:
                 of_call((fields,), {})
@@ -133,7 +134,7 @@ class TrainingProgram:
                 if self.engine.world.is_root:
                     _log.warning("%s stays eager: %s", self.step.__qualname__, error)
                 self._compiled = None
-        return self._compiled is not None
+        return self._compiled or self.step
 
 
 # What is said where it cannot be compiled: "the training step stays eager: ..."

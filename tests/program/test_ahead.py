@@ -103,6 +103,19 @@ def test_what_fails_under_the_capture_only_has_done_nothing_yet():
     assert program.obstacles[0].startswith("RuntimeError: a capture")
 
 
+def test_a_program_that_cannot_be_built_leaves_the_function_eager(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("a gap in the compiler")
+
+    monkeypatch.setattr("hpcad.program.compiled.build", broken)
+    p = Parameter(np.ones(3))
+    program = Compiled(lambda x: (p * x).sum().backward(), Options(ahead=True, log=False))
+    for calls in range(1, 4):
+        program(X[0])
+        np.testing.assert_allclose(p.grad, calls * X[0], rtol=1e-14)
+    assert program.obstacles[0].startswith("RuntimeError: a gap in the compiler")
+
+
 def test_nothing_may_be_computed_with_parameters_after_their_update():
     model = nn.Linear(3, 2).initialize(1)
     optimizer = optim.SGD(model, 0.1)
