@@ -64,6 +64,7 @@ class TrainingProgram:
         self.prepare, self.full, self.seed = prepare, full, seed
         self.phases = phases
         self._steps = 0
+        self._looked_at = False  # whether the fields of batches can be told apart
         self._compiled: Compiled | None = None
         if compile:
             options = Options(ahead=True, log=engine.world.is_root)
@@ -127,7 +128,8 @@ class TrainingProgram:
         """What takes the step: the program, or the eager function."""
         if self._compiled is None or batch.global_size < self.full:
             return self.step
-        if self._steps == 0:
+        if not self._looked_at:
+            self._looked_at = True
             try:
                 of_call((fields,), {})
             except ConfigError as error:
