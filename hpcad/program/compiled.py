@@ -209,6 +209,7 @@ def compile(
     strict: bool = False,
     fuse: bool = True,
     native: bool = True,
+    memory: int | None = None,
 ) -> Any:
     """Capture what a function does to arrays, and replay it as a program.
 
@@ -229,6 +230,9 @@ def compile(
         results equal eager ones to the bit wherever the expansion of composite operations does.
     native : bool
         Use kernels and BLAS calls in C where there is a compiler.
+    memory : int, optional
+        Bytes that the memory of the program should not exceed: values are then made again in the
+        backward pass, the cheapest first, until they fit. (Cheap ones always are.)
 
     Returns
     -------
@@ -256,7 +260,7 @@ def compile(
     ...     optimizer.step()
     ...     return loss
     """
-    options = Options(strict=strict, fuse=fuse, native=native)
+    options = Options(strict=strict, fuse=fuse, native=native, memory=memory)
     if function is None:
         return lambda f: Compiled(f, options)
     return Compiled(function, options)

@@ -102,6 +102,8 @@ class Instruction:
     outs : list of Value
     line : str
         ``file:line`` of the user.
+    seen : dict
+        Of a view: the layouts that it made of others, which are asked for again and again.
     """
 
     op: Operation
@@ -109,6 +111,7 @@ class Instruction:
     params: Mapping[str, Any]
     outs: list[Value]
     line: str
+    seen: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:

@@ -15,6 +15,8 @@ class Options:
         Capture a call without its effects, and let the program have them: then the first call
         already computes what all later ones do, to the bit, and what cannot be captured has done
         nothing yet. After an effect that writes parameters nothing may be computed.
+    memory : int or None
+        Bytes that the plan should not exceed.
     log : bool
         Whether to say why a function stays eager.
     """
@@ -24,3 +26,4 @@ class Options:
     native: bool = True
     ahead: bool = False
     log: bool = True
+    memory: int | None = None

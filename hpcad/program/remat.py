@@ -96,29 +96,42 @@ class _Walk:
 
     def _split(self, instruction: Instruction, late: list[Instruction]) -> None:
         """Copy the instruction before its late users, and the views through which they see it."""
-        program = self.program
         at = min(self.number[user] for user in late)
         copies: dict[Value, Value] = {}
-        new = [_copied(instruction, copies)]
-        for user in late:
-            for value in user.inputs():
-                base, way = self.views.origin(value)
-                if base is instruction.out:
-                    new += [_copied(step, copies) for step in way if step.out not in copies]
-        for user in late:
-            user.args = [copies.get(a, a) if isinstance(a, Value) else a for a in user.args]
-            user.params = replaced(user.params, copies)
-        program.instructions[at:at] = new
-        self.views = Views(program.instructions)
+        new = [copied(instruction, copies)]
+        exchange(self.program, instruction.out, late, copies, new)
+        self.program.instructions[at:at] = new
+        self.views = Views(self.program.instructions)
         self.elementwise.views = self.views
         self._index()
 
 
-def _copied(instruction: Instruction, copies: dict[Value, Value]) -> Instruction:
+def exchange(
+    program: Program,
+    value: Value,
+    late: list[Instruction],
+    copies: dict[Value, Value],
+    new: list[Instruction],
+) -> None:
+    """Let users read the copy of a value; the views through which they see it are copied, too."""
+    views = Views(program.instructions)
+    for user in late:
+        for seen in user.inputs():
+            base, way = views.origin(seen)
+            if base is value:
+                new += [copied(step, copies) for step in way if step.out not in copies]
+    for user in late:
+        own = {seen: copies[seen] for seen in user.inputs() if views.origin(seen)[0] is value}
+        user.args = [own.get(a, a) if isinstance(a, Value) else a for a in user.args]
+        user.params = replaced(user.params, own)
+
+
+def copied(instruction: Instruction, copies: dict[Value, Value]) -> Instruction:
+    """A copy of an instruction that reads copies where there are some, and adds its own."""
     args: list[Any] = [copies.get(a, a) if isinstance(a, Value) else a for a in instruction.args]
     params = replaced(instruction.params, copies)
     copy = Instruction(instruction.op, args, params, [], instruction.line)
-    out = instruction.out
-    copies[out] = Value(out.shape, out.dtype, "result", copy)
-    copy.outs.append(copies[out])
+    for out in instruction.outs:
+        copies[out] = Value(out.shape, out.dtype, "result", copy)
+        copy.outs.append(copies[out])
     return copy

@@ -87,6 +87,11 @@ class Layout:
 
     def seen_through(self, view: Instruction) -> Layout | None:
         """The layout of what a view operation makes of it; None if it would have to copy."""
+        if self not in view.seen:
+            view.seen[self] = self._seen_through(view)
+        return view.seen[self]
+
+    def _seen_through(self, view: Instruction) -> Layout | None:
         array = self.stand_in()
         try:
             seen = looked_at(array, view)
