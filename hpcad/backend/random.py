@@ -24,6 +24,8 @@ _SHIFT = np.uint64(32)
 
 Key = tuple[int, int]
 
+COMPILED = 1024  # numbers from which on a compiled routine is worth its call
+
 
 def philox4x32(counter: tuple[Array, ...], key: Key) -> tuple[Array, ...]:
     """Apply ten rounds of Philox4x32.
@@ -103,6 +105,20 @@ class Stream:
 
 def rows_of(key: Key, rows: Array, width: int, dtype: Any, step: int) -> Array:
     """:meth:`Stream.uniform_rows` of the stream with this key."""
+    from hpcad.backend.native.philox import UniformRows
+
+    ids = np.ascontiguousarray(rows, np.uint64)
+    spec = UniformRows(str(np.dtype(dtype)), ids.size, width, key)
+    if ids.size * width < COMPILED or not spec.supported:
+        return rows_in_numpy(key, ids, width, dtype, step)
+    numbers = np.empty((ids.size, width), dtype)
+    when = np.array(step & 0xFFFFFFFFFFFFFFFF, np.uint64)
+    spec.bind(ids.ctypes.data, when.ctypes.data, numbers.ctypes.data)()
+    return numbers
+
+
+def rows_in_numpy(key: Key, rows: Array, width: int, dtype: Any, step: int) -> Array:
+    """The same without compiled code."""
     blocks = -(-width // 4)  # a block of the generator gives four numbers
     columns = np.arange(blocks, dtype=np.uint64)
     index = np.asarray(rows, np.uint64)[:, None] * np.uint64(blocks) + columns

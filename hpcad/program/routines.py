@@ -11,7 +11,13 @@ import numpy as np
 
 from hpcad.backend.native.convolution.library import library as convolutions
 from hpcad.backend.native.convolution.routines import ConvForward, ConvInput, ConvWeight
-from hpcad.backend.native.routines import GatherRows, MaxPool, ScatterAddRows, Unpool
+from hpcad.backend.native.routines import (
+    GatherRows,
+    MaxPool,
+    ScatterAddRows,
+    UniformRows,
+    Unpool,
+)
 from hpcad.program.instruction import Instruction, Value
 
 Arrays = Callable[[Value], np.ndarray]
@@ -76,6 +82,18 @@ def _add_rows(instruction: Instruction, arrays: Arrays, beta: float) -> Routine 
     if not spec.supported:
         return None
     return Routine(lambda _: spec.bind(_address(rows), _address(index), _address(out)))
+
+
+def _uniform_rows(instruction: Instruction, arrays: Arrays, _beta: float) -> Routine | None:
+    if not all(isinstance(a, Value) for a in instruction.args):
+        return None
+    ids, step, out = (arrays(v) for v in (*instruction.args, instruction.out))
+    if not _plain(ids, step, out) or (ids.dtype, step.dtype) != (np.int64, np.int64):
+        return None
+    spec = UniformRows(str(out.dtype), *out.shape, instruction.params["key"])
+    if not spec.supported:
+        return None
+    return Routine(lambda _: spec.bind(_address(ids), _address(step), _address(out)))
 
 
 # -- pooling --------------------------------------------------------------------------------------
@@ -180,6 +198,7 @@ ROUTINES: dict[str, Callable[[Instruction, Arrays, float], Routine | None]] = {
     "conv_weight_pooled": _conv_weight,
     "max_pool_parts": _max_pool,
     "take_rows": _take_rows,
+    "uniform_rows": _uniform_rows,
     "unpool": _unpool,
 }
 # What can add to what stands in its place, a gradient.

@@ -5,7 +5,8 @@ without arguments, which computes what the NumPy value of the primitive of that 
 Contiguous operands are meant where no stride says otherwise; strides count elements.
 """
 
+from hpcad.backend.native.philox import UniformRows
 from hpcad.backend.native.pool import MaxPool, Pick, Unpool
 from hpcad.backend.native.rows import GatherRows, ScatterAddRows
 
-__all__ = ["GatherRows", "MaxPool", "Pick", "ScatterAddRows", "Unpool"]
+__all__ = ["GatherRows", "MaxPool", "Pick", "ScatterAddRows", "UniformRows", "Unpool"]
