@@ -24,8 +24,10 @@ INLINE void tile_of(const int rows, const int width, const real *const *a, const
         long o = offset[k];
         vec right[WIDTH];
         UNROLL
-        for (int v = 0; v < width; v++)
+        for (int v = 0; v < width; v++) {
             right[v] = load(b + v * LANES);
+            KEEP_IN_REGISTER(right[v]);
+        }
         UNROLL
         for (int r = 0; r < rows; r++)
             UNROLL
@@ -83,6 +85,7 @@ static void long_tile(int rows, int width, const real *const *a, const int32_t *
  * or two rows has too few sums under way to hide the latency of the additions. */
 INLINE int next_rows(long left, int width, long multiple)
 {
+    (void)width; /* of no account where there are few registers */
     long most = ROWS_OF(width) / multiple * multiple;
     long tiles = (left + most - 1) / most;
     long even = (left + tiles - 1) / tiles;

@@ -50,6 +50,14 @@ typedef small any_small __attribute__((aligned(1), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
+/* GCC folds a load into each product that uses it, where these are few; the loads then take longer
+ * than the products. */
+#if defined(__x86_64__) && !defined(__clang__)
+#define KEEP_IN_REGISTER(v) __asm__("" : "+v"(v))
+#else
+#define KEEP_IN_REGISTER(v) (void)(v)
+#endif
+
 INLINE long at_most(long a, long b)
 {
     return a < b ? a : b;
