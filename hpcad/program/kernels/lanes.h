@@ -1,14 +1,34 @@
-/* From the lanes (16 or 32) of a reduction to one number.
+/* Reductions in 16 or 32 lanes, and from the lanes to one number.
  *
  * Compilers add the lanes of a vector one after the other unless they may reorder all arithmetic;
- * in pairs it takes a quarter of the time. And the result does not depend on the width of vectors.
+ * halving takes a quarter of the time. And the result does not depend on the width of vectors.
  */
 #ifndef HPCAD_LANES_H
 #define HPCAD_LANES_H
 
 #include <stdint.h>
+#include <string.h>
+
+/* -- the larger and the smaller of two; NaN wins ------------------------------------------------ */
+
+#define HP_FLOATING(T, S)                                                                          \
+    static inline T hp_larger_##S(T a, T b) { return (a > b) | (a != a) ? a : b; }                 \
+    static inline T hp_smaller_##S(T a, T b) { return (a < b) | (a != a) ? a : b; }
+#define HP_INTEGER(T, S)                                                                           \
+    static inline T hp_larger_##S(T a, T b) { return a > b ? a : b; }                              \
+    static inline T hp_smaller_##S(T a, T b) { return a < b ? a : b; }
+
+HP_FLOATING(float, f32)
+HP_FLOATING(double, f64)
+HP_INTEGER(int32_t, i32)
+HP_INTEGER(int64_t, i64)
+#undef HP_FLOATING
+#undef HP_INTEGER
+
+/* -- halving ------------------------------------------------------------------------------------ */
 
 #define HP_HALVE(T, COUNT, EXPRESSION)                                                             \
+    _Pragma("omp simd")                                                                            \
     for (int l = 0; l < (COUNT); l++) {                                                            \
         const T a = z[l], b = z[l + (COUNT)];                                                      \
         z[l] = (EXPRESSION);                                                                       \
@@ -28,8 +48,8 @@
 
 #define HP_REDUCTIONS(T, S)                                                                        \
     HP_PAIRWISE(hp_lanes_sum_##S, T, a + b)                                                        \
-    HP_PAIRWISE(hp_lanes_max_##S, T, a > b ? a : b)                                                \
-    HP_PAIRWISE(hp_lanes_min_##S, T, a < b ? a : b)
+    HP_PAIRWISE(hp_lanes_max_##S, T, hp_larger_##S(a, b))                                          \
+    HP_PAIRWISE(hp_lanes_min_##S, T, hp_smaller_##S(a, b))
 
 HP_REDUCTIONS(float, f32)
 HP_REDUCTIONS(double, f64)
@@ -41,4 +61,26 @@ HP_PAIRWISE(hp_lanes_all_i32, int32_t, a & b)
 #undef HP_HALVE
 #undef HP_PAIRWISE
 #undef HP_REDUCTIONS
+
+/* -- choices by a mask (all bits or none) ------------------------------------------------------- */
+
+/* From conditions gcc would make branches, and then not vectorise. */
+#define HP_CHOICE(T, B, S)                                                                         \
+    static inline T hp_chosen_##S(int32_t mask, T x, T y)                                          \
+    {                                                                                              \
+        B a, b;                                                                                    \
+        memcpy(&a, &x, sizeof a);                                                                  \
+        memcpy(&b, &y, sizeof b);                                                                  \
+        a = (a & (B)mask) | (b & ~(B)mask);                                                        \
+        memcpy(&x, &a, sizeof x);                                                                  \
+        return x;                                                                                  \
+    }
+
+HP_CHOICE(float, int32_t, f32)
+HP_CHOICE(double, int64_t, f64)
+HP_CHOICE(int32_t, int32_t, i32)
+HP_CHOICE(int64_t, int64_t, i64)
+HP_CHOICE(uint8_t, uint8_t, b)
+#undef HP_CHOICE
+
 #endif

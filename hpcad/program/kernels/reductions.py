@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpcad.program.kernels.ir import Node, Store
-from hpcad.program.kernels.scalars import C_TYPES
+from hpcad.program.kernels.scalars import C_TYPES, ENDINGS
 from hpcad.program.kernels.writer import Writer
 
 _CLAUSES = {"sum": "+", "max": "max", "min": "min", "any": "|", "all": "&"}
-_SUFFIXES = {"float": "f32", "double": "f64", "int32_t": "i32", "int64_t": "i64"}
 _LEAST = {
-    "float": ("-INFINITY", "INFINITY"),
-    "double": ("-INFINITY", "INFINITY"),
-    "int32_t": ("INT32_MIN", "INT32_MAX"),
-    "int64_t": ("INT64_MIN", "INT64_MAX"),
+    "float32": ("-INFINITY", "INFINITY"),
+    "float64": ("-INFINITY", "INFINITY"),
+    "int32": ("INT32_MIN", "INT32_MAX"),
+    "int64": ("INT64_MIN", "INT64_MAX"),
 }
 
 
@@ -34,7 +33,7 @@ class Accumulator:
 
     Attributes
     ----------
-    name, kind, type, start : str
+    name, kind, dtype, start : str
         ``kind`` is sum, max, min, any or all.
     value : str
         What is accumulated.
@@ -44,50 +43,79 @@ class Accumulator:
 
     name: str
     kind: str
-    type: str
+    dtype: str
     start: str
     value: str
     total: str
     total_type: str = ""
+
+    @property
+    def type(self) -> str:
+        """The C type."""
+        return C_TYPES[self.dtype]
+
+    @property
+    def sees_nan(self) -> bool:
+        """Whether NaN has to win: compilers know no reductions in which it does."""
+        return self.kind in ("max", "min") and self.dtype in ("float32", "float64")
 
     def update(self, place: str, value: str) -> str:
         """Statement that accumulates ``value`` in ``place``."""
         if self.kind == "sum":
             return f"{place} += {value};"
         if self.kind in ("max", "min"):
-            sign = ">" if self.kind == "max" else "<"
-            return f"{place} = {value} {sign} {place} ? {value} : {place};"
+            which = "larger" if self.kind == "max" else "smaller"
+            return f"{place} = hp_{which}{ENDINGS[self.dtype]}({value}, {place});"
         return f"{place} {_CLAUSES[self.kind]}= {value};"
-
-    def clause(self) -> str:
-        """For the pragma of a loop without lanes."""
-        return f" reduction({_CLAUSES[self.kind]} : {self.name})"
 
     def of_lanes(self, lanes: int) -> str:
         """The lanes made one number."""
-        return f"hp_lanes_{self.kind}_{_SUFFIXES[self.type]}({self.name}s, {lanes})"
+        return f"hp_lanes_{self.kind}{ENDINGS[self.dtype]}({self.name}s, {lanes})"
+
+    # -- without lanes, in a form that compilers know ----------------------------------------------
+
+    def clause(self) -> str:
+        """For the pragma of the loop."""
+        flag = f" reduction(| : {self.name}n)" if self.sees_nan else ""
+        return f" reduction({_CLAUSES[self.kind]} : {self.name}){flag}"
+
+    def declare(self, writer: Writer) -> None:
+        """Before the loop."""
+        writer.add(f"{self.type} {self.name} = {self.start};")
+        if self.sees_nan:
+            writer.add(f"int {self.name}n = 0;")
+
+    def step(self, writer: Writer) -> None:
+        """In the loop."""
+        if self.kind not in ("max", "min"):
+            writer.add(self.update(self.name, self.value))
+            return
+        sign = ">" if self.kind == "max" else "<"
+        writer.add(f"{self.name} = {self.value} {sign} {self.name} ? {self.value} : {self.name};")
+        if self.sees_nan:
+            writer.add(f"{self.name}n |= {self.value} != {self.value};")
+
+    def finish(self, writer: Writer) -> None:
+        """After the loop."""
+        found = f"({self.name}n ? ({self.type})NAN : {self.name})" if self.sees_nan else self.name
+        writer.add(self.update(self.total, found))
 
 
-def of_node(i: int, node: Node, value: str) -> list[Accumulator]:
-    """The accumulators of a reduction: also one that sees NaN, which comparisons overlook."""
-    kind, result = node.op.removeprefix("row_"), C_TYPES[node.dtype]
+def of_node(i: int, node: Node, value: str) -> Accumulator:
+    """The accumulator of a reduction along the row."""
+    kind, dtype = node.op.removeprefix("row_"), node.dtype
     if kind == "sum":
-        total = total_type(node.dtype)
-        return [Accumulator(f"z{i}", "sum", result, "0", value, f"y{i}", total)]
-    if node.dtype == "bool":
+        return Accumulator(f"z{i}", "sum", dtype, "0", value, f"y{i}", total_type(dtype))
+    if dtype == "bool":
         which, start = ("any", "0") if kind == "max" else ("all", "1")
-        return [Accumulator(f"m{i}", which, "int32_t", start, value, f"y{i}", "int32_t")]
-    start = _LEAST[result][kind == "min"]
-    found = [Accumulator(f"m{i}", kind, result, start, value, f"y{i}", result)]
-    if result in ("float", "double"):
-        seen = f"{value} != {value}"
-        found.append(Accumulator(f"n{i}", "any", "int32_t", "0", seen, f"f{i}", "int32_t"))
-    return found
+        return Accumulator(f"m{i}", which, "int32", start, value, f"y{i}", "int32_t")
+    start = _LEAST[dtype][kind == "min"]
+    return Accumulator(f"m{i}", kind, dtype, start, value, f"y{i}", C_TYPES[dtype])
 
 
 def of_store(store: Store, dtype: str, value: str) -> Accumulator:
     """The accumulator of a sum over everything along the row."""
-    return Accumulator(f"zt{store.operand}", "sum", C_TYPES[dtype], "0", value, f"t{store.operand}")
+    return Accumulator(f"zt{store.operand}", "sum", dtype, "0", value, f"t{store.operand}")
 
 
 def declare_totals(writer: Writer, accumulators: Sequence[Accumulator]) -> None:

@@ -27,7 +27,7 @@ STORED = {**C_TYPES, "bool": "uint8_t"}  # in arrays
 ITEMSIZE = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
 _KINDS = {"bool": "b", "int32": "i", "int64": "i", "float32": "f", "float64": "f"}
-_ENDINGS = {"bool": "_b", "int32": "_i32", "int64": "_i64", "float32": "_f32", "float64": "_f64"}
+ENDINGS = {"bool": "_b", "int32": "_i32", "int64": "_i64", "float32": "_f32", "float64": "_f64"}
 _CONSTANTS = ("literal", "scalar", "index", "load")
 
 
@@ -136,7 +136,7 @@ def expression(op: str, args: Sequence[str], dtypes: Sequence[str], dtype: str) 
             t=C_TYPES[computed],
             u="u" + C_TYPES[computed],
             m="f" if computed == "float32" else "",
-            p=_ENDINGS[computed],
+            p=ENDINGS[computed],
         )
     )
     return text if types[1] == dtype else convert(f"({text})", types[1], dtype)

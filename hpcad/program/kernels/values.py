@@ -3,8 +3,8 @@
 Names in the generated code: ``a``, ``g``, ``r`` pointers to an operand (its beginning, this group,
 this row), ``v`` the value of a node, ``b`` a buffer of values along the row, ``w`` masks spread out
 (``o``: not yet packed), ``q`` sums per element of the row, ``t`` totals of sums over rows, ``y``
-results of reductions along the row (``f``: a NaN was seen), ``z`` partial sums, ``m`` and ``n``
-partial extremes and flags, ``i`` indices of outer axes, ``j`` that along the row, ``l`` a lane.
+results of reductions along the row, ``z`` partial sums, ``m`` partial extremes, ``i`` indices of
+outer axes, ``j`` that along the row, ``l`` a lane.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hpcad.program.kernels.lanes import COMPARISONS, LARGEST, narrow_integers, s
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.scalars import C_TYPES, convert, expression, literal
 from hpcad.program.kernels.stages import PER_ELEMENT, Stages
+from hpcad.program.kernels.writer import Writer
 
 
 class Values:
@@ -51,13 +52,23 @@ class Values:
         """A value in the type that its node has."""
         return f"(int64_t)v{i}" if i in self.narrow else f"v{i}"
 
+    def converted(self, i: int, dtype: str) -> str:
+        """A value in another type."""
+        return convert(self.stated(i), self.kernel.nodes[i].dtype, dtype)
+
+    def write(self, writer: Writer, i: int) -> None:
+        """Write the constant that is the value of a node."""
+        writer.add(f"const {self.type(i)} v{i} = {self._text(i)};")
+        if i in self.bounded:
+            writer.add(f"const int32_t x{i} = {self._bounded_text(i)};")
+
     def element(self, operand: int, along: bool = True) -> str:
         """The element of an operand at ``j``, or the one of the row."""
         stride = self.nest.row.strides[operand] if along else 0
         place = {0: "0", 1: "j"}.get(stride, f"j * {stride}L")
         return f"r{operand}[{place}]"
 
-    def text(self, i: int) -> str:
+    def _text(self, i: int) -> str:
         """The expression that computes a node from those before it."""
         node = self.kernel.nodes[i]
         if node.op == "literal":
@@ -72,7 +83,7 @@ class Values:
         if node.op == "index":
             return f"(int32_t)({self._index_text(node.detail)})"
         if node.op in ROW_REDUCTIONS:
-            return self._reduced(i)
+            return f"({C_TYPES[node.dtype]})y{i}"
         return self._elementwise(i)
 
     def _literal(self, i: int) -> str:
@@ -87,12 +98,6 @@ class Values:
         if axis == self.nest.row.indexed:
             return f"{self.tile} * {self.nest.tile}L + j" if self.nest.tiled else "j"
         return self._index.get(axis, "0")
-
-    def _reduced(self, i: int) -> str:
-        node = self.kernel.nodes[i]
-        if node.op != "row_sum" and node.dtype in ("float32", "float64"):
-            return f"f{i} ? ({C_TYPES[node.dtype]})NAN : y{i}"
-        return f"({C_TYPES[node.dtype]})y{i}"
 
     def _elementwise(self, i: int) -> str:
         node = self.kernel.nodes[i]
@@ -128,7 +133,7 @@ class Values:
         whole = i in self.narrow or self.kernel.nodes[i].dtype == "int32"
         return f"v{i}" if whole else f"x{i}"
 
-    def bounded_text(self, i: int) -> str:
+    def _bounded_text(self, i: int) -> str:
         """What is beyond the range of narrow integers stays beyond."""
         most = LARGEST + 1
         return f"(int32_t)(v{i} < -{most} ? -{most} : v{i} > {most} ? {most} : v{i})"
