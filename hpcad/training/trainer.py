@@ -74,9 +74,10 @@ class Trainer:
     engine : DataParallel, optional
         Made with its defaults when left out.
     compile : bool
-        Run the steps as a program (:func:`hpcad.compile`). ``loss`` is then called for the first
-        two steps only, so it must not count, print or keep anything; where it depends on values
-        or changes from step to step, one line says why, and every step runs eagerly.
+        Run the steps as a program (:func:`hpcad.compile`). ``loss`` is then called in the first
+        two steps only, so it must not count, print or keep anything, and numbers that it takes
+        from outside must not change later (attributes of modules may). Where it looks at values,
+        or the first two steps differ, one line says so, and every step runs eagerly.
     description : dict, optional
         JSON-able; stored in checkpoints (the command line stores the job file).
 
