@@ -15,11 +15,18 @@ from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
 from hpcad.primitives.elementwise import add, multiply, subtract, where
+from hpcad.primitives.builders import unary
+from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import matrix_transpose
 from hpcad.primitives.product import matmul
 from hpcad.primitives.softmax import softmax
 
 MASKED = -1e30  # exp() of it is 0 in every floating type, and it is no infinity
+
+
+# The same array, which counts as another one: what is computed from it is computed again instead
+# of being kept from the first time.
+again = unary("again", lambda x: x, lambda g, _z, _x: g)
 
 
 def _mask(queries: int, keys: int, xp: Any) -> Any:
@@ -54,11 +61,71 @@ def _probabilities(q: Any, k: Any, causal: bool) -> Any:
     return softmax(scores)
 
 
+# -- long sequences: a block of queries after the other ------------------------------------
+
+
+LONG = 512  # keys; shorter scores stay in cache
+BLOCK = 128  # queries
+
+
+def blocks(q: Any, k: Any, causal: bool) -> list[tuple[slice, slice]]:
+    """Queries and the keys that they see, block by block; one block where sequences are short."""
+    queries, keys = np.shape(q)[-2], np.shape(k)[-2]
+    if keys < LONG or queries <= BLOCK:
+        return [(slice(0, queries), slice(0, keys))]
+    found = []
+    for start in range(0, queries, BLOCK):
+        stop = min(start + BLOCK, queries)
+        found.append((slice(start, stop), slice(0, stop + keys - queries if causal else keys)))
+    return found
+
+
+def blockwise(q: Any, k: Any, v: Any, causal: bool) -> Any:
+    """Attention whose scores exist for one block of queries at a time (and, of causal attention,
+    only for the keys that the block sees): memory in proportion to the number of keys."""
+    parts = []
+    for rows, seen in blocks(q, k, causal):
+        p = _probabilities(q[..., rows, :], k[..., seen, :], causal)
+        parts.append(matmul(p, v[..., seen, :]))
+    return concatenate(parts, -2) if len(parts) > 1 else parts[0]
+
+
+def _blockwise_vjp(g: Any, q: Any, k: Any, v: Any, causal: bool) -> list[Any]:
+    """The cotangents, block by block, from probabilities that are computed anew."""
+    dq, dk, dv = [], None, None
+    for rows, seen in blocks(q, k, causal):
+        part = _cotangents(g[..., rows, :], q[..., rows, :], k[..., seen, :], v[..., seen, :],
+                           _probabilities(q[..., rows, :], again(k[..., seen, :]), causal))  # fmt: skip
+        dq.append(part[0])
+        dk, dv = _plus(dk, part[1]), _plus(dv, part[2])
+    return [concatenate(dq, -2), _filled(dk, np.shape(k)), _filled(dv, np.shape(v))]
+
+
+def _plus(total: Any, part: Any) -> Any:
+    """Add what concerns more keys to what concerns the first ones."""
+    if total is None:
+        return part
+    return add(_filled(total, np.shape(part)), part)
+
+
+def _filled(x: Any, shape: tuple[int, ...]) -> Any:
+    missing = shape[-2] - np.shape(x)[-2]
+    if not missing:
+        return x
+    zeros = backend_of(x).zeros((*shape[:-2], missing, shape[-1]), x.dtype)
+    return concatenate([x, zeros], -2)
+
+
 def _attention_vjp(
     _needs: Any, g: Any, _z: Any, saved: Any, q: Any, k: Any, v: Any, causal: bool
 ) -> list[Any]:
     """``dS = P (dP - <dP, P>) / sqrt(d)``, ``dQ = dS K``, ``dK = dS^T Q``, ``dV = P^T g``."""
-    p = _probabilities(q, k, causal) if saved is None else saved
+    if saved is None and len(blocks(q, k, causal)) > 1:
+        return _blockwise_vjp(g, q, k, v, causal)
+    return _cotangents(g, q, k, v, _probabilities(q, k, causal) if saved is None else saved)
+
+
+def _cotangents(g: Any, q: Any, k: Any, v: Any, p: Any) -> list[Any]:
     dp = matmul(g, matrix_transpose(v))
     ds = multiply(p, subtract(dp, reduction.sum(multiply(dp, p), -1, True)))
     ds = multiply(ds, 1.0 / math.sqrt(np.shape(q)[-1]))

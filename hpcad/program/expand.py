@@ -6,7 +6,6 @@ once, and the elementwise parts can be fused with their neighbours.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from hpcad.primitives import extremes, layout, product, reduction
 from hpcad.primitives.activations import _GELU_CUBIC, _GELU_SCALE
-from hpcad.primitives.attention import _probabilities
+from hpcad.primitives.attention import blockwise
 from hpcad.primitives.elementwise import (
     add,
     divide,
@@ -87,7 +86,7 @@ def _layer_norm(x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
 def _attention(q: Any, k: Any, v: Any, *, causal: bool) -> Any:
     if causal and q.shape[-2] > k.shape[-2]:
         return NotImplemented  # the primitive says what is wrong
-    return product.matmul(_probabilities(q, k, causal), v)
+    return blockwise(q, k, v, causal)
 
 
 def _max_pool(x: Any, *, size: int) -> Any:

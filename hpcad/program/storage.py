@@ -15,8 +15,8 @@ import numpy as np
 from hpcad.backend.gemm import layout as blas_layout
 from hpcad.program.fuse import Schedule, Task
 from hpcad.program.groups import Group, Target, Way
-from hpcad.program.routines import ACCUMULATING
 from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
+from hpcad.program.routines import ACCUMULATING
 from hpcad.program.views import Layout
 
 ALIGNMENT = 64
@@ -79,6 +79,7 @@ class Storage:
         self._readers = self._find_readers()
         self._place_gradients()
         self._place_parts()
+        self._place_sums()
         for position, task in enumerate(schedule.tasks):
             if task not in self.skipped:
                 for value in (*reads(task), *writes(task)):
@@ -149,7 +150,7 @@ class Storage:
             op, (value,) = task.instruction.op, task.instruction.args
             base, way = self.origin(value)
             maker = self._sole_maker(base, position)
-            grad = op.parameter.grad
+            grad = op.parameter.gradient
             free = maker is not None and maker > settled.get(id(op.parameter), -1)
             if free and base not in self.places and not self._calls(maker, position):
                 maker_task = tasks[maker]
@@ -214,6 +215,13 @@ class Storage:
                 continue
             self.places[source] = Place(place.buffer, layout)
             self.skipped.add(task)
+
+    def _place_sums(self) -> None:
+        """A running sum stands in one place; the last task of it says where."""
+        for task in reversed(self.schedule.tasks):
+            if isinstance(task, Task) and task.instruction.name == "matmul_add":
+                before = task.instruction.args[0]
+                self.places[before] = self.place(task.instruction.out)
 
     # -- memory that is written over ----------------------------------------------------------
 
