@@ -61,13 +61,14 @@ class Parameter(Tensor):
         differentiate with them.
     """
 
-    __slots__ = ("_changed_by", "_frozen", "fresh", "grad", "in_arena", "name", "sink", "version")
+    __slots__ = ("_changed_by", "_frozen", "fresh", "gradient", "in_arena", "name", "sink",
+                 "version")  # fmt: skip
 
     def __init__(self, value: Any, name: str = "") -> None:
         complete_links()
         super().__init__(None, None, -1, AMBIENT)
         self.hold(backend_of(value).xp.array(value))
-        self.grad: Array | None = None
+        self.gradient: Array | None = None
         self.fresh = False
         self._frozen = False
         self.in_arena = False
@@ -89,6 +90,19 @@ class Parameter(Tensor):
         self.array = array
 
     @property
+    def grad(self) -> Any:
+        """The gradient; :attr:`gradient` is the place itself, which programs look into."""
+        if STATE.capture is not None:
+            STATE.capture.read(f"the values of the gradient of {self._title()}")
+        return self.gradient
+
+    @grad.setter
+    def grad(self, array: Any) -> None:
+        if STATE.capture is not None:
+            STATE.capture.refuse(f"{self._title()} got another gradient")
+        self.gradient = array
+
+    @property
     def frozen(self) -> bool:
         return self._frozen
 
@@ -103,8 +117,8 @@ class Parameter(Tensor):
         self._protect()
 
     def _protect(self, protected: bool = True) -> None:
-        if isinstance(self.value, np.ndarray):
-            self.value.flags.writeable = not protected
+        if isinstance(self.array, np.ndarray):
+            self.array.flags.writeable = not protected
 
     def freeze(self, frozen: bool = True) -> None:
         """Make this parameter a constant, or trainable again."""
@@ -138,9 +152,11 @@ class Parameter(Tensor):
                 f"parameter {self.name!r} has shape {tuple(self.shape)}, "
                 f"but a value of shape {np.shape(value)} was assigned to it"
             )
+        if STATE.capture is not None:
+            value = STATE.capture.assigned(self, value)
         self._protect(False)
         try:
-            self.value[...] = value
+            self.array[...] = value
         finally:
             self._protect()
         self.changed(f"assign() at {user_line()}")
@@ -152,28 +168,37 @@ class Parameter(Tensor):
 
     def change_message(self, version: int, user: str) -> str:
         """Say that ``user`` needed the values of an older version."""
-        what = f"parameter {self.name!r}" if self.name else "a parameter"
         return (
-            f"{what} of shape {tuple(self.shape)} was changed by "
+            f"{self._title()} of shape {tuple(self.shape)} was changed by "
             f"{self._changed_by} (version {self.version}) after {user} had used its values of "
             f"version {version}; take the derivative first, or run the forward pass again"
         )
+
+    def _title(self) -> str:
+        return f"parameter {self.name!r}" if self.name else "a parameter"
 
     def accumulate(self, cotangent: Array) -> None:
         """Add one contribution to the gradient (or overwrite a used one)."""
         if STATE.capture is not None:
             STATE.capture.accumulate(self, cotangent)
             return
-        if self.grad is None:
-            self.grad = backend_of(self.value).xp.array(cotangent)
+        self.add(cotangent)
+
+    def add(self, cotangent: Array) -> None:
+        """Add to the gradient, whether or not a program is captured."""
+        if self.gradient is None:
+            self.gradient = backend_of(self.array).xp.array(cotangent)
         elif self.fresh:
-            self.grad += cotangent
+            self.gradient += cotangent
         else:
-            self.grad[...] = cotangent
+            self.gradient[...] = cotangent
         self.fresh = True
 
     def clear_grad(self) -> None:
         """Set the gradient to zero."""
-        if self.grad is not None:
-            self.grad[...] = 0
+        if STATE.capture is not None:
+            STATE.capture.clear(self)
+            return
+        if self.gradient is not None:
+            self.gradient[...] = 0
         self.fresh = False

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.conversion import CAPTURED
 from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.keep import Keep, reverse_needs, tangent_needs
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.options import options_text
 from hpcad.autodiff.state import STATE
-from hpcad.autodiff.conversion import CAPTURED
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.errors import DifferentiationError, OutOfBoundsError, ShapeError
 
@@ -155,7 +155,7 @@ class Primitive:
             values = [value_of(arg) for arg in args]
             capture = STATE.capture
             if capture is not None and capture.concerns(values, params):
-                return capture.process(self, values, params)
+                return capture.process(self, args, params)
             answer = self.evaluate(values, params)
             return tuple(map(Tensor, answer)) if self.outputs else Tensor(answer)
         if not self.differentiable:

@@ -168,9 +168,9 @@ class Pull:
         """Write the cotangent of a parameter straight into its gradient, if it has one."""
         primitive, _, ins, answer, args, _, params = record
         leaf = self.tape.leaves[-2 - ins[i]]
-        if leaf.grad is None or isinstance(g, Tensor) or STATE.capture is not None:
+        if leaf.gradient is None or isinstance(g, Tensor) or STATE.capture is not None:
             return False
-        primitive.into[i](leaf.grad, 1.0 if leaf.fresh else 0.0, g, answer, *args, **params)
+        primitive.into[i](leaf.gradient, 1.0 if leaf.fresh else 0.0, g, answer, *args, **params)
         leaf.fresh = True
         if self.observer is not None:
             self.observer.pulled(self.tape, record, ins[i], leaf.grad)

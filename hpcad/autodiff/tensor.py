@@ -117,15 +117,15 @@ class Tensor(Conversions):
 
     def __repr__(self) -> str:
         level = "" if self.level == CONSTANT else f", level={self.level}"
-        return f"{type(self).__name__}({np.asanyarray(to_host(value_of(self)))!r}{level})"
+        return f"{type(self).__name__}({np.asanyarray(to_host(self._plain()))!r}{level})"
 
     def __str__(self) -> str:
-        return str(value_of(self))
+        return str(self._plain())
 
     def __format__(self, spec: str) -> str:
         if not spec:
             return str(self)
-        return format(self.item() if self.size == 1 else value_of(self), spec)
+        return format(self.item() if self.size == 1 else self._plain(), spec)
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
@@ -159,7 +159,7 @@ class Tensor(Conversions):
         """
         value = value_of(self)
         if isinstance(value, Tensor):  # of a program that is being captured
-            return value
+            return value.twin(plain=False)  # type: ignore[attr-defined]
         return Tensor(value if self.level == CONSTANT else read_only(value))
 
     def __copy__(self) -> Tensor:
@@ -216,7 +216,8 @@ def tensor(value: Any, dtype: Any = None) -> Tensor:
     """Return a constant tensor with the given values (a list, scalar or array; not copied)."""
     complete_links()
     if isinstance(value, Tensor):
-        return value
+        # An array, while a program is captured, is a tensor of it.
+        return value.twin(plain=False) if getattr(value, "plain", False) else value  # type: ignore[attr-defined]
     if not hasattr(value, "dtype"):
         value = np.asarray(value)
     return Tensor(value if dtype is None else value.astype(dtype, copy=False))
@@ -241,6 +242,9 @@ def peek(x: Any) -> Any:
 def rebind(x: Tensor, result: Tensor) -> None:
     """Let ``x`` stand for ``result`` from here on; ``result`` is not used by anyone else."""
     if result.level == CAPTURED:
+        overwrite = getattr(x, "overwrite", None)
+        if overwrite is not None and overwrite(result):
+            return
         x.value, x.follower, x.slot, x.level = result, None, -1, CONSTANT
         x._past = (x.version + 1, None)
         return
@@ -265,8 +269,8 @@ def twin(x: Any) -> Any:
     """
     if not isinstance(x, Tensor) or hasattr(x, "grad"):
         return x
-    if x.level == CAPTURED:
-        return x.twin()  # type: ignore[attr-defined]  # of hpcad.program
+    if x.level == CAPTURED:  # where others are constants, of which only the array is taken
+        return x.twin(plain=True)  # type: ignore[attr-defined]  # of hpcad.program
     copy = Tensor(x.value, x.follower, x.slot, x.level)
     if hasattr(x, "tangent"):
         copy.tangent = x.tangent

@@ -65,7 +65,7 @@ class ParameterArena:
             A parameter got another array for its value or gradient.
         """
         for p, value, grad in self._places:
-            if p.array is not value or p.grad is not grad:
+            if p.array is not value or p.gradient is not grad:
                 raise ConfigError(
                     f"parameter {p.name!r} got another array for its value or gradient, which no "
                     "optimizer step would reach; use parameter.assign(values) and clear_grad()"

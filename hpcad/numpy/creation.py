@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.conversion import device_backend
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, tensor, value_of
 from hpcad.backend import Backend, backend_of
 from hpcad.numpy.dtypes import astype, to_device
 from hpcad.primitives import creation as p
@@ -83,6 +83,7 @@ def asarray(obj: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | 
 def _of_tensor(x: Tensor, dtype: Any, device: Any, copy: bool | None) -> Any:
     moves = device is not None and device != x.device
     casts = dtype is not None and np.dtype(dtype) != x.dtype
+    x = tensor(x)  # while a program is captured, arrays are tensors of it
     if copy is False and (moves or casts):
         raise ValueError(
             f"asarray(copy=False) of a tensor of dtype {x.dtype} on {x.device} cannot give "
@@ -104,7 +105,7 @@ def array(obj: Any, /, dtype: Any = None, *, copy: bool | None = True, ndmin: in
 
 def copy(x: Any, /) -> Any:
     """Return a copy, which differentiates as ``x`` does."""
-    return p.copy(x) if isinstance(x, Tensor) else array(x)
+    return p.copy(tensor(x)) if isinstance(x, Tensor) else array(x)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:

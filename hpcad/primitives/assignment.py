@@ -172,7 +172,7 @@ def augmented(operation: Any) -> Any:
         if isinstance(self, Parameter):
             self._refuse_in_place(other)
         result = operation(self, other)
-        if not self.shape:
+        if not self.shape and not getattr(self, "in_place", False):
             return result  # a number: the name gets another one
         if result.shape != self.shape:
             raise ShapeError(

@@ -57,8 +57,10 @@ _GRANTED = Granted()
 def granting(x: Tensor) -> Iterator[None]:
     """Allow to overwrite the arrays that are reached through ``x`` and through nothing else."""
     found: list[int] = []
-    # A tape that keeps everything is replayed later, from the old values.
-    if not any(getattr(trace, "purpose", None) == EVERYTHING for trace in STATE.traces):
+    # A tape that keeps everything is replayed later, from the old values; so is a program.
+    if STATE.capture is None and not any(
+        getattr(trace, "purpose", None) == EVERYTHING for trace in STATE.traces
+    ):
         _collect(x, found)
     _GRANTED.ids = found
     try:
@@ -76,19 +78,19 @@ def _held_once(x: Tensor) -> int:
     return references(x.value)
 
 
-_ALONE = min(_held_once(Tensor(np.zeros(1))), _UNKNOWN)
+ALONE = min(_held_once(Tensor(np.zeros(1))), _UNKNOWN)
 
 
 def _collect(x: Tensor, found: list[int]) -> None:
     """Value and tangent, through all levels, as long as each holds the next one alone."""
     if x.level == CAPTURED:
         return
-    if references(x.value) <= _ALONE:
+    if references(x.value) <= ALONE:
         if isinstance(x.value, Tensor):
             _collect(x.value, found)
         elif _is_ours(x.value):
             found.append(id(x.value))
-    if hasattr(x, "tangent") and references(x.tangent) <= _ALONE:
+    if hasattr(x, "tangent") and references(x.tangent) <= ALONE:
         if isinstance(x.tangent, Tensor):
             _collect(x.tangent, found)
         elif _is_ours(x.tangent):

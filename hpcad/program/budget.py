@@ -23,7 +23,7 @@ FLOPS_PER_SECOND = 5e10
 BYTES_PER_SECOND = 1e10
 MOST_COPIED = 256  # instructions for one value
 MOST_ROUNDS = 40
-MOST_IN_VAIN = 4  # rounds after which nothing was gained
+MOST_IN_VAIN = 10  # rounds after which nothing was gained
 HOPELESS = 1.25  # times the least that was reached
 
 
@@ -70,7 +70,7 @@ def fit(program: Program, budget: int, planned: Callable[[Program], int]) -> int
         if size <= budget or size > HOPELESS * best or vain == MOST_IN_VAIN:
             break
         freed = 0
-        while freed < max(size - budget, size // 16):
+        while freed < max(size - budget, size // 8):
             chosen = _best(program)
             if chosen is None:
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,23 @@ import numpy as np
 from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
+from hpcad.autodiff.pytree import flatten, tree_map
 from hpcad.autodiff.state import STATE, Trace
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, peek, value_of
 from hpcad.backend import backend_of
-from hpcad.program.captured import Captured
+from hpcad.program.captured import Captured, is_plain
 from hpcad.program.expand import EXPANSIONS
 from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
+from hpcad.program.signature import PLAIN
+from hpcad.program.watch import Watch
+
+# Their results have shapes that depend on values.
+VALUE_SHAPED = ("nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values",
+                "intersect1d", "setdiff1d", "setxor1d", "union1d")  # fmt: skip
+
+
+class Abandoned(BaseException):
+    """The function must be run anew, eagerly. No ``except`` of the user's catches it."""
 
 
 class Capture(Trace):
@@ -29,6 +40,8 @@ class Capture(Trace):
     ----------
     ahead : bool
         Leave out effects and write no gradients: the program will.
+    before : Watch, optional
+        The arrays that the call before has used.
 
     Attributes
     ----------
@@ -39,15 +52,16 @@ class Capture(Trace):
         Whether something was done that a second, eager run of the function would do again.
     """
 
-    __slots__ = ("_before", "_begun", "_kept", "_parameters", "_plain", "_written", "ahead",
-                 "irreversible", "obstacle", "program")  # fmt: skip
+    __slots__ = ("_before", "_begun", "_given", "_kept", "_parameters", "_plain", "_written",
+                 "ahead", "irreversible", "obstacle", "program", "watch")  # fmt: skip
 
     spent = False
 
-    def __init__(self, ahead: bool = False) -> None:
+    def __init__(self, ahead: bool = False, before: Watch | None = None) -> None:
         super().__init__(-1)
+        self.watch = Watch(before)
         self.ahead = ahead
-        self._begun: set[int] = set()  # parameters whose gradient a capture ahead has begun
+        self._begun: dict[int, bool] = {}  # parameters whose gradient is fresh in a capture ahead
         self._written = False  # whether a capture ahead has left out what changes parameters
         self.program = Program([])
         self.obstacle: str | None = None
@@ -55,6 +69,7 @@ class Capture(Trace):
         self._kept: list[Any] = []
         self._parameters: dict[int, tuple[int, Captured]] = {}
         self._plain: dict[int, Captured] = {}
+        self._given: dict[int, Captured] = {}
         self._before: Any = None
 
     # -- what comes in ------------------------------------------------------------------------
@@ -62,11 +77,14 @@ class Capture(Trace):
     def input(self, given: Any) -> Captured:
         """An argument: an array, a NumPy scalar or a constant tensor."""
         array = value_of(given)
-        if isinstance(array, np.generic):
-            array = np.asarray(array)
         value = Value(array.shape, array.dtype, "input", len(self.program.inputs))
         self.program.inputs.append(value)
-        return Captured(array, self, value, plain=not isinstance(given, Tensor))
+        known = self._given.get(id(given))  # twice the same: the signature says so
+        if known is None:
+            self.watch.add(array)
+            known = Captured(array, self, value, plain=not isinstance(given, Tensor))
+            self._given[id(given)] = known
+        return known
 
     def parameter(self, parameter: Parameter) -> Captured:
         """A parameter, with the values it has now."""
@@ -76,17 +94,26 @@ class Capture(Trace):
         if known is None or known[0] != parameter.version:
             array = parameter.array
             value = Value(array.shape, array.dtype, "parameter", parameter)
-            known = (parameter.version, Captured(array, self, value))
+            known = (parameter.version, Captured(array, self, value, plain=True))
             self._parameters[id(parameter)] = known
         return known[1]
 
     def _array(self, array: Any) -> Captured:
         """An array from outside; it is decided later whether it is one of the user's."""
         known = self._plain.get(id(array))
-        if known is None:
-            value = Value(array.shape, array.dtype, "literal", array)
+        if known is not None:
+            self._look_at(array)
+        else:
+            if type(array) not in PLAIN and isinstance(array, np.ndarray):
+                self.abandon(f"a {type(array).__name__} has operations of its own")
+            self._look_at(array)
+            value = Value(array.shape, array.dtype, "literal", np.asarray(array))
             known = self._plain[id(array)] = Captured(array, self, value, plain=True)
         return known
+
+    def _look_at(self, array: Any) -> None:
+        if not self.watch.add(array):
+            self.refuse(f"an array of shape {array.shape} was changed by NumPy during the call")
 
     def keep(self, tensor: Captured) -> None:
         """Remember a tensor, to see whether it outlives the call."""
@@ -101,8 +128,8 @@ class Capture(Trace):
         if expand is not None:
             expanded = expand(*(value_of(arg) for arg in args), **params)
             if expanded is not NotImplemented:
-                return expanded
-        answer = primitive.evaluate(arrays, _contents(params))
+                return _mapped(expanded, lambda x: x if x.plain is plain else x.twin(plain))
+        answer = self._evaluated(primitive, arrays, _contents(params))
         answers = tuple(answer) if primitive.outputs else (answer,)
         instruction = Instruction(primitive, symbols, _symbols(params), [], user_line())
         results = []
@@ -113,6 +140,22 @@ class Capture(Trace):
         self.program.instructions.append(instruction)
         return tuple(results) if primitive.outputs else results[0]
 
+    def _evaluated(self, primitive: Primitive, arrays: Any, params: Any) -> Any:
+        """The answer; what a program would do otherwise, or not notice, is an obstacle."""
+        if primitive.name in VALUE_SHAPED and primitive.shape is None:
+            self.refuse(f"the shape of the result of {primitive.name} depends on values")
+        if not {"raise", "call"}.isdisjoint(np.geterr().values()):
+            self.refuse("floating-point errors are not ignored (np.errstate)")
+        try:
+            answer = primitive.evaluate(arrays, params)
+        except Exception as error:
+            self.refuse(f"{primitive.name} raised {type(error).__name__}")
+            raise
+        for array in answer if primitive.outputs else (answer,):
+            if array.dtype.hasobject:
+                self.refuse(f"{primitive.name} made an array of objects")
+        return answer
+
     def concerns(self, args: Sequence[Any], params: Mapping[str, Any]) -> bool:
         """Whether an operation has anything to do with the program."""
         return any(isinstance(x, Captured) for x in args) or _holds(params)
@@ -122,11 +165,11 @@ class Capture(Trace):
         symbols, arrays, plain = [], [], True
         for given in args:
             arg = value_of(given)
-            plain = plain and (arg.plain if isinstance(arg, Captured) else arg is given)
+            plain = plain and is_plain(given)
             if isinstance(arg, (list, tuple)):
                 arg = np.asarray(arg)
             if hasattr(arg, "dtype") and not isinstance(arg, Tensor):
-                arg = self._array(np.asarray(arg) if isinstance(arg, np.generic) else arg)
+                arg = self._array(arg)
             captured = isinstance(arg, Captured)
             symbols.append(arg.symbol if captured else arg)
             arrays.append(arg.content if captured else arg)
@@ -134,26 +177,41 @@ class Capture(Trace):
 
     def accumulate(self, parameter: Parameter, cotangent: Any) -> None:
         """Add to (or begin) the gradient of a parameter."""
-        beta = 1.0 if parameter.fresh or id(parameter) in self._begun else 0.0
+        fresh = self._begun.get(id(parameter), parameter.fresh) if self.ahead else parameter.fresh
         (symbol,), (array,), _ = self._operands([cotangent])
-        op = Accumulate(parameter, beta)
+        op = Accumulate(parameter, 1.0 if fresh else 0.0)
         self.program.instructions.append(Instruction(op, [symbol], {}, [], user_line()))
+        self._meet(parameter)
+        self._begun[id(parameter)] = True
+        if not self.ahead:
+            parameter.add(array)
+        elif parameter.gradient is None:
+            parameter.gradient = backend_of(array).xp.zeros_like(array)
+
+    def clear(self, parameter: Parameter) -> None:
+        """Set the gradient of a parameter to zero, and record that."""
+        self._meet(parameter)
+        self._begun[id(parameter)] = False
+        self.call(parameter.clear_grad, (), answer=False, writes=False)
+
+    def _meet(self, parameter: Parameter) -> None:
+        """Note how the gradient of a parameter was found."""
+        self.program.found.setdefault(id(parameter), (parameter, parameter.fresh))
+
+    def assigned(self, parameter: Parameter, value: Any) -> Any:
+        """The numbers to assign to a parameter, which no program does."""
+        self.refuse(f"parameter {parameter.name!r} was assigned to")
         if self.ahead:
-            self._begun.add(id(parameter))
-            if parameter.grad is None:
-                parameter.grad = backend_of(array).xp.zeros_like(array)
-            return
-        if parameter.grad is None:
-            parameter.grad = backend_of(array).xp.array(array)
-        elif beta:
-            parameter.grad += array
-        else:
-            parameter.grad[...] = array
-        parameter.fresh = True
+            return parameter.array
+        self.irreversible = True
+        return peek(value)
 
     def call(self, function: Any, args: tuple[Any, ...], answer: bool, writes: bool) -> Any:
         """Call a function for its effect, outside of the capture, and record the call."""
         result = None
+        for arena in getattr(getattr(function, "__self__", None), "arenas", ()):
+            for parameter in arena.parameters:
+                self._meet(parameter)
         if not self.ahead or answer:
             self.irreversible = not self.ahead
             STATE.capture = None
@@ -172,10 +230,27 @@ class Capture(Trace):
         """Somebody looks at numbers: what they do then cannot be known."""
         self.refuse(f"{what} were read")
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, line: str | None = None) -> None:
         """Note why the call cannot be replayed, and where."""
         if self.obstacle is None:
-            self.obstacle = f"{reason} (at {user_line()})"
+            self.obstacle = f"{reason} (at {line or user_line()})"
+
+    def abandon(self, reason: str) -> None:
+        """The same where the call cannot even go on as an eager one would."""
+        self.refuse(reason)
+        if not self.irreversible:
+            raise Abandoned
+
+    def overwrite(self, target: Captured, content: Any) -> None:
+        """Change an array in place that others may see, as an eager call does."""
+        reason = "an array was changed in place to which others may refer"
+        self.refuse(reason)
+        same = [ref() for ref in self._kept]
+        if sum(x is not None and x.content is target.content for x in same) > 1:
+            self.abandon(reason)  # a tape would complain
+        if not self.ahead:
+            target.content[...] = content
+            self.irreversible = True
 
     def __enter__(self) -> Any:
         self._before = (STATE.capture, STATE.ambient)
@@ -186,13 +261,34 @@ class Capture(Trace):
     def __exit__(self, *_: object) -> None:
         STATE.capture, STATE.ambient = self._before
 
-    def is_over(self) -> bool:
-        """Whether nobody holds a tensor of the call any more."""
-        self._plain.clear()
-        self._parameters.clear()
+    def check_end(self) -> None:
+        """See whether somebody still holds a tensor of the call, or has changed an array."""
+        for known in (self._plain, self._given, self._parameters):
+            known.clear()
+        for array in self.watch.changed():
+            self.refuse(f"an array of shape {array.shape} was changed by NumPy during the call")
         if any(ref() is not None for ref in self._kept):
             gc.collect()
-        return all(ref() is None for ref in self._kept)
+        for tensor in [ref() for ref in self._kept]:
+            if tensor is None:
+                continue
+            made = tensor.symbol.source
+            line = made.line if isinstance(made, Instruction) else None
+            self.refuse("a tensor of the call is kept by somebody after it", line)
+
+    def meaning(self, given: Sequence[Any], leaves: Sequence[Any]) -> Callable[[Any], Any]:
+        """A function from things of the call to what an eager call would have in their place."""
+        known = {id(x): leaf for x, leaf in zip(given, leaves, strict=True)}
+
+        def plain(x: Any) -> Any:
+            if id(x) in known:
+                return known[id(x)]
+            inner = value_of(x)
+            if not isinstance(inner, Captured):
+                return x
+            return inner.content if is_plain(x) else Tensor(inner.content)
+
+        return lambda thing: tree_map(plain, thing) if _holds_captured(thing) else plain(thing)
 
     def release(self) -> None:
         """Make the tensors that are left ordinary constants."""
@@ -205,6 +301,12 @@ class Capture(Trace):
 
 def _nothing() -> None:
     return None
+
+
+def _holds_captured(thing: Any) -> bool:
+    return isinstance(thing, (tuple, list, dict)) and any(
+        isinstance(value_of(leaf), Captured) for leaf in flatten(thing)[0]
+    )
 
 
 def _contents(tree: Any) -> Any:

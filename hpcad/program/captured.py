@@ -8,12 +8,15 @@ reads them makes the program depend on values, and is noted.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpcad.autodiff.conversion import CAPTURED, CONSTANT
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tensor import Tensor, peek, value_of
+from hpcad.primitives.ownership import ALONE, references
 from hpcad.program.instruction import Value
 
 if TYPE_CHECKING:
@@ -74,10 +77,48 @@ class Captured(Tensor):
     def size(self) -> int:
         return self.content.size
 
-    def twin(self) -> Captured:
+    def twin(self, plain: bool | None = None) -> Captured:
         """Another tensor for the same value: assigning to one leaves the other as it is."""
         capture: Any = self.follower
-        return Captured(self.content, capture, self.symbol, self.plain)
+        return Captured(self.content, capture, self.symbol, self.plain if plain is None else plain)
+
+    def __copy__(self) -> Captured:
+        return self.twin()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Captured:
+        return memo.setdefault(id(self), self.twin())
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        """What users see: ``isinstance(x, np.ndarray)`` holds where it would in an eager call."""
+        if self.plain and not _asked_inside():
+            return type(peek(self))
+        return Captured
+
+    @property
+    def in_place(self) -> bool:
+        """Whether ``x += 1`` changes an array in an eager call, and does not rebind a name."""
+        return self.plain and isinstance(peek(self), np.ndarray)
+
+    def overwrite(self, result: Captured) -> bool:
+        """Where others see the array of an eager call, write into it; False where nobody does."""
+        target = value_of(self)
+        if not self.plain or target.is_alone():
+            return False
+        STATE.capture.overwrite(target, result.content)
+        return True
+
+    def is_alone(self) -> bool:
+        """Whether nobody else refers to the array, which the program has made."""
+        array = self.content
+        if self.symbol.origin != "result" or not isinstance(array, np.ndarray) or not array.ndim:
+            return False
+        if not array.flags.writeable or not isinstance(array.base, np.ndarray | None):
+            return False
+        del array
+        if references(self.content) > ALONE:
+            return False
+        return self.content.base is None or references(self.content.base) <= ALONE
 
     def release(self) -> None:
         """The capture is over: an ordinary constant from here on."""
@@ -91,3 +132,13 @@ class Captured(Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return Tensor(self.value).__reduce_ex__(protocol)
+
+
+def is_plain(x: Any) -> bool:
+    """Whether an eager call would have no tensor here."""
+    return x.plain if isinstance(x, Captured) else not isinstance(x, Tensor)
+
+
+def _asked_inside() -> bool:
+    """Whether it is this package that asks for the class of something."""
+    return sys._getframe(2).f_globals.get("__name__", "").partition(".")[0] == "hpcad"

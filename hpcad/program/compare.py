@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.program.instruction import Call, Instruction, Program, Value
+
+IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, type)
 
 
 class Difference(Exception):  # noqa: N818  (a way out of the walk, and no error)
@@ -31,7 +34,9 @@ def unify(first: Program, second: Program) -> str | None:
             raise Difference(_lengths(first, second))
         for a, b in zip(first.instructions, second.instructions, strict=True):
             _instructions(a, b, matched)
-        _trees(first.outputs, second.outputs, matched, "what it returns")
+        second.outputs = [
+            _returned(a, b, matched) for a, b in zip(first.outputs, second.outputs, strict=True)
+        ]
     except Difference as difference:
         return str(difference)
     return None
@@ -67,11 +72,28 @@ def _same_effect(a: Instruction, b: Instruction) -> bool:
 
 
 def _identical(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    return len(a) == len(b) and all(x is y or _equal_numbers(x, y) for x, y in zip(a, b))
+    if len(a) != len(b):
+        return False
+    return all(x is y or _equal_numbers(x, y) for x, y in zip(a, b, strict=True))
 
 
 def _equal_numbers(x: Any, y: Any) -> bool:
-    return isinstance(x, (int, float, str)) and type(x) is type(y) and x == y
+    return isinstance(x, (int, float, str)) and type(x) is type(y) and repr(x) == repr(y)
+
+
+def _returned(a: Any, b: Any, matched: dict[Value, Value]) -> Any:
+    """What the program returns in the place of a leaf."""
+    where = "what it returns"
+    if a is b and not isinstance(a, tuple):  # one thing of the user's, whatever it holds
+        return b
+    if isinstance(b, IMMUTABLE) or (isinstance(b, tuple) and b and isinstance(b[0], Value)):
+        _trees(a, b, matched, where)
+        return b
+    array = value_of(b)
+    if not isinstance(array, np.ndarray) or not _same(value_of(a), array):
+        raise Difference(f"two calls returned different things: {a!r} and {b!r}")
+    kind = "tensor" if isinstance(b, Tensor) else "array"
+    return (Value(array.shape, array.dtype, "literal", array.copy()), kind)  # it makes a new one
 
 
 def _trees(a: Any, b: Any, matched: dict[Value, Value], where: str) -> None:
@@ -94,13 +116,13 @@ def _values(a: Value, b: Value, matched: dict[Value, Value], where: str) -> None
     if a.origin == "result" or b.origin == "result":
         same = matched.get(a) is b
     elif b.origin == "live":  # it was met before
-        same = a.source is b.source
+        same = a.source is b.source or _same_memory(a.source, b.source)
     elif a.origin != b.origin:
         same = False
     elif a.origin in ("input", "parameter"):
         same = a.source is b.source or a.source == b.source
     else:
-        if a.source is b.source:
+        if a.source is b.source or _same_memory(a.source, b.source):
             b.origin = "live"
             return
         same = _same(a.source, b.source)
@@ -118,8 +140,20 @@ def _same(a: Any, b: Any) -> bool:
         return True
     if hasattr(a, "shape") or hasattr(b, "shape"):
         alike = np.shape(a) == np.shape(b) and getattr(a, "dtype", 0) == getattr(b, "dtype", 1)
-        return alike and bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind in "fc"))
-    return type(a) is type(b) and (a == b or (a != a and b != b))
+        return alike and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    if isinstance(a, (float, complex)):
+        return type(a) is type(b) and repr(a) == repr(b)  # 0.0 == -0.0, and NaN != NaN
+    return type(a) is type(b) and bool(a == b)
+
+
+def _same_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays are views, made alike, of one array of the user's."""
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)) or a.base is None:
+        return False
+    if (a.shape, a.strides, a.dtype) != (b.shape, b.strides, b.dtype):
+        return False
+    place = a.__array_interface__["data"] == b.__array_interface__["data"]
+    return place and a.base is b.base
 
 
 def _text(x: Any) -> str:

@@ -14,13 +14,17 @@ from hpcad.autodiff.pytree import Structure, flatten
 from hpcad.autodiff.state import CHANGES, STATE
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.errors import CaptureError
-from hpcad.program.capture import Capture
-from hpcad.program.captured import Captured
+from hpcad.program.build import build
+from hpcad.program.capture import Abandoned, Capture
+from hpcad.program.captured import Captured, is_plain
 from hpcad.program.compare import unify
+from hpcad.program.containers import changed, pairs
 from hpcad.program.entries import Entry, Variant
-from hpcad.program.executable import Executable, build
+from hpcad.program.executable import Executable
+from hpcad.program.instruction import kind_of
 from hpcad.program.options import Options
-from hpcad.program.signature import is_array, is_differentiated, of_call
+from hpcad.program.signature import foreign, is_array, is_differentiated, of_call
+from hpcad.program.steps import ShapeChanged
 
 _log = logging.getLogger("hpcad")
 MOST_PROGRAMS = 64  # of one function
@@ -52,22 +56,21 @@ class Compiled:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if STATE.capture is not None or STATE.depth:
+        if STATE.capture is not None or STATE.depth or STATE.observer is not None:
             return self.function(*args, **kwargs)  # a part of what is captured or differentiated
         key, leaves, structure = of_call(args, kwargs)
         entry = self._entries.get((key, STATE.recording))
         if entry is None:
-            entry = self._new_entry((key, STATE.recording))
+            entry = self._new_entry((key, STATE.recording), leaves)
         self._last = entry
         executable = entry.executable()
         if executable is not None:
-            self._program = executable
-            return executable.run(leaves)
+            return self._run(executable, entry, leaves, args, kwargs)
         if entry.obstacle is not None or any(map(is_differentiated, leaves)):
             return self.function(*args, **kwargs)
         if self.options.ahead:
-            return self._capture_ahead(entry, leaves, structure)
-        return self._capture(entry, leaves, structure)
+            return self._capture_ahead(entry, leaves, structure, args, kwargs)
+        return self._capture(entry, leaves, structure, args, kwargs)
 
     # -- what a user asks for -----------------------------------------------------------------
 
@@ -94,7 +97,25 @@ class Compiled:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _new_entry(self, key: Any) -> Entry:
+    def _run(
+        self, executable: Executable, entry: Entry, leaves: list[Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Run a program; where it fails before it has had effects, the function itself.
+
+        That raises the error at the user's line, or catches it; or the values have led to another
+        shape than when the program was captured.
+        """
+        self._program = executable
+        try:
+            return executable.run(leaves)
+        except Exception as error:
+            if not executable.did_nothing(error):
+                raise
+            if isinstance(error, ShapeChanged):
+                self._refuse(entry, str(error))
+        return self.function(*args, **kwargs)
+
+    def _new_entry(self, key: Any, leaves: list[Any]) -> Entry:
         if len(self._entries) == MOST_PROGRAMS:
             _log.warning(
                 "%s was called with %d signatures; each is captured anew. Pass numbers that change "
@@ -104,67 +125,77 @@ class Compiled:
             )
         if len(self._entries) >= MOST_PROGRAMS:
             self._entries.pop(next(iter(self._entries)))
-        entry = self._entries[key] = Entry()
+        entry = self._entries[key] = Entry(leaves)
+        reason = foreign(leaves)
+        if reason is not None:
+            self._refuse(entry, reason)
         return entry
 
-    def _capture(self, entry: Entry, leaves: list[Any], structure: Structure) -> Any:
+    def _capture(
+        self, entry: Entry, leaves: list[Any], structure: Structure, args: Any, kwargs: Any
+    ) -> Any:
         """Run the function eagerly and record it; the second time, make a program of it."""
-        capture = Capture()
+        capture = Capture(before=entry.watch)
         try:
-            outputs, tree = self._record(entry, capture, leaves, structure)
-        except Exception as error:
+            outputs, tree = self._record(entry, capture, leaves, structure, args, kwargs)
+        except (Exception, Abandoned) as error:
             if capture.irreversible:
                 raise
-            return self._give_up(entry, capture, error, leaves, structure)
+            return self._give_up(entry, capture, error, args, kwargs)
         started = time.perf_counter()
         self._learn(entry, capture, tree)
         self.seconds += time.perf_counter() - started
         return tree.build(outputs)
 
-    def _capture_ahead(self, entry: Entry, leaves: list[Any], structure: Structure) -> Any:
+    def _capture_ahead(
+        self, entry: Entry, leaves: list[Any], structure: Structure, args: Any, kwargs: Any
+    ) -> Any:
         """Record the function without its effects; then run the program that came of it."""
         started = time.perf_counter()
-        capture = Capture(ahead=True)
+        capture = Capture(ahead=True, before=entry.watch)
         try:
-            _, tree = self._record(entry, capture, leaves, structure)
+            _, tree = self._record(entry, capture, leaves, structure, args, kwargs)
             variant = self._learn(entry, capture, tree)
         except CaptureError:
             raise
-        except Exception as error:  # noqa: BLE001  (it shows again, or was the capture's)
-            return self._give_up(entry, capture, error, leaves, structure)
+        except (Exception, Abandoned) as error:  # noqa: BLE001  (it shows again)
+            return self._give_up(entry, capture, error, args, kwargs)
         self.seconds += time.perf_counter() - started
         if entry.obstacle is None and variant.executable is not None:
-            self._program = variant.executable
-            return self._program.run(leaves)
-        args, kwargs = structure.build(leaves)
+            return self._run(variant.executable, entry, leaves, args, kwargs)
         return self.function(*args, **kwargs)
 
     def _record(
-        self, entry: Entry, capture: Capture, leaves: list[Any], structure: Structure
-    ) -> tuple[list[Any], Structure]:
+        self, entry: Entry, capture: Capture, leaves: list[Any], structure: Structure,
+        args: Any, kwargs: Any,
+    ) -> tuple[list[Any], Structure]:  # fmt: skip
         """Run the function under a capture; the leaves of what it returns, and their tree."""
         if entry.changes != CHANGES.count:
             entry.forget()
         with capture:
             given = [capture.input(x) if is_array(x) else x for x in leaves]
-            args, kwargs = structure.build(given)
-            result = self.function(*args, **kwargs)
+            copied = structure.build(given)
+            both = list(pairs((args, kwargs), copied))
+            result = self.function(*copied[0], **copied[1])
         outputs, tree = _taken_out(capture, result)
-        del args, kwargs, given, result
-        if not capture.is_over():
-            capture.refuse("a tensor of the call is kept by somebody after it")
+        container = changed(both, capture.meaning(given, leaves), write=not capture.ahead)
+        if container is not None:
+            kind, line = type(container).__name__, definition(self.function)
+            capture.refuse(f"an argument was changed, a {kind}, by {_name(self.function)}", line)
+        del copied, given, both, result
+        capture.check_end()
         capture.release()
+        entry.watch = capture.watch
         entry.changes = CHANGES.count  # the call may have made modules of its own
         return outputs, tree
 
     def _give_up(
-        self, entry: Entry, capture: Capture, error: Exception, leaves: list[Any], structure: Any
+        self, entry: Entry, capture: Capture, error: BaseException, args: Any, kwargs: Any
     ) -> Any:
         """Run the function eagerly: what is wrong with it shows again, and then it is no obstacle
         that somebody should read of."""
         capture.refuse(f"{type(error).__name__}: {error}")
         capture.release()
-        args, kwargs = structure.build(leaves)
         result = self.function(*args, **kwargs)
         self._refuse(entry, capture.obstacle)
         return result
@@ -192,6 +223,8 @@ class Compiled:
             first = capture.program.copy() if ahead and variant.first is None else None
             self._program = build(name, capture.program, tree, self.options)
             variant.executable, variant.first = self._program, first
+        if variant.first is None:
+            entry.watch = None  # nothing is held against another call
         return variant
 
     def _refuse(self, entry: Entry, obstacle: str | None) -> None:
@@ -281,9 +314,9 @@ def _taken_out(capture: Capture, result: Any) -> tuple[list[Any], Structure]:
                 outputs.append(leaf)
                 continue
         if isinstance(inner, Captured):
-            as_tensor = not (isinstance(leaf, Captured) and leaf.plain)
-            capture.program.outputs.append((inner.symbol, as_tensor))
-            outputs.append(Tensor(inner.content) if as_tensor else inner.content)
+            kind = kind_of(inner.content) if is_plain(leaf) else "tensor"
+            capture.program.outputs.append((inner.symbol, kind))
+            outputs.append(Tensor(inner.content) if kind == "tensor" else inner.content)
         else:
             capture.program.outputs.append(leaf)
             outputs.append(leaf)
@@ -293,6 +326,12 @@ def _taken_out(capture: Capture, result: Any) -> tuple[list[Any], Structure]:
 def _identifier(function: Any) -> str:
     name = re.sub(r"\W", "_", getattr(function, "__name__", "program"))
     return name if name.isidentifier() else "program"
+
+
+def definition(function: Any) -> str | None:
+    """``file:line`` at which a function begins."""
+    code = getattr(function, "__code__", None)
+    return None if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def _name(function: Any) -> str:

@@ -1,8 +1,9 @@
 """Sums of products become products of longer factors.
 
 A recurrent network adds one product to the gradient of its weight at every time,
-``dU = sum_t h_t^T dz_t``. Side by side the factors are one product, ``[h_0; h_1; ...]^T [dz_0; ...]``:
-BLAS reads and writes ``dU`` once, and multiplies long rows faster than short ones.
+``dU = sum_t h_t^T dz_t``. Side by side the factors are one product,
+``[h_0; h_1; ...]^T [dz_0; dz_1; ...]``: BLAS reads and writes ``dU`` once, and multiplies long rows
+faster than short ones.
 """
 
 from __future__ import annotations
@@ -27,9 +28,15 @@ def merge_products(program: Program) -> Program:
                 shapes = (product.args[1].shape, product.args[0].shape)
                 sums.setdefault(shapes, []).append((instruction, product))
         for terms in sums.values():
-            if len(terms) >= FEWEST:
+            if len(terms) >= FEWEST and _pays(terms[0][1]):
                 _merge(program, terms, stretch)
     return program
+
+
+def _pays(product: Instruction) -> bool:
+    """Whether a product writes more than it reads: its factors are copied and kept to the end."""
+    a, b = product.args
+    return product.out.size > a.size + b.size
 
 
 def _stretches(program: Program) -> list[list[Instruction]]:

@@ -29,6 +29,12 @@ def source(name: str, steps: Sequence[Step], head: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def statements(text: str) -> list[int]:
+    """The line number of each step in the text."""
+    lines = enumerate(text.splitlines(), 1)
+    return [i for i, line in lines if i > 1 and not line.lstrip().startswith("#")]
+
+
 def _quoted(line: str) -> str:
     """``file:line`` and what stands there."""
     path, _, number = line.rpartition(":")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.state import CHANGES
 from hpcad.program.executable import Executable
 from hpcad.program.instruction import Program
+from hpcad.program.watch import Watch
 
 
 class Variant:
@@ -40,11 +44,17 @@ class Entry:
         Programs that were made.
     changes : int
         Count of attribute changes at which the variants were captured.
+    watch : Watch or None
+        Of the last capture.
+    parameters : list of Parameter
+        Among the arguments; the signature knows them by identity.
     """
 
-    __slots__ = ("builds", "changes", "obstacle", "receivers", "variants")
+    __slots__ = ("builds", "changes", "obstacle", "parameters", "receivers", "variants", "watch")
 
-    def __init__(self) -> None:
+    def __init__(self, leaves: Sequence[Any] = ()) -> None:
+        self.watch: Watch | None = None
+        self.parameters = [leaf for leaf in leaves if isinstance(leaf, Parameter)]
         self.receivers: list[Parameter] = []
         self.variants: dict[tuple[bool, ...], Variant] = {}
         self.obstacle: str | None = None

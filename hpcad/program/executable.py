@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -15,31 +14,20 @@ import numpy as np
 from hpcad.autodiff.pytree import Structure
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import flops, get_backend
-from hpcad.backend.native.compiler import find_compiler
 from hpcad.program import emit
-from hpcad.program.budget import fit
-from hpcad.program.contractions import merge_products
-from hpcad.program.fuse import Schedule, Task, fuse
+from hpcad.program.fuse import Schedule, Task
 from hpcad.program.groups import Group
 from hpcad.program.instruction import Accumulate, Call, Program, Value
-from hpcad.program.kept import keep_transposes
 from hpcad.program.kernels.build import compile_kernels
 from hpcad.program.kernels.generate import source as kernel_source
 from hpcad.program.lower import Lowered, lower, through
 from hpcad.program.names import Names
-from hpcad.program.options import Options
-from hpcad.program.order import hold
-from hpcad.program.patterns import combine
+from hpcad.program.places import writes
 from hpcad.program.plan import bound, plan
-from hpcad.program.remat import rematerialise
 from hpcad.program.report import Report, report
 from hpcad.program.signature import is_array
-from hpcad.program.simplify import simplify
 from hpcad.program.steps import Step, StepMaker, marking
-from hpcad.program.storage import Buffer, Storage, reads, writes
-from hpcad.program.unfused import unfused
-
-_log = logging.getLogger("hpcad")
+from hpcad.program.storage import Storage
 
 
 class Executable:
@@ -69,7 +57,7 @@ class Executable:
         self.name, self.tree, self.native = name, tree, native
         self.program, self.schedule = program, schedule
         self.storage = Storage(program, schedule)
-        owned = self._owned_buffers()
+        owned = self.storage.owned()
         self.arena_bytes, self.bound_bytes = plan(owned), bound(owned)
         self._arena = get_backend("cpu").allocate(max(64, self.arena_bytes))
         self._arrays: dict[Value, np.ndarray] = {}
@@ -80,20 +68,12 @@ class Executable:
         self._call = emit.function(name, self.source, self.steps)
         self._inputs = [self.array(v) for v in program.inputs]
         self._live = [(self.array(v), v.source) for v in self.storage.live]
-        self._running = threading.Lock()
+        self._running, self._busy = threading.RLock(), False
         self._outputs = [self._output(out) for out in program.outputs]
-        self._guarded = [(p, p.array, p.grad, p.frozen) for p in program.parameters()]
+        self._guarded = [(p, p.array, p.gradient, p.frozen) for p in program.parameters()]
         self._timed: np.ndarray | None = None
 
     # -- memory -------------------------------------------------------------------------------
-
-    def _owned_buffers(self) -> list[Buffer]:
-        values = [*self.program.inputs, *self.storage.live]
-        for task in self.schedule.tasks:
-            if task not in self.storage.skipped:
-                values += [*reads(task), *writes(task)]
-        buffers = {id(b): b for v in values if (b := self.storage.buffer(v)).external is None}
-        return list(buffers.values())
 
     def array(self, value: Value) -> np.ndarray:
         """The array of a value, in its place."""
@@ -128,14 +108,20 @@ class Executable:
                 yield marking(marks, self.names)
                 marks = []
             if isinstance(task, Group):
-                yield self._kernel_step(task, *kernels[task])
+                step = self._kernel_step(task, *kernels[task])
             else:
-                beta = self._beta(task)
-                yield maker.step(task.instruction, beta)
+                step = maker.step(task.instruction, self._beta(task))
+            adds = isinstance(effect, Accumulate) and effect.beta != 0.0
+            step.final = isinstance(effect, Call) or adds or self._adds(task)
+            yield step
         if marks:
             yield marking(marks, self.names)
         self._scratch = get_backend("cpu").allocate(max(64, maker.scratch_bytes))
         maker.bind_routines(self._scratch.__array_interface__["data"][0])
+
+    def _adds(self, task: Task | Group) -> bool:
+        """Whether a task adds to a gradient that was there before."""
+        return any(self.storage.accumulated.get(value, 0.0) for value in writes(task))
 
     def _beta(self, task: Task) -> float:
         outs = task.instruction.outs
@@ -186,7 +172,7 @@ class Executable:
     def fits(self) -> bool:
         """Whether the parameters are as the program knows them."""
         for parameter, array, grad, frozen in self._guarded:
-            if parameter.array is not array or parameter.grad is not grad:
+            if parameter.array is not array or parameter.gradient is not grad:
                 return False
             if parameter.frozen is not frozen:
                 return False
@@ -206,7 +192,25 @@ class Executable:
             As the function returns it; the arrays are the caller's.
         """
         with self._running:  # the memory is that of one run at a time
-            return self._run([leaf for leaf in leaves if is_array(leaf)])
+            if self._busy:
+                raise Reentered("an effect of the program has called the same function again")
+            self._busy = True
+            try:
+                return self._run([leaf for leaf in leaves if is_array(leaf)])
+            finally:
+                self._busy = False
+
+    def did_nothing(self, error: Exception) -> bool:
+        """Whether a run that ended with an error has had no effect before that."""
+        if self._timed is not None:
+            return False
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code is not self._call.__code__:
+            trace = trace.tb_next
+        if trace is None:
+            return True
+        done = emit.statements(self.source).index(trace.tb_lineno) + 1
+        return not any(step.final for step in self.steps[:done])
 
     def _run(self, given: list[Any]) -> Any:
         for place, leaf in zip(self._inputs, given, strict=True):
@@ -269,56 +273,17 @@ class Executable:
         if not (isinstance(out, tuple) and out and isinstance(out[0], Value)):
             return lambda: out
         array = self.array(out[0])
-        return (lambda: Tensor(array.copy())) if out[1] else array.copy
+        if out[1] == "tensor":
+            return lambda: Tensor(array.copy())
+        return (lambda: array[()]) if out[1] == "scalar" else array.copy
+
+
+class Reentered(Exception):  # noqa: N818  (a way out: the call is made eagerly)
+    """A program runs already, in this thread."""
 
 
 class NoCompiler(Exception):  # noqa: N818  (a way out, and no error)
     """Kernels cannot be compiled on this machine."""
-
-
-def build(name: str, program: Program, tree: Structure, options: Options) -> Executable:
-    """Make a captured program executable; by NumPy alone where there is no C compiler."""
-    program = simplify(hold(program))
-    native = options.native and find_compiler() is not None
-    if native and options.fuse:
-        try:
-            program = merge_products(rematerialise(combine(program)))
-            if native:
-                program = keep_transposes(program)
-            if options.memory is not None:
-                _fit(name, program, options.memory)
-            return Executable(name, program, fuse(program), tree, native)
-        except NoCompiler:
-            native = False
-    return Executable(name, program, unfused(program), tree, native)
-
-
-def _fit(name: str, program: Program, budget: int) -> None:
-    """Recompute until the memory plan fits; a warning where it cannot."""
-    reached = fit(program, budget, planned)
-    if reached > budget:
-        _log.warning(
-            "program %s needs %.3g MB, and its budget is %.3g MB; nothing more can be recomputed. "
-            "Take a smaller batch",
-            name,
-            reached / 1e6,
-            budget / 1e6,
-        )
-
-
-def planned(program: Program) -> int:
-    """Bytes of the memory plan of a program, without building it."""
-    storage = Storage(program, schedule := fuse(program))
-    buffers: dict[int, Buffer] = {}
-    values = [*program.inputs, *storage.live]
-    for task in schedule.tasks:
-        if task not in storage.skipped:
-            values += [*reads(task), *writes(task)]
-    for value in values:
-        buffer = storage.buffer(value)
-        if buffer.external is None:
-            buffers[id(buffer)] = buffer
-    return plan(buffers.values())
 
 
 def _distinct_bytes(array: np.ndarray) -> int:

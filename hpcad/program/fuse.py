@@ -122,9 +122,8 @@ class _Fuser:
                 self._concatenate(instruction)
             elif self._is_task(instruction):
                 self._task(instruction)
-            elif instruction.outs and instruction.outs[0] in self.required:
-                if not is_view(instruction):
-                    self._root(instruction)
+            elif instruction.outs and instruction.out in self.required and not is_view(instruction):
+                self._root(instruction)
         stored = set(self.made)
         return Schedule(self.tasks, self.views, stored)
 
@@ -253,9 +252,9 @@ class _Fuser:
         for node, spec in cone.nodes.items():
             group.nodes[node] = spec
             value, way = node
-            if isinstance(value, Value) and spec.op not in ("load", "literal"):
-                if _covers(value, way, group.extents, spec.op):
-                    self.computed.setdefault(value, group)
+            made = isinstance(value, Value) and spec.op not in ("load", "literal")
+            if made and _covers(value, way, group.extents, spec.op):
+                self.computed.setdefault(value, group)
         if isinstance(key[0], Value) and key[0].origin == "result":
             line = key[0].source.line
             if line not in group.lines:

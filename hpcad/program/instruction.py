@@ -144,12 +144,15 @@ class Program:
     instructions : list of Instruction
         In order of execution.
     outputs : list
-        Values and plain things, the leaves of what is returned.
+        Values (in pairs with their kinds) and plain things, the leaves of what is returned.
+    found : dict of int to (Parameter, bool)
+        By ``id``, parameters whose gradients it meets, and whether those were fresh before.
     """
 
     inputs: list[Value]
     instructions: list[Instruction] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
+    found: dict[int, tuple[Parameter, bool]] = field(default_factory=dict)
 
     def consumers(self) -> dict[Value, list[Instruction]]:
         """Which instructions read each value."""
@@ -161,16 +164,14 @@ class Program:
 
     def receivers(self) -> tuple[list[Parameter], tuple[bool, ...]]:
         """The parameters that get gradients, and which of those were fresh before."""
-        found: dict[int, tuple[Parameter, bool]] = {}
-        for instruction in self.instructions:
-            if isinstance(op := instruction.op, Accumulate):
-                found.setdefault(id(op.parameter), (op.parameter, op.beta != 0.0))
-        return [p for p, _ in found.values()], tuple([fresh for _, fresh in found.values()])
+        accumulated = [i.op.parameter for i in self.instructions if isinstance(i.op, Accumulate)]
+        found = {id(p): self.found[id(p)] for p in accumulated}.values()
+        return [p for p, _ in found], tuple([fresh for _, fresh in found])
 
     def copy(self) -> Program:
         """The same values and operations in instructions of its own."""
         own = [Instruction(i.op, i.args, i.params, i.outs, i.line) for i in self.instructions]
-        return Program(list(self.inputs), own, list(self.outputs))
+        return Program(list(self.inputs), own, list(self.outputs), self.found)
 
     def has_live(self) -> bool:
         """Whether it reads arrays of the user that are no arguments."""
@@ -186,6 +187,11 @@ class Program:
             if isinstance(instruction.op, Accumulate):
                 found.setdefault(id(instruction.op.parameter), instruction.op.parameter)
         return list(found.values())
+
+
+def kind_of(array: Any) -> str:
+    """What NumPy makes of something without axes: a ``"scalar"``, or an ``"array"``."""
+    return "scalar" if isinstance(array, np.generic) else "array"
 
 
 def values_in(tree: Any) -> Iterator[Value]:

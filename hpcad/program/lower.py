@@ -69,7 +69,7 @@ class _Lowering:
         else:
             array, reduce = through(array, target.way), None
             if array.shape != extents:
-                row = array.shape == extents[:-1] and len(extents) > 1 or not array.shape
+                row = (array.shape == extents[:-1] and len(extents) > 1) or not array.shape
                 array = np.broadcast_to(array[..., None] if row else array, extents)
         operand = self._operand(array, target.value)
         return Store(self.number[target.key], operand, reduce, accumulate)

@@ -26,9 +26,7 @@ def _full(g: Any, winner: Any, shape: tuple[int, ...]) -> Any:
 
 
 # The values are what the routines are held against, and what runs without them.
-CONV_POOL = Primitive(
-    "conv_pool", _conv_pool, None, outputs=True, constant=True, register=False
-)
+CONV_POOL = Primitive("conv_pool", _conv_pool, None, outputs=True, constant=True, register=False)
 CONV_INPUT_POOLED = Primitive(
     "conv_input_pooled",
     lambda g, winner, w, *, shape, **params: conv_input(_full(g, winner, shape), w, **params),
@@ -39,9 +37,7 @@ CONV_WEIGHT_POOLED = Primitive(
     lambda x, g, winner, *, shape, **params: conv_weight(x, _full(g, winner, shape), **params),
     None, constant=True, register=False,
 )  # fmt: skip
-CONTIGUOUS = Primitive(
-    "contiguous", np.ascontiguousarray, None, constant=True, register=False
-)
+CONTIGUOUS = Primitive("contiguous", np.ascontiguousarray, None, constant=True, register=False)
 
 
 def combine(program: Program) -> Program:
@@ -105,5 +101,3 @@ def _reads_pooled(user: Instruction, full: Value) -> bool:
     if user.name == "conv_input":
         return user.args[0] is full and user.args[1] is not full
     return user.name == "conv_weight" and user.args[1] is full and user.args[0] is not full
-
-

@@ -177,9 +177,7 @@ def _conv_weight(instruction: Instruction, arrays: Arrays, beta: float) -> Routi
     spec = ConvWeight(**_shape(instruction, x.shape, out.shape), pooled=pooled)
     extra = {"winner": _address(values[2])} if pooled else {}
     addresses = [_address(a) for a in (x, g, out)]
-    return Routine(
-        lambda s: spec.bind(*addresses, s, beta=beta, **extra), spec.scratch, spec.flops
-    )
+    return Routine(lambda s: spec.bind(*addresses, s, beta=beta, **extra), spec.scratch, spec.flops)
 
 
 def _contiguous(instruction: Instruction, arrays: Arrays, _beta: float) -> Routine | None:

@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.conversion import CAPTURED, CONSTANT
+from hpcad.autodiff.conversion import CAPTURED
+from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.pytree import Structure, flatten
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.errors import ConfigError
 
 ARRAYS = (np.ndarray, np.generic)
+PLAIN = (np.ndarray, np.memmap)  # other kinds of arrays have operations of their own
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf is an input of the program: an array, a NumPy scalar, a constant tensor."""
-    return isinstance(leaf, ARRAYS) or isinstance(leaf, Tensor) or _on_device(leaf)
+    """Whether a leaf is an input of the program: an array, a NumPy scalar, a tensor."""
+    if isinstance(leaf, Tensor):
+        return not isinstance(leaf, Parameter)  # which a program knows by itself
+    return isinstance(leaf, ARRAYS) or _on_device(leaf)
 
 
 def _on_device(leaf: Any) -> bool:
@@ -25,7 +29,19 @@ def _on_device(leaf: Any) -> bool:
 
 def is_differentiated(leaf: Any) -> bool:
     """Whether somebody around the call follows the leaf."""
-    return isinstance(leaf, Tensor) and leaf.level != CONSTANT and leaf.level >= CAPTURED
+    return isinstance(leaf, Tensor) and leaf.level >= CAPTURED and is_array(leaf)
+
+
+def foreign(leaves: list[Any]) -> str | None:
+    """Why arrays among the arguments cannot be inputs of a program."""
+    for leaf in leaves:
+        array = value_of(leaf)
+        if isinstance(array, np.ndarray):
+            if type(array) not in PLAIN:
+                return f"an argument is a {type(array).__name__}, which has operations of its own"
+            if array.dtype.kind in "OV":
+                return f"an argument is an array of dtype {array.dtype}"
+    return None
 
 
 def of_call(args: Any, kwargs: Any) -> tuple[Any, list[Any], Structure]:
@@ -37,14 +53,24 @@ def of_call(args: Any, kwargs: Any) -> tuple[Any, list[Any], Structure]:
         An argument that is no array cannot be compared.
     """
     leaves, structure = flatten((args, kwargs))
-    parts = []
+    parts: list[Any] = []
+    arrays = []
     for leaf in leaves:
         if type(leaf) is np.ndarray:
             parts.append((leaf.shape, leaf.dtype))
+            arrays.append(id(leaf))
         elif is_array(leaf):
-            parts.append((type(leaf), tuple(leaf.shape), leaf.dtype))
+            level = leaf.level if isinstance(leaf, Tensor) else None
+            parts.append((type(leaf), tuple(leaf.shape), leaf.dtype, level))
+            arrays.append(id(leaf))
+        elif isinstance(leaf, Parameter):
+            parts.append((Parameter, id(leaf)))
+        elif isinstance(leaf, (float, complex)):
+            parts.append((type(leaf), repr(leaf)))  # 0.0 is equal to -0.0, and NaN to nothing
         else:
             parts.append((type(leaf), leaf))
+    if len(set(arrays)) < len(arrays):
+        parts.append(tuple(map(arrays.index, arrays)))  # which of them are the same object
     key = (structure, tuple(parts))
     try:
         hash(key)

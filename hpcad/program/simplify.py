@@ -14,7 +14,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import PRIMITIVES, Primitive
 from hpcad.primitives.shapes import axes_of
-from hpcad.program.instruction import Instruction, Program, Value, replaced
+from hpcad.program.instruction import Instruction, Program, Value, replaced, values_in
 
 RESHAPE = PRIMITIVES["reshape"]
 FOLDED_BYTES = 1 << 16  # larger results are not worth keeping
@@ -108,8 +108,8 @@ class _Forwards:
         if not isinstance(arg, Value):
             return arg
         arg = self.known.get(arg, arg)
-        if arg.origin == "literal" and arg.nbytes <= SHARED_BYTES and isinstance(arg.source, np.ndarray):
-            array = arg.source
+        array = arg.source
+        if arg.origin == "literal" and arg.nbytes <= SHARED_BYTES and type(array) is np.ndarray:
             key = (array.shape, array.dtype, array.tobytes())
             arg = self._literals.setdefault(key, arg)
         return arg
@@ -259,10 +259,12 @@ def _key(x: Any) -> Any:
 
 
 def _only_adds_axes(index: Any) -> bool:
-    return all(part is None or part is ... or part == slice(None) for part in index if not isinstance(part, np.ndarray)) and not any(isinstance(part, (np.ndarray, Value)) for part in index)
+    return all(part is None or part is ... or _is_whole(part) for part in index)
+
+
+def _is_whole(part: Any) -> bool:
+    return isinstance(part, slice) and part == slice(None)
 
 
 def _mentions_values(params: Any) -> bool:
-    from hpcad.program.instruction import values_in
-
     return next(values_in(params), None) is not None

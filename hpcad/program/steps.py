@@ -11,6 +11,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.gemm import Gemm, bind, describe
+from hpcad.errors import CaptureError
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value
 from hpcad.program.names import Names, literal, shapes
 from hpcad.program.routines import Routine, routine
@@ -41,6 +42,8 @@ class Step:
     nbytes : int
         Bytes read and written, each operand counted once.
     gemm : Gemm or None
+    final : bool
+        Whether to take it twice is something else than to take it once.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class Step:
     nbytes: int = 0
     gemm: Gemm | None = None
     parts: list[Any] = field(default_factory=list)
+    final: bool = False
 
 
 class StepMaker:
@@ -81,7 +85,9 @@ class StepMaker:
         if isinstance(op, Call):
             return self._call(instruction, op)
         if instruction.name == "matmul":
-            return self._product(instruction, beta)
+            return self._product(instruction, instruction.args, beta)
+        if instruction.name == "matmul_add":
+            return self._product(instruction, instruction.args[1:], 1.0)
         if isinstance(op.value, np.ufunc) and not instruction.params and _is_numpys(op.value):
             return self._ufunc(instruction, op)
         found = routine(instruction, self.arrays, beta) if self.native else None
@@ -91,15 +97,15 @@ class StepMaker:
 
     # -- kinds --------------------------------------------------------------------------------
 
-    def _product(self, instruction: Instruction, beta: float) -> Step:
+    def _product(self, instruction: Instruction, factors: list[Any], beta: float) -> Step:
         """``c = a b + beta c``."""
         scope: dict[str, Any] = {}
-        a, b = (self._name(x, scope) for x in instruction.args)
+        a, b = (self._name(x, scope) for x in factors)
         c = self._name(instruction.out, scope)
         arrays = scope[a], scope[b], scope[c]
         found = describe(*arrays, beta=beta) if self.native else None
         sign = "+=" if beta else "="
-        comment = f"{c} {sign} {a} @ {b}; {shapes([*instruction.args, instruction.out])}"
+        comment = f"{c} {sign} {a} @ {b}; {shapes([*factors, instruction.out])}"
         m, k, n = arrays[0].shape[-2], arrays[0].shape[-1], arrays[2].shape[-1]
         work = 2 * m * n * k * int(np.prod(arrays[2].shape[:-2], dtype=int))
         step = self._new("product", instruction, "", scope, comment)
@@ -158,6 +164,10 @@ class StepMaker:
         call = f"{function}({', '.join([*args, *options])})"
         if instruction.name == "in_range":
             text = call
+        elif op.shape is None and not beta:
+            place = self.names.new(f"place_{outs[0]}", numbered=False)
+            scope[place] = _placing(instruction, [self.arrays(out) for out in instruction.outs])
+            text = f"{place}({call})"
         elif op.outputs:
             targets = ", ".join(f"{out}[...]" for out in outs)
             text = f"{targets}{',' if len(outs) == 1 else ''} = {call}"
@@ -170,7 +180,7 @@ class StepMaker:
         scope: dict[str, Any] = {}
         value = self._name(instruction.args[0], scope)
         grad = self.names.alone(op.parameter, f"grad_{op.parameter.name or 'parameter'}")
-        scope[grad] = op.parameter.grad
+        scope[grad] = op.parameter.gradient
         text = f"np.add({grad}, {value}, out={grad})" if op.beta else f"np.copyto({grad}, {value})"
         return self._new("other", instruction, text, scope, "")
 
@@ -204,6 +214,26 @@ class StepMaker:
         return name
 
 
+class ShapeChanged(CaptureError):  # noqa: N818  (a way out, unless there were effects)
+    """An operation has made another shape than when it was captured."""
+
+
+def _placing(instruction: Instruction, outs: list[np.ndarray]) -> Callable[[Any], None]:
+    """Put the answer of an operation, whose shape may depend on values, into its place."""
+    several = instruction.op.outputs  # type: ignore[union-attr]
+
+    def place(answer: Any) -> None:
+        for out, array in zip(outs, answer if several else (answer,), strict=True):
+            if np.shape(array) != out.shape:
+                raise ShapeChanged(
+                    f"{instruction.name} made shape {out.shape} when it was captured, and later "
+                    f"{np.shape(array)} (at {instruction.line})"
+                )
+            out[...] = array
+
+    return place
+
+
 def _is_numpys(ufunc: np.ufunc) -> bool:
     return getattr(np, ufunc.__name__, None) is ufunc
 
@@ -233,4 +263,5 @@ def marking(parameters: list[Any], names: Names) -> Step:
 
     name = names.new("mark_fresh", numbered=False)
     about = ", ".join(p.name for p in parameters if p.name)
-    return Step("effect", "mark", f"{name}()", {name: mark}, f"gradients of {about}")
+    comment = f"gradients of {about}"
+    return Step("effect", "mark", f"{name}()", {name: mark}, comment, final=True)

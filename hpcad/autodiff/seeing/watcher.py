@@ -235,7 +235,7 @@ def _total(pull: Pull, slot: int) -> Any:
     """What has arrived so far at an input of a record: its cotangent, or a parameter's gradient."""
     if slot < NO_SLOT:
         leaf = pull.tape.leaves[-2 - slot]
-        return leaf.grad if leaf.fresh else None
+        return leaf.gradient if leaf.fresh else None
     return pull.cotangents.get(slot)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.conversion import CAPTURED
 from hpcad.autodiff.forward import Push
 from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.keep import REVERSE
@@ -190,7 +191,9 @@ def _leaving(value: Any, lasting: bool) -> Any:
 
 def uncovered(x: Any) -> Any:
     """The array in a constant tensor, to which parameters lead under ``no_grad``."""
-    return x.value if isinstance(x, Tensor) and x.level == CONSTANT else x
+    if isinstance(x, Tensor) and x.level <= CAPTURED:
+        return x.value if x.level == CONSTANT else twin(x)
+    return x
 
 
 def separate(parts: list[Any], seeds: list[Any]) -> list[Any]:

@@ -1,0 +1,60 @@
+"""From a captured program to an executable one: the passes, in their order."""
+
+from __future__ import annotations
+
+import logging
+
+from hpcad.autodiff.pytree import Structure
+from hpcad.backend.native.compiler import find_compiler
+from hpcad.program.budget import fit
+from hpcad.program.contractions import merge_products
+from hpcad.program.executable import Executable, NoCompiler
+from hpcad.program.fuse import fuse
+from hpcad.program.instruction import Program
+from hpcad.program.kept import keep_transposes
+from hpcad.program.options import Options
+from hpcad.program.order import hold
+from hpcad.program.patterns import combine
+from hpcad.program.plan import plan
+from hpcad.program.remat import rematerialise
+from hpcad.program.running_sums import add_in_place
+from hpcad.program.simplify import simplify
+from hpcad.program.storage import Storage
+from hpcad.program.unfused import unfused
+
+_log = logging.getLogger("hpcad")
+
+
+def build(name: str, program: Program, tree: Structure, options: Options) -> Executable:
+    """Make a captured program executable; by NumPy alone where there is no C compiler."""
+    program = simplify(hold(program))
+    native = options.native and find_compiler() is not None
+    if native and options.fuse:
+        try:
+            program = add_in_place(merge_products(rematerialise(combine(program))))
+            if native:
+                program = keep_transposes(program)
+            if options.memory is not None:
+                _fit(name, program, options.memory)
+            return Executable(name, program, fuse(program), tree, native)
+        except NoCompiler:
+            native = False
+    return Executable(name, program, unfused(program), tree, native)
+
+
+def _fit(name: str, program: Program, budget: int) -> None:
+    """Recompute until the memory plan fits; a warning where it cannot."""
+    reached = fit(program, budget, planned)
+    if reached > budget:
+        _log.warning(
+            "program %s needs %.3g MB, and its budget is %.3g MB; nothing more can be recomputed. "
+            "Take a smaller batch",
+            name,
+            reached / 1e6,
+            budget / 1e6,
+        )
+
+
+def planned(program: Program) -> int:
+    """Bytes of the memory plan of a program, without building it."""
+    return plan(Storage(program, fuse(program)).owned())
