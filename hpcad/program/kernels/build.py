@@ -14,6 +14,8 @@ from hpcad.backend.native.threads import threads
 from hpcad.program.kernels.generate import Generated, source
 from hpcad.program.kernels.ir import Kernel
 
+FOLDER = Path(__file__).parent  # where the headers of kernels are
+
 _FREE = ctypes.CFUNCTYPE(None)  # lets other Python threads run meanwhile
 _BRIEF = ctypes.PYFUNCTYPE(None)  # keeps them waiting, which takes less time than asking
 _BRIEF_WORK = 20_000  # additions: a few microseconds
@@ -79,7 +81,7 @@ def compile_kernels(kernels: Sequence[Kernel]) -> list[Compiled] | None:
         None without a C compiler: let :func:`hpcad.program.kernels.interpret.interpret` compute.
     """
     text, generated = source(kernels)
-    library = load(text, "kernels", include=[Path(__file__).parent])
+    library = load(text, "kernels", include=[FOLDER])
     if library is None:
         return None
     pairs = zip(kernels, generated, strict=True)

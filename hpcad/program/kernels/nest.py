@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel, Store
 
 TILE = 4096  # elements: a few arrays of them fit the first-level cache
+CROSSED = 16  # elements of a tile of rows along which an array jumps
+_ROW = 16  # elements: shorter axes are not worth being made the row
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Nest:
         The whole of it.
     tile : int
         How many elements of the row are walked at a time: all, or (``tiled``) those of a tile. Of
-        a tiled row the tiles are the last axis of ``groups`` or of ``summed``.
+        a tiled row the tiles are an axis of ``groups`` or of ``summed``.
     tiled : bool
     stores : tuple of Store
     """
@@ -71,7 +73,8 @@ def nests(kernel: Kernel) -> list[Nest]:
         raise ValueError(f"a kernel over {kernel.extents} computes nothing; leave it out")
     axes = _axes(kernel)
     outer, row = axes[:-1], axes[-1]
-    tiled = not _reduces_rows(kernel) and row.extent > TILE
+    may_tile = not _reduces_rows(kernel)
+    tiled = may_tile and row.extent > TILE
     classes: dict[tuple, list[Store]] = {}
     for store in kernel.stores:
         if store.reduce is not None:
@@ -80,7 +83,7 @@ def nests(kernel: Kernel) -> list[Nest]:
     ordered = sorted(classes.values(), key=len)  # stable; the most go with the plain stores, last
     sets = [*ordered[:-1], [*plain, *(ordered[-1] if ordered else [])]]
     _refuse_conflicts(kernel, sets)
-    return [_nest(outer, row, tiled, tuple(stores)) for stores in sets]
+    return [_nest(outer, row, may_tile, tuple(stores)) for stores in sets]
 
 
 def _reduces_rows(kernel: Kernel) -> bool:
@@ -102,21 +105,45 @@ def _refuse_conflicts(kernel: Kernel, sets: Sequence[Sequence[Store]]) -> None:
         )
 
 
-def _nest(outer: Sequence[Axis], row: Axis, tiled: bool, stores: tuple[Store, ...]) -> Nest:
+def _nest(outer: Sequence[Axis], row: Axis, may_tile: bool, stores: tuple[Store, ...]) -> Nest:
     sums = [store.operand for store in stores if store.reduce is not None]
     kept = [all(axis.strides[operand] != 0 for operand in sums) for axis in outer]
     groups = [axis for axis, keep in zip(outer, kept, strict=True) if keep]
     summed = [axis for axis, keep in zip(outer, kept, strict=True) if not keep]
     groups, summed = _merged(groups), _merged(summed)
+    keeps = all(row.strides[operand] != 0 for operand in sums)
+    crossing = _crossing(groups, row) if may_tile and keeps else None
     tile = row.extent
-    if tiled:
+    if crossing is not None:
+        tile = CROSSED
+        groups.insert(crossing, _tiles(row, tile))
+    elif may_tile and row.extent > TILE:
         count = -(-row.extent // TILE)
         tile = -(-row.extent // (count * 64)) * 64  # equal tiles of whole cache lines
-        count = -(-row.extent // tile)
-        tiles = Axis(count, tuple(stride * tile for stride in row.strides), tile=True)
-        keeps = all(row.strides[operand] != 0 for operand in sums)
-        (groups if keeps else summed).append(tiles)
-    return Nest(tuple(groups), tuple(summed), row, tile, tiled, stores)
+        (groups if keeps else summed).append(_tiles(row, tile))
+    return Nest(tuple(groups), tuple(summed), row, tile, tile < row.extent, stores)
+
+
+def _tiles(row: Axis, tile: int) -> Axis:
+    strides = tuple(stride * tile for stride in row.strides)
+    return Axis(-(-row.extent // tile), strides, tile=True)
+
+
+def _crossing(groups: Sequence[Axis], row: Axis) -> int | None:
+    """The first axis along which an array is contiguous that jumps along the row.
+
+    Short tiles of the row, walked along that axis, use all of a cache line while it is there.
+    """
+    if row.extent < 2 * CROSSED:
+        return None
+    for k, axis in enumerate(groups):
+        jumps = [
+            abs(stride) == 1 and abs(along) >= _ROW
+            for stride, along in zip(axis.strides, row.strides, strict=True)
+        ]
+        if axis.extent >= _ROW and any(jumps):
+            return k
+    return None
 
 
 def _axes(kernel: Kernel) -> list[Axis]:
@@ -131,7 +158,29 @@ def _axes(kernel: Kernel) -> list[Axis]:
             axes.append(Axis(extent, strides, i if i in indexed else None))
     if not axes:
         axes.append(Axis(1, (0,) * len(kernel.operands)))
-    return [*_merged(axes[:-1]), axes[-1]] if rows else _merged(axes)
+    if rows:
+        return [*_merged(axes[:-1]), axes[-1]]
+    return _merged(_row_last(kernel, axes))
+
+
+def _row_last(kernel: Kernel, axes: list[Axis]) -> list[Axis]:
+    """The axis along which most arrays are contiguous as the row, those that are stored first.
+
+    Not where a store writes one number per row of the kernel.
+    """
+    stored = [store.operand for store in kernel.stores]
+    plain = [store.operand for store in kernel.stores if store.reduce is None]
+    if any(axis.strides[operand] == 0 for axis in axes for operand in plain):
+        return axes
+
+    def contiguous(axis: Axis) -> int:
+        unit = [abs(stride) == 1 for stride in axis.strides]
+        return sum(unit) + sum(unit[operand] for operand in stored)
+
+    best = max(reversed(axes), key=contiguous)  # of equals, the last
+    if best.extent < _ROW or contiguous(best) == contiguous(axes[-1]):
+        return axes
+    return [*(axis for axis in axes if axis is not best), best]
 
 
 def _merged(axes: Sequence[Axis]) -> list[Axis]:

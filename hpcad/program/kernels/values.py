@@ -41,8 +41,7 @@ class Values:
         self.bounded = self._find_bounded()
         axes = [*nest.groups, *nest.summed]
         self._index = {axis.indexed: f"i{k}" for k, axis in enumerate(axes)}
-        in_groups = nest.tiled and nest.groups and nest.groups[-1].tile
-        self.tile = f"i{len(nest.groups) - 1 if in_groups else len(axes) - 1}"
+        self.tile = next((f"i{k}" for k, axis in enumerate(axes) if axis.tile), "")
 
     def type(self, i: int) -> str:
         """The C type of a node."""

@@ -1,4 +1,4 @@
-"""Every primitive of the table, compiled, is NumPy's: bitwise, or within some units in the last place."""
+"""Every primitive of the table, compiled, is NumPy's: bitwise, or within a few ulps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _kernel(op, dtypes):
     return Kernel((count,), tuple(operands), (), tuple(nodes), (store,))
 
 
-MIXED = ("add", "divide", "less", "maximum", "power", "where")  # with arguments of several types
+MIXED = ("add", "divide", "where")  # with arguments of several types
 
 CASES = [
     (op, dtypes)
