@@ -80,7 +80,7 @@ class Parameter(Tensor):
     array: Any = Tensor.__dict__["value"]  # the place itself, whether or not a program is captured
 
     @property
-    def value(self) -> Any:  # type: ignore[override]
+    def value(self) -> Any:
         """The array; while a program is captured, the tensor that stands for it there."""
         capture = STATE.capture
         return self.array if capture is None else capture.parameter(self)

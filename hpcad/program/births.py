@@ -75,11 +75,10 @@ class Births:
             base, way = self.storage.origin(value)
             maker = self._sole_maker(base, position)
             grad = op.parameter.gradient
-            free = maker is not None and maker > settled.get(id(op.parameter), -1)
-            if free and base not in self.places and not self._calls(maker, position):
-                maker_task = tasks[maker]
-                layout = self._gradient_layout(maker_task, base, way, grad, op.beta)
-                if layout is not None:
+            settled_at = settled.get(id(op.parameter), -1)
+            if maker is not None and maker > settled_at and not self._calls(maker, position):
+                layout = self._gradient_layout(tasks[maker], base, way, grad, op.beta)
+                if layout is not None and grad is not None and base not in self.places:
                     self.places[base] = Place(Buffer(grad.nbytes, external=grad), layout)
                     self.storage.accumulated[base] = op.beta
                     self.storage.skipped.add(task)

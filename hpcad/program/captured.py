@@ -52,7 +52,7 @@ class Captured(Tensor):
         capture.keep(self)
 
     @property
-    def value(self) -> Any:  # type: ignore[override]
+    def value(self) -> Any:
         if self.level == CAPTURED:
             self.follower.read("its values")  # type: ignore[union-attr]
         return self.content
@@ -88,8 +88,8 @@ class Captured(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> Captured:
         return memo.setdefault(id(self), self.twin())
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         """What users see: ``isinstance(x, np.ndarray)`` holds where it would in an eager call."""
         if self.plain and not _asked_inside():
             return type(peek(self))

@@ -164,8 +164,7 @@ class _Fuser:
             self._make(key, instruction.args[0].shape, out, opened=out)
         else:
             x = instruction.args[0]
-            key = self.cones.key(x, "", None, ())
-            self._make(key, loop_of(x.shape), out, axes=axes)
+            self._make(self.cones.key(x, "", None, ()), loop_of(x.shape), out, axes=axes)
 
     def _copy(self, instruction: Instruction) -> None:
         """A reshape that has to copy: the argument, written in order."""

@@ -23,7 +23,7 @@ class NodeSpec:
     """A node before its group is complete; ``args`` are keys of others."""
 
     op: str
-    args: tuple[Key, ...]
+    args: tuple[Any, ...]
     dtype: str
     detail: Any = None
 

@@ -53,9 +53,9 @@ class _Walk:
                 if value in before and self._waiting[value] and not _shows(value):
                     held.setdefault(value, value)
         for out in self.program.outputs:
-            value = out[0] if isinstance(out, tuple) and out else None
-            if value in before and _is_elementwise(value) and self._waiting[value]:
-                held.setdefault(value, value)
+            given = out[0] if isinstance(out, tuple) and out else None
+            if given in before and _is_elementwise(given) and self._waiting[given]:
+                held.setdefault(given, given)
         new = [_held(value, change.line) for value in held]
         held = {value: instruction.out for value, instruction in zip(held, new, strict=True)}
         for instruction in instructions[at + 1 :]:

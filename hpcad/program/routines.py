@@ -90,7 +90,8 @@ def _uniform_rows(instruction: Instruction, arrays: Arrays, _beta: float) -> Rou
     ids, step, out = (arrays(v) for v in (*instruction.args, instruction.out))
     if not _plain(ids, step, out) or (ids.dtype, step.dtype) != (np.int64, np.int64):
         return None
-    spec = UniformRows(str(out.dtype), *out.shape, instruction.params["key"])
+    rows, width = out.shape
+    spec = UniformRows(str(out.dtype), rows, width, instruction.params["key"])
     if not spec.supported:
         return None
     return Routine(lambda _: spec.bind(_address(ids), _address(step), _address(out)))
@@ -149,9 +150,9 @@ def _conv(instruction: Instruction, arrays: Arrays, _beta: float) -> Routine | N
     pool = instruction.name == "conv_pool"
     relu = instruction.params.get("relu", False)
     spec = ConvForward(**_shape(instruction, x.shape, w.shape), pool=pool, relu=relu)
-    addresses = [_address(a) for a in (x, w, outs[0])]
+    image, weight, result = (_address(a) for a in (x, w, outs[0]))
     extra = {"bias": 0 if b is None else _address(b), "winner": _address(outs[1]) if pool else 0}
-    return Routine(lambda s: spec.bind(*addresses, s, **extra), spec.scratch, spec.flops)
+    return Routine(lambda s: spec.bind(image, weight, result, s, **extra), spec.scratch, spec.flops)
 
 
 def _conv_input(instruction: Instruction, arrays: Arrays, _beta: float) -> Routine | None:
@@ -163,8 +164,10 @@ def _conv_input(instruction: Instruction, arrays: Arrays, _beta: float) -> Routi
         return None
     spec = ConvInput(**_shape(instruction, out.shape, w.shape), pooled=pooled)
     extra = {} if winner is None else {"winner": _address(winner)}
-    addresses = [_address(a) for a in (g, w, out)]
-    return Routine(lambda s: spec.bind(*addresses, s, **extra), spec.scratch, spec.flops)
+    cotangent, weight, result = (_address(a) for a in (g, w, out))
+    return Routine(
+        lambda s: spec.bind(cotangent, weight, result, s, **extra), spec.scratch, spec.flops
+    )
 
 
 def _conv_weight(instruction: Instruction, arrays: Arrays, beta: float) -> Routine | None:
@@ -175,9 +178,12 @@ def _conv_weight(instruction: Instruction, arrays: Arrays, beta: float) -> Routi
     if not _convolvable(*values, out):
         return None
     spec = ConvWeight(**_shape(instruction, x.shape, out.shape), pooled=pooled)
-    extra = {"winner": _address(values[2])} if pooled else {}
-    addresses = [_address(a) for a in (x, g, out)]
-    return Routine(lambda s: spec.bind(*addresses, s, beta=beta, **extra), spec.scratch, spec.flops)
+    winner = _address(values[2]) if pooled else 0
+    image, cotangent, result = (_address(a) for a in (x, g, out))
+    return Routine(
+        lambda s: spec.bind(image, cotangent, result, s, beta=beta, winner=winner),
+        spec.scratch, spec.flops,
+    )  # fmt: skip
 
 
 def _contiguous(instruction: Instruction, arrays: Arrays, _beta: float) -> Routine | None:

@@ -11,7 +11,7 @@ import pytest
 
 import hpcad
 import hpcad.parallel
-import hpcad.primitives  # noqa: F401  (fills the table)
+import hpcad.primitives
 from hpcad.autodiff import PRIMITIVES, jvp, value_of, vjp
 
 _spec = importlib.util.spec_from_file_location(
