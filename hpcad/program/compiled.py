@@ -305,14 +305,13 @@ def _taken_out(capture: Capture, result: Any) -> tuple[list[Any], Structure]:
     outputs: list[Any] = []
     for leaf in leaves:
         inner = value_of(leaf)
-        if isinstance(leaf, Tensor) and leaf.level == AMBIENT and leaf.follower is not None:
-            if leaf.slot in leaf.follower.avals:
-                capture.refuse(
-                    "it returns a tensor that could still be differentiated; call backward() "
-                    "inside, or return tensor.detach()"
-                )
-                outputs.append(leaf)
-                continue
+        if _is_open(leaf):
+            capture.refuse(
+                "it returns a tensor that could still be differentiated; call backward() "
+                "inside, or return tensor.detach()"
+            )
+            outputs.append(leaf)
+            continue
         if isinstance(inner, Captured):
             kind = kind_of(inner.content) if is_plain(leaf) else "tensor"
             capture.program.outputs.append((inner.symbol, kind))
@@ -321,6 +320,13 @@ def _taken_out(capture: Capture, result: Any) -> tuple[list[Any], Structure]:
             capture.program.outputs.append(leaf)
             outputs.append(leaf)
     return outputs, tree
+
+
+def _is_open(leaf: Any) -> bool:
+    """Whether a tape still holds how a tensor was computed from parameters."""
+    if not isinstance(leaf, Tensor) or leaf.level != AMBIENT or leaf.follower is None:
+        return False
+    return leaf.slot in leaf.follower.avals
 
 
 def _identifier(function: Any) -> str:

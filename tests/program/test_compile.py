@@ -172,7 +172,7 @@ def test_new_values_of_a_parameter_are_read():
 
 
 def test_a_frozen_parameter_leads_to_another_program():
-    w, step = make_step()
+    w, _ = make_step()
     b = Parameter(np.ones(3), "b")
 
     @hpcad.compile
