@@ -52,6 +52,15 @@ def test_every_setting_of_the_page_is_one():
     assert [name for name in sorted(named) if f'"{name}"' not in code] == []
 
 
+def test_the_architecture_names_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hpcad").rglob("*.*")}
+    files |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")}
+    named = set(re.findall(r"`([\w/]+\.(?:py|c|h))`", text))
+    assert len(named) > 50
+    assert [n for n in sorted(named) if not any(f"/{f}".endswith(f"/{n}") for f in files)] == []
+
+
 def test_errors_of_functions_are_those_that_the_kernels_state():
     header = ROOT / "hpcad" / "backend" / "native" / "vectormath.h"
     stated = re.findall(r"\b([a-z]\w*) +(\d\.\d) +(\d\.\d)", header.read_text(encoding="utf-8"))
