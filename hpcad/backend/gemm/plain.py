@@ -146,9 +146,9 @@ def _function(address: int) -> Any:
 
 
 def _with_matmul(spec: Gemm, a: int, b: int, c: int) -> Call:
-    left = _view(spec, a, spec.m, spec.k, spec.trans_a, spec.lda, spec.stride_a)
-    right = _view(spec, b, spec.k, spec.n, spec.trans_b, spec.ldb, spec.stride_b)
-    out = _view(spec, c, spec.m, spec.n, False, spec.ldc, spec.stride_c)
+    left = view(spec, a, spec.m, spec.k, spec.trans_a, spec.lda, spec.stride_a)
+    right = view(spec, b, spec.k, spec.n, spec.trans_b, spec.ldb, spec.stride_b)
+    out = view(spec, c, spec.m, spec.n, False, spec.ldc, spec.stride_c)
     return functools.partial(_matmul, left, right, out, spec.alpha, spec.beta)
 
 
@@ -163,7 +163,7 @@ def _matmul(a: np.ndarray, b: np.ndarray, c: np.ndarray, alpha: complex, beta: c
         c += product
 
 
-def _view(
+def view(
     spec: Gemm, pointer: int, rows: int, columns: int, trans: bool, ld: int, steps: tuple[int, ...]
 ) -> np.ndarray:
     """The array at an address."""

@@ -22,7 +22,6 @@ HOPELESS = 1.2  # ways slower than the best so far by this factor get no further
 BUDGET = 0.03  # seconds for a product whose calls are short
 ROUNDS = 20
 SHORTEST = 50e-6  # seconds that one sample takes at least
-HANDOVER = 5e-6  # seconds until another thread has begun, and has been waited for
 STIRRED = 1 << 17  # numbers that are touched between samples: 1 MiB
 
 
@@ -76,7 +75,7 @@ class Race:
             repeats = max(1, int(SHORTEST / fastest))
             running = [way for way in running if self.best[way] < HOPELESS * fastest]
             late = time.thread_time() > began + BUDGET
-            if len(running) <= 1 or (late and turn >= 1):
+            if len(running) <= 1 or (late and turn >= 2):
                 return
 
     def _sample(self, way: Way, repeats: int) -> float:
@@ -92,8 +91,7 @@ class Race:
         began = time.thread_time()
         for _ in range(repeats):
             call()
-        took = (time.thread_time() - began) / repeats
-        return times * took + (HANDOVER if way.spread else 0.0)
+        return times * (time.thread_time() - began) / repeats
 
     def _stir(self) -> None:
         """What the instructions between two products do: data moves through the caches."""

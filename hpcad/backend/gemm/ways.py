@@ -12,7 +12,7 @@ from hpcad.backend.gemm.search import numpy_library
 from hpcad.backend.gemm.spec import Gemm
 from hpcad.backend.native.threads import threads
 
-SMALL = 4_000_000  # operations; above, one thread is not tried where there are several
+SMALL = 4_000_000  # operations, 40 us or so; below, waking a thread costs more than it saves
 LEAST = 32  # rows or columns of a piece for one thread
 GRIDS = 3  # ways to cut one matrix that are tried
 
@@ -39,9 +39,8 @@ def plain_ways(spec: Gemm, count: int, libraries: tuple[Library, ...]) -> Iterat
     for library in libraries:
         if spec.dtype not in library.gemm:
             continue
-        cuts = [(*parts, True) for parts in _parts(spec, count)] if library.concurrent else []
-        if not cuts or spec.flops < SMALL:
-            cuts.append((1, 1, False))
+        grids = _parts(spec, count) if library.concurrent and spec.flops >= SMALL else []
+        cuts = [(*parts, True) for parts in grids] or [(1, 1, False)]
         vectors = {False, _as_vector(spec, library)}
         for vector, (rows, columns, spread) in product(sorted(vectors), cuts):
             yield Way(library, 1, (rows, columns), spread, vector=vector)

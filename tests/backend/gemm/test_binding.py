@@ -69,7 +69,8 @@ def test_without_tuning_it_is_bitwise_numpys(tools, flags, shape, dtype):
 
 @pytest.mark.parametrize("tune", [False, True])
 @pytest.mark.parametrize("batches", [((6,), (6,)), ((2, 3), (3,)), ((2, 3), ()), ((), (5,))])
-def test_a_batch_broadcasts(tools, batches, tune):
+def test_a_batch_broadcasts(tools, batches, tune, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPCAD_CACHE_DIR", str(tmp_path))
     a, b = (
         matrices((*batches[0], 30, 20), "float64", False),
         matrices((*batches[1], 20, 33), "d", True),
