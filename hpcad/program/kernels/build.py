@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent  # where the headers of kernels are
 
 _FREE = ctypes.CFUNCTYPE(None)  # lets other Python threads run meanwhile
 _BRIEF = ctypes.PYFUNCTYPE(None)  # keeps them waiting, which takes less time than asking
-_BRIEF_WORK = 20_000  # additions: a few microseconds
+_BRIEF_WORK = 200_000  # additions: a few microseconds
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hpcad.program.kernels.nest import TILE, Nest
 from hpcad.program.kernels.reductions import Accumulator
 from hpcad.program.kernels.scalars import ENDINGS, cost, expression
 from hpcad.program.kernels.stages import Pass
-from hpcad.program.kernels.table import DEAR
+from hpcad.program.kernels.table import DEAR, SERIAL
 from hpcad.program.kernels.values import Values
 from hpcad.program.kernels.writer import Writer
 
@@ -150,6 +150,8 @@ class PassWriter:
         tile = self.nest.tile
         if self.nest.tiled or tile % lanes == 0 or not lanes <= tile <= TILE:
             return False
+        if any(self.kernel.nodes[i].op in SERIAL for i in step.nodes):
+            return False  # a chunk would take as long as all of its elements
         worth = tile < _SHORT or max(self._work(step), default=0) >= DEAR
         return worth and len(step.nodes) <= _MANY
 

@@ -106,8 +106,15 @@ class Values:
         if self._compares_narrow(i):
             args = [self._bounded(arg) for arg in node.args]
             return expression(node.op, args, ["int32", "int32"], "bool")
+        if node.op == "power" and self._is_two(node.args[1]):  # as NumPy does it
+            base = self.converted(node.args[0], node.dtype)
+            return expression("square", [f"({base})"], [node.dtype], node.dtype)
         dtypes = [self.kernel.nodes[arg].dtype for arg in node.args]
         return expression(node.op, [self.stated(arg) for arg in node.args], dtypes, node.dtype)
+
+    def _is_two(self, i: int) -> bool:
+        node = self.kernel.nodes[i]
+        return node.op == "literal" and node.dtype[0] == "f" and node.detail == 2
 
     # -- comparisons in 32 bits -----------------------------------------------------------------
 

@@ -90,6 +90,16 @@ def test_nan_wins_whatever_its_sign(place, sign):
     assert np.isnan(found[2]).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_square_is_the_power_that_numpy_computes(dtype):
+    b = Builder(40)
+    x = b.load(1, dtype=dtype)
+    two = b.node("literal", (), "float64", 2.0)
+    b.store(b.power(x, two), 1)
+    found, wanted = _run(b.kernel())
+    np.testing.assert_array_equal(found[1], wanted[1])
+
+
 def test_extremes_of_nothing_but_infinities():
     b = Builder(1, 20)
     x = b.load(20, 1)
