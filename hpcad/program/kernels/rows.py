@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hpcad.program.kernels.ir import Kernel, Store
-from hpcad.program.kernels.lanes import mask_stores, mask_type
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.passes import PassWriter
 from hpcad.program.kernels.scalars import expression
 from hpcad.program.kernels.stages import Pass, Stages
 from hpcad.program.kernels.values import Values
+from hpcad.program.kernels.widths import mask_stores, mask_type
 from hpcad.program.kernels.writer import Writer
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 
 from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel
-from hpcad.program.kernels.lanes import COMPARISONS, LARGEST, narrow_integers, spread_masks
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.scalars import C_TYPES, convert, expression, literal
 from hpcad.program.kernels.stages import PER_ELEMENT, Stages
+from hpcad.program.kernels.widths import COMPARISONS, LARGEST, narrow_integers, spread_masks
 from hpcad.program.kernels.writer import Writer
 
 
