@@ -39,6 +39,7 @@ def bind(spec: Gemm, a: int, b: int, c: int, tune: bool = False) -> Call:
     if tune:
         from hpcad.backend.gemm.tuning import best_way
 
+        spec = spec.folded()
         return bound(spec, best_way(spec), a, b, c)
     return bound(spec, usual_way(spec), a, b, c)
 

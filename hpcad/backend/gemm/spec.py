@@ -112,3 +112,24 @@ class Gemm:
         if operand == "a":
             return replace(self, trans_a=not self.trans_a, lda=0)
         return replace(self, trans_b=not self.trans_b, ldb=0)
+
+    def folded(self) -> Gemm:
+        """The same product with as many batch axes as possible made rows of one matrix.
+
+        Those along which ``b`` is repeated while the matrices of ``a`` and ``c`` follow each other,
+        as in ``x @ w`` with ``x`` of three axes.
+        """
+        spec = self
+        while spec.batch and not spec.trans_a and spec.stride_b[-1] == 0:
+            steps = (spec.stride_a[-1], spec.stride_c[-1])
+            if steps != (spec.m * spec.lda, spec.m * spec.ldc):
+                break
+            spec = replace(
+                spec,
+                m=spec.m * spec.batch[-1],
+                batch=spec.batch[:-1],
+                stride_a=spec.stride_a[:-1],
+                stride_b=spec.stride_b[:-1],
+                stride_c=spec.stride_c[:-1],
+            )
+        return spec

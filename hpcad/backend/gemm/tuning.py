@@ -54,7 +54,7 @@ def seconds(spec: Gemm) -> float | None:
     Compared with that of ``spec.flipped("b")`` it says whether a weight that is used many times
     is better kept in the other layout.
     """
-    chosen = _chosen(spec)
+    chosen = _chosen(spec.folded())
     return None if chosen is None else chosen[1]
 
 

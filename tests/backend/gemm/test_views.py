@@ -82,6 +82,15 @@ def test_a_product_can_be_flipped_to_the_other_layout_and_back():
         Gemm("float32", 4, 5, 6, batch=(2,), stride_a=(24,)).flipped("a")
 
 
+def test_a_batch_times_one_matrix_is_one_product_of_more_rows():
+    x, w, y = np.ones((2, 3, 4, 5)), np.ones((5, 6)), np.ones((2, 3, 4, 6))
+    assert describe(x, w, y).spec.folded() == Gemm("float64", 24, 6, 5)
+    assert describe(x[:, :2], w, y[:, :2]).spec.folded().batch == (2,)  # there is a gap
+    for a, b, c in [(x, np.ones((3, 5, 6)), y), (np.ones((2, 3, 5, 4)).swapaxes(2, 3), w, y)]:
+        spec = describe(a, b, c).spec
+        assert spec.folded() == spec
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
