@@ -67,6 +67,9 @@ class Primitive:
         rules return a tuple.
     saves : bool
         ``value`` returns residuals for the joint rules.
+    ordered : bool
+        It does something to the outside (collectives: the other ranks wait for it), so a program
+        must run it once per call and in order, whoever needs the answer.
     constant : bool
         Its derivative is zero wherever it exists (comparisons, rounding, integer answers): the
         answer is not tracked. A primitive that has no rules and is not constant refuses tracked
@@ -83,8 +86,8 @@ class Primitive:
     if) ``saved`` is None, so that the residuals can be found again from it.
     """
 
-    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "outputs",
-                 "plain", "saves", "shape", "value", "vjp")  # fmt: skip
+    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "ordered",
+                 "outputs", "plain", "saves", "shape", "value", "vjp")  # fmt: skip
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class Primitive:
         outputs: bool = False,
         saves: bool = False,
         constant: bool = False,
+        ordered: bool = False,
         register: bool = True,
     ) -> None:
         if register and name in PRIMITIVES:
@@ -115,6 +119,7 @@ class Primitive:
         self.outputs = outputs
         self.saves = saves
         self.constant = constant
+        self.ordered = ordered
         self.plain = not (outputs or saves)  # its value is one array and nothing else
         # By purpose of the tape, then by which arguments are tracked.
         self.keeps: tuple[dict[int, Keep], ...] = ({}, {}, {})

@@ -10,25 +10,42 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import to_host
 from hpcad.parallel.communicator import Communicator
 from hpcad.parallel.world import init
-from hpcad.primitives.elementwise import multiply
+from hpcad.primitives.elementwise import divide, multiply
 from hpcad.primitives.reduction import broadcast_to
+from hpcad.primitives.shapes import as_array
 
 
-def _global_mean(x: Any, *, count: int, shape: Any, communicator: Communicator) -> Any:
+def _global_count(x: Any, *, communicator: Communicator) -> Any:
+    own = np.array([x.size], np.int64)
+    communicator.allreduce(own, "sum", "count of mean")
+    return own.reshape(())
+
+
+global_count = Primitive(
+    "global_count", _global_count, lambda _x, **_: (), constant=True, ordered=True
+)
+
+
+def _global_mean(x: Any, count: Any, *, shape: Any, communicator: Communicator) -> Any:
     total = np.array([to_host(x).sum(dtype=np.float64)])
     communicator.allreduce(total, "sum", "mean")
     return x.dtype.type(total[0] / count)
 
 
 def _global_mean_vjp(
-    g: Any, _y: Any, _x: Any, count: int, shape: Any, communicator: Communicator
+    g: Any, _y: Any, _x: Any, count: Any, shape: Any, communicator: Communicator
 ) -> Any:
     """``W g / N``: the sum of the (equal) cotangents of all ranks, over the number of samples."""
-    return broadcast_to(multiply(g, communicator.size / count), shape)
+    return broadcast_to(multiply(g, divide(float(communicator.size), count)), shape)
 
 
 global_mean = Primitive(
-    "global_mean", _global_mean, lambda _x, **_: (), [_global_mean_vjp], jvp="linear"
+    "global_mean",
+    _global_mean,
+    lambda _x, _count, **_: (),
+    [_global_mean_vjp, None],
+    jvp=["linear", None],
+    ordered=True,
 )
 
 
@@ -62,7 +79,5 @@ def mean(values: Any, communicator: Communicator | None = None, count: int | Non
     """
     group = communicator or init().communicator
     if count is None:
-        own = np.array([np.size(values) if not hasattr(values, "size") else values.size], np.int64)
-        group.allreduce(own, "sum", "count of mean")
-        count = int(own[0])
-    return global_mean(values, count=count, shape=tuple(np.shape(values)), communicator=group)
+        count = global_count(as_array(values), communicator=group)
+    return global_mean(values, count, shape=tuple(np.shape(values)), communicator=group)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hpcad.autodiff.primitive import Primitive
 from hpcad.program.instruction import Instruction, Program, Value
 from hpcad.program.remat import copied, exchange
 from hpcad.program.views import Views, is_view
@@ -180,7 +179,7 @@ def _cone(lives: _Lives, value: Value, position: int) -> list[Instruction] | Non
 
 
 def _repeatable(instruction: Instruction) -> bool:
-    return isinstance(instruction.op, Primitive) and instruction.name not in ("hold", "in_range")
+    return not instruction.has_effect and instruction.name not in ("hold", "in_range")
 
 
 def _seconds(instruction: Instruction) -> float:

@@ -16,6 +16,7 @@ from hpcad.autodiff.pytree import flatten, tree_map
 from hpcad.autodiff.state import STATE, Trace
 from hpcad.autodiff.tensor import Tensor, peek, value_of
 from hpcad.backend import backend_of
+from hpcad.errors import CaptureError
 from hpcad.program.captured import Captured, is_plain
 from hpcad.program.expand import EXPANSIONS
 from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
@@ -98,7 +99,7 @@ class Capture(Trace):
             self._parameters[id(parameter)] = known
         return known[1]
 
-    def _array(self, array: Any) -> Captured:
+    def outside(self, array: Any) -> Captured:
         """An array from outside; it is decided later whether it is one of the user's."""
         known = self._plain.get(id(array))
         if known is not None:
@@ -123,10 +124,18 @@ class Capture(Trace):
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Compute an operation, and record it (or, of a composite one, its parts)."""
-        symbols, arrays, plain = self._operands(args)
+        if primitive.ordered:
+            if self.ahead:
+                raise CaptureError(f"{primitive.name} communicates, which must happen once a call")
+            self.irreversible = True
+        taken, plain = self._taken(args)
+        symbols = [arg.symbol if isinstance(arg, Captured) else arg for arg in taken]
+        arrays = [arg.content if isinstance(arg, Captured) else arg for arg in taken]
+        if primitive.name in VALUE_SHAPED or (primitive.name == "getitem" and _is_masked(params)):
+            self.refuse(f"the shape of the result of {primitive.name} depends on values")
         expand = EXPANSIONS.get(primitive.name)
         if expand is not None:
-            expanded = expand(*(value_of(arg) for arg in args), **params)
+            expanded = expand(*taken, **params)
             if expanded is not NotImplemented:
                 return _mapped(expanded, lambda x: x if x.plain is plain else x.twin(plain))
         answer = self._evaluated(primitive, arrays, _contents(params))
@@ -142,8 +151,6 @@ class Capture(Trace):
 
     def _evaluated(self, primitive: Primitive, arrays: Any, params: Any) -> Any:
         """The answer; what a program would do otherwise, or not notice, is an obstacle."""
-        if primitive.name in VALUE_SHAPED and primitive.shape is None:
-            self.refuse(f"the shape of the result of {primitive.name} depends on values")
         if not {"raise", "call"}.isdisjoint(np.geterr().values()):
             self.refuse("floating-point errors are not ignored (np.errstate)")
         try:
@@ -160,27 +167,26 @@ class Capture(Trace):
         """Whether an operation has anything to do with the program."""
         return any(isinstance(x, Captured) for x in args) or _holds(params)
 
-    def _operands(self, args: Sequence[Any]) -> tuple[list[Any], list[Any], bool]:
-        """The arguments as values of the program and as arrays; whether none is a tensor."""
-        symbols, arrays, plain = [], [], True
+    def _taken(self, args: Sequence[Any]) -> tuple[list[Any], bool]:
+        """The arguments as tensors of the program; whether none is one of an eager call."""
+        taken, plain = [], True
         for given in args:
             arg = value_of(given)
             plain = plain and is_plain(given)
             if isinstance(arg, (list, tuple)):
                 arg = np.asarray(arg)
             if hasattr(arg, "dtype") and not isinstance(arg, Tensor):
-                arg = self._array(arg)
-            captured = isinstance(arg, Captured)
-            symbols.append(arg.symbol if captured else arg)
-            arrays.append(arg.content if captured else arg)
-        return symbols, arrays, plain
+                arg = self.outside(arg)
+            taken.append(arg)
+        return taken, plain
 
     def accumulate(self, parameter: Parameter, cotangent: Any) -> None:
         """Add to (or begin) the gradient of a parameter."""
         fresh = self._begun.get(id(parameter), parameter.fresh) if self.ahead else parameter.fresh
-        (symbol,), (array,), _ = self._operands([cotangent])
+        (tensor,), _ = self._taken([cotangent])
+        array = tensor.content
         op = Accumulate(parameter, 1.0 if fresh else 0.0)
-        self.program.instructions.append(Instruction(op, [symbol], {}, [], user_line()))
+        self.program.instructions.append(Instruction(op, [tensor.symbol], {}, [], user_line()))
         self._meet(parameter)
         self._begun[id(parameter)] = True
         if not self.ahead:
@@ -225,6 +231,13 @@ class Capture(Trace):
         return result
 
     # -- what cannot be replayed --------------------------------------------------------------
+
+    def look_into(self, tensor: Captured) -> None:
+        """Somebody looks at the numbers of a tensor; those of a literal can be looked at again."""
+        if tensor.symbol.origin == "literal":
+            self.program.fixed.append(tensor.symbol.source)
+        else:
+            self.read("its values")
 
     def read(self, what: str) -> None:
         """Somebody looks at numbers: what they do then cannot be known."""
@@ -301,6 +314,14 @@ class Capture(Trace):
 
 def _nothing() -> None:
     return None
+
+
+def _is_masked(params: Mapping[str, Any]) -> bool:
+    """Whether an index holds a mask that may be another one in the next call."""
+    return any(
+        isinstance(part, Captured) and part.dtype == np.bool_ and part.symbol.origin != "literal"
+        for part in params["index"]
+    )
 
 
 def _holds_captured(thing: Any) -> bool:

@@ -130,7 +130,7 @@ class Instruction:
 
     @property
     def has_effect(self) -> bool:
-        return not isinstance(self.op, Primitive)
+        return not isinstance(self.op, Primitive) or self.op.ordered
 
 
 @dataclass
@@ -147,12 +147,15 @@ class Program:
         Values (in pairs with their kinds) and plain things, the leaves of what is returned.
     found : dict of int to (Parameter, bool)
         By ``id``, parameters whose gradients it meets, and whether those were fresh before.
+    fixed : list of array
+        Those that are no arguments and decided what was done; after :func:`unify`, the user's.
     """
 
     inputs: list[Value]
     instructions: list[Instruction] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     found: dict[int, tuple[Parameter, bool]] = field(default_factory=dict)
+    fixed: list[np.ndarray] = field(default_factory=list)
 
     def consumers(self) -> dict[Value, list[Instruction]]:
         """Which instructions read each value."""
@@ -171,7 +174,7 @@ class Program:
     def copy(self) -> Program:
         """The same values and operations in instructions of its own."""
         own = [Instruction(i.op, i.args, i.params, i.outs, i.line) for i in self.instructions]
-        return Program(list(self.inputs), own, list(self.outputs), self.found)
+        return Program(list(self.inputs), own, list(self.outputs), self.found, self.fixed)
 
     def has_live(self) -> bool:
         """Whether it reads arrays of the user that are no arguments."""

@@ -8,6 +8,7 @@ backwards: what no output or effect depends on is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def simplify(program: Program) -> Program:
         (walk.known.get(out[0], out[0]), out[1]) if _is_value(out) else out
         for out in program.outputs
     ]
-    improved = Program(program.inputs, walk.instructions, outputs)
+    improved = replace(program, instructions=walk.instructions, outputs=outputs)
     drop_dead(improved)
     return improved
 
@@ -71,6 +72,10 @@ class _Forwards:
         op = instruction.op
         if not isinstance(op, Primitive):
             self.instructions.append(Instruction(op, args, params, [], instruction.line))
+            return
+        if op.ordered:
+            instruction.args, instruction.params = args, params
+            self.instructions.append(instruction)
             return
         if op.name in ("sum", "max", "min") and params["keepdims"]:
             self._reduce(op, args, params, instruction)

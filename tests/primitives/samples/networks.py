@@ -73,8 +73,10 @@ SAMPLES = {
     "in_range": [((np.array([[0, 4], [2, 1]]),), {"classes": 5})],
     "unpool": [((real(2, 2, 2, 3),), {"winner": WINNER, "shape": (2, 5, 4, 3), "size": 2})],
     "pick": [((real(2, 5, 4, 3),), {"winner": WINNER, "size": 2})],
+    "global_count": [((real(3, 2),), {"communicator": SerialCommunicator()})],
     "global_mean": [
-        ((real(3, 2),), {"count": 6, "shape": (3, 2), "communicator": SerialCommunicator()})
+        ((real(3, 2), 6), {"shape": (3, 2), "communicator": SerialCommunicator()}),
+        ((real(2, 2), np.array(4)), {"shape": (2, 2), "communicator": SerialCommunicator()}),
     ],
 }
 
@@ -168,5 +170,6 @@ REFERENCES = {
     "in_range": lambda labels, classes: np.where((labels >= 0) & (labels < classes), labels, -1),
     "unpool": _unpool,
     "pick": _pick,
+    "global_count": lambda x, communicator: np.array(x.size),
     "global_mean": lambda x, count, shape, communicator: x.sum() / count,
 }
