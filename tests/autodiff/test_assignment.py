@@ -12,7 +12,7 @@ import pytest
 import hpcad.numpy as hnp
 from hpcad import Parameter, grad, jvp, linearize, no_grad, vjp
 from hpcad.autodiff import check_grads
-from hpcad.autodiff.tensor import twin, value_of
+from hpcad.autodiff.tensor import CONSTANT, twin, value_of
 from hpcad.errors import DifferentiationError, OutOfBoundsError, ShapeError
 from hpcad.primitives import ownership
 
@@ -321,7 +321,7 @@ def test_under_no_grad_an_assignment_makes_a_constant():
     x = p * 1.0
     with no_grad():
         x[0] = 3.0
-    assert x.level == -1
+    assert x.level == CONSTANT
 
 
 # -- in place where nobody looks ----------------------------------------------------------
