@@ -30,8 +30,6 @@ typedef struct {
     char *const *p; /* operands, scratch memory, workers, scalars */
     long group;
 } hp_call;
-
-static const volatile double hp_infinity = INFINITY;
 """
 
 

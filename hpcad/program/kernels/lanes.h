@@ -62,6 +62,20 @@ HP_PAIRWISE(hp_lanes_all_i32, int32_t, a & b)
 #undef HP_PAIRWISE
 #undef HP_REDUCTIONS
 
+/* -- numbers that the compiler is not to know ---------------------------------------------------- */
+
+static inline float hp_unknown_f32(float x)
+{
+    volatile float hidden = x;
+    return hidden;
+}
+
+static inline double hp_unknown_f64(double x)
+{
+    volatile double hidden = x;
+    return hidden;
+}
+
 /* -- choices by a mask (all bits or none) ------------------------------------------------------- */
 
 /* From conditions gcc would make branches, and then not vectorise. */

@@ -9,11 +9,9 @@ outer axes, ``j`` that along the row, ``l`` a lane.
 
 from __future__ import annotations
 
-import math
-
 from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel
 from hpcad.program.kernels.nest import Nest
-from hpcad.program.kernels.scalars import C_TYPES, convert, expression, literal
+from hpcad.program.kernels.scalars import C_TYPES, ENDINGS, convert, expression, literal
 from hpcad.program.kernels.stages import PER_ELEMENT, Stages
 from hpcad.program.kernels.widths import COMPARISONS, LARGEST, narrow_integers, spread_masks
 from hpcad.program.kernels.writer import Writer
@@ -39,6 +37,7 @@ class Values:
         self.narrow = narrow_integers(kernel)
         self.spread = spread_masks(kernel, nest, stages)
         self.bounded = self._find_bounded()
+        self._chosen = self._find_chosen()
         axes = [*nest.groups, *nest.summed]
         self._index = {axis.indexed: f"i{k}" for k, axis in enumerate(axes)}
         self.tile = next((f"i{k}" for k, axis in enumerate(axes) if axis.tile), "")
@@ -86,12 +85,15 @@ class Values:
         return self._elementwise(i)
 
     def _literal(self, i: int) -> str:
-        """Infinities are variables: knowing them, compilers take masked loops apart (gcc 12)."""
         node = self.kernel.nodes[i]
-        if node.dtype in ("float32", "float64") and math.isinf(node.detail):
-            sign = "-" if node.detail < 0 else ""
-            return f"({C_TYPES[node.dtype]}){sign}hp_infinity"
-        return literal(node.detail, "int32" if i in self.narrow else node.dtype)
+        text = literal(node.detail, "int32" if i in self.narrow else node.dtype)
+        return f"hp_unknown{ENDINGS[node.dtype]}({text})" if i in self._chosen else text
+
+    def _find_chosen(self) -> set[int]:
+        """Literals among which ``where`` chooses: gcc, knowing them, takes masked loops apart."""
+        args = {arg for node in self.kernel.nodes if node.op == "where" for arg in node.args[1:]}
+        nodes = self.kernel.nodes
+        return {i for i in args if nodes[i].op == "literal" and nodes[i].dtype[0] == "f"}
 
     def _index_text(self, axis: int) -> str:
         if axis == self.nest.row.indexed:
