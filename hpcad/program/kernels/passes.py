@@ -86,7 +86,8 @@ class PassWriter:
         laps = self._laps(step, lanes)
         if laps:
             self._write_lap(step, found, lanes)
-        whole = end if self._divides(lanes) else f"{end} - ({end} - {begin}) % {lanes}"
+        count = end if begin == "0" else f"({end} - {begin})"
+        whole = end if self._divides(lanes) else f"{end} - {count} % {lanes}"
         with self.writer.block(f"for (long k = {begin}; k < {whole}; k += {lanes})"):
             self._write_chunk(step, found, lanes, "k + l")
         for each in found:

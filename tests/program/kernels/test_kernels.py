@@ -108,6 +108,21 @@ def test_extremes_of_nothing_but_infinities():
     assert found[1] == -np.inf
 
 
+def test_labels_beyond_32_bits_are_no_index():
+    labels = [2**32 + 3, 3, -1, 2**31 - 1, -(2**31) + 3, 2**63 - 1, -(2**63), 0]
+    b = Builder(len(labels), 20)
+    label, index = b.load(1, 0, dtype="int64"), b.index(1)
+    for op in ("equal", "less", "greater_equal"):
+        b.store(getattr(b, op)(label, index), 20, 1)
+    b.store(b.where(b.equal(index, label), b.number(1.0), b.number(0.0)), 20, 1)
+
+    def draw(number, dtype, count):
+        return np.array(labels) if number == 0 else np.zeros(count)
+
+    for found, wanted in zip(*_run(b.kernel(), draw), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 # -- sums ---------------------------------------------------------------------------------------
 
 
