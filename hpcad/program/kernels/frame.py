@@ -11,6 +11,7 @@ from hpcad.program.kernels.reductions import total_type
 from hpcad.program.kernels.rows import RowWriter
 from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, cost
 from hpcad.program.kernels.stages import schedule
+from hpcad.program.kernels.walk import along_row
 from hpcad.program.kernels.writer import Writer
 
 MANY_GROUPS = 16  # enough for threads to share evenly
@@ -72,8 +73,7 @@ class Frame:
 
     def place(self, store: Store) -> str:
         """The element of the group that a sum is written to."""
-        stride = self.nest.row.strides[store.operand]
-        return f"g{store.operand}[{ {0: '0', 1: 'j'}.get(stride, f'j * {stride}L') }]"
+        return f"g{store.operand}[{along_row(self.nest.row.strides[store.operand])}]"
 
     # -- scratch memory -------------------------------------------------------------------------
 

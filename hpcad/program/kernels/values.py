@@ -13,6 +13,7 @@ from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.scalars import C_TYPES, ENDINGS, convert, expression, literal
 from hpcad.program.kernels.stages import PER_ELEMENT, Stages
+from hpcad.program.kernels.walk import along_row
 from hpcad.program.kernels.widths import COMPARISONS, LARGEST, narrow_integers, spread_masks
 from hpcad.program.kernels.writer import Writer
 
@@ -63,8 +64,7 @@ class Values:
     def element(self, operand: int, along: bool = True) -> str:
         """The element of an operand at ``j``, or the one of the row."""
         stride = self.nest.row.strides[operand] if along else 0
-        place = {0: "0", 1: "j"}.get(stride, f"j * {stride}L")
-        return f"r{operand}[{place}]"
+        return f"r{operand}[{along_row(stride)}]"
 
     def _text(self, i: int) -> str:
         """The expression that computes a node from those before it."""

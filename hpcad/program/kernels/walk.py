@@ -87,5 +87,10 @@ def point(
         writer.add(f"{kind}const {new}{operand} = {old}{operand}{steps};")
 
 
+def along_row(stride: int) -> str:
+    """The subscript of element ``j`` of the row."""
+    return {0: "0", 1: "j"}.get(stride, f"j * {stride}L")
+
+
 def _paren(text: str) -> str:
     return f"({text})" if " " in text else text
