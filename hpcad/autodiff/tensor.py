@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.conversion import AMBIENT, CAPTURED, CONSTANT, Conversions, read_only
 from hpcad.autodiff.links import LINKS, complete_links
+from hpcad.autodiff.state import STATE
 from hpcad.backend import Array, get_backend, to_host
 from hpcad.errors import DifferentiationError
 
@@ -237,6 +238,16 @@ def peek(x: Any) -> Any:
     """The plain array below everything, for what does not depend on its values."""
     x = value_of(x)
     return x.content if isinstance(x, Tensor) else x  # type: ignore[attr-defined]  # captured
+
+
+def known(x: Any) -> np.ndarray:
+    """The values of what decides how something is computed, on the host.
+
+    A program that is captured depends on them: they are noted as read.
+    """
+    if STATE.capture is not None and isinstance(x, np.ndarray):
+        x = STATE.capture.outside(x)
+    return np.asarray(to_host(value_of(x)))
 
 
 def rebind(x: Tensor, result: Tensor) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, known
 from hpcad.primitives import elementwise as e
 from hpcad.primitives.assignment import at_set
 from hpcad.primitives.indexing import Index, getitem, is_tracked, may_repeat, on_host, plain_index
@@ -87,7 +87,7 @@ class Place:
         before = x.shape
         places = np.arange(x.size).reshape(before)[on_host(index)]
         if not is_tracked(value):
-            value = np.asarray(value_of(value))
+            value = known(value)
         values = reshape(broadcast_to(value, places.shape), (-1,))
         flat = reshape(x, (-1,))
         for turn in _turns(places.ravel()):

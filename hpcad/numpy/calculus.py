@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.tensor import known, value_of
 from hpcad.errors import ConfigError, ShapeError
 from hpcad.numpy.utility import diff
 from hpcad.primitives import layout, ordering, reduction, shapes
@@ -168,7 +168,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
         inside = high
     else:
         flat = layout.reshape(x, (-1,))
-        place = value_of(ordering.searchsorted(value_of(xp), value_of(flat), "right"))
+        place = known(ordering.searchsorted(value_of(xp), value_of(flat), "right"))
         place = np.clip(place - 1, 0, n - 2)
         knot, value = take(xp, place, 0), take(fp, place, 0)
         slope = divide(

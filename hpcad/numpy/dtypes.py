@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.conversion import device_backend
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor
 from hpcad.primitives.creation import copy as _copied
 from hpcad.primitives.elementwise import cast
 
@@ -89,11 +89,8 @@ def astype(x: Any, dtype: Any, /, *, copy: Any = True, device: Any = None) -> An
         )
     if x.dtype == wanted:
         result = _copied(x) if copy else x
-    elif wanted.kind in "fc":
-        result = cast(x, dtype=wanted)
     else:
-        plain = value_of(x).astype(wanted)
-        result = Tensor(plain) if isinstance(x, Tensor) else plain
+        result = cast(x, dtype=wanted)
     return result if device is None else to_device(result, device)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, known, value_of
 from hpcad.errors import ShapeError
 from hpcad.primitives.assignment import at_set
 from hpcad.primitives.elementwise import where
@@ -77,13 +77,12 @@ def put_along_axis(x: Any, indices: Any, values: Any, /, axis: int | None) -> An
 
 def compress(condition: Any, x: Any, /, axis: int | None = None) -> Any:
     """Return the slices along an axis for which the condition (one row of booleans) is true."""
-    chosen = np.flatnonzero(np.asarray(value_of(condition)))
-    return take(x, chosen, axis=axis)
+    return take(x, np.flatnonzero(known(condition)), axis=axis)
 
 
 def extract(condition: Any, x: Any, /) -> Any:
     """Return the elements for which the condition (of the shape of ``x``) is true, in one row."""
-    return take(x, np.flatnonzero(np.asarray(value_of(condition))))
+    return take(x, np.flatnonzero(known(condition)))
 
 
 def choose(a: Any, choices: Any, /) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.tensor import known
 from hpcad.errors import ShapeError
 from hpcad.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d
 from hpcad.primitives import joining, layout
@@ -117,6 +117,10 @@ def _depth(part: Any) -> int:
     return 1 + depths.pop()
 
 
+def _places(obj: Any) -> Any:
+    return known(obj) if hasattr(obj, "dtype") else obj
+
+
 def _largest(part: Any) -> int:
     return max(map(_largest, part)) if isinstance(part, list) else len(np.shape(part))
 
@@ -147,7 +151,7 @@ def append(x: Any, /, values: Any, axis: int | None = None) -> Any:
 def delete(x: Any, /, obj: Any, axis: int | None = None) -> Any:
     """Leave out the slices at ``obj`` (a number, slice or array; of the flattened array)."""
     x, axis = _along(x, axis)
-    return take(x, np.delete(np.arange(x.shape[axis]), value_of(obj)), axis)
+    return take(x, np.delete(np.arange(x.shape[axis]), _places(obj)), axis)
 
 
 def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, known
 from hpcad.primitives import ordering
 
 __all__: list[str] = ["argpartition", "argsort", "lexsort", "partition", "sort"]
@@ -67,6 +67,6 @@ def argpartition(x: Any, /, kth: int | Sequence[int], axis: int | None = -1) -> 
 def lexsort(keys: Any, /, axis: int = -1) -> Any:
     """Indices that sort by several keys, the last one first; constants."""
     if isinstance(keys, Tensor):
-        return Tensor(np.lexsort(value_of(keys), axis))
-    order = np.lexsort(tuple(value_of(k) for k in keys), axis)
+        return Tensor(np.lexsort(known(keys), axis))
+    order = np.lexsort(tuple(known(k) for k in keys), axis)
     return Tensor(order) if any(isinstance(k, Tensor) for k in keys) else order

@@ -49,8 +49,10 @@ def _index_set_vjp(
     if needs[1]:
         part = getitem(g, index)
         if may_repeat(index):
-            last = _last_writers(on_host(index), before)
-            part = multiply(part, backend_of(value_of(g)).asarray(last))
+            last = _last_writers(index=index, before=before)
+            if not isinstance(last, Tensor):
+                last = backend_of(value_of(g)).asarray(last)
+            part = multiply(part, last)
     if not needs[0]:
         return [None, part]
     if isinstance(g, Tensor):
@@ -64,13 +66,23 @@ def _index_set_vjp(
     return [g, part]
 
 
-def _last_writers(index: Index, before: Shape) -> Any:
+def _last_of(*, index: Index, before: Shape) -> Any:
     """1 for each element of the value that is still there after the assignment, else 0."""
+    index = on_host(index)
     shape = indexed_shape(before, index=index, before=before)
     order = np.arange(int(np.prod(shape))).reshape(shape)
     last = np.empty(before, order.dtype)
     last[index] = order
     return (last[index] == order).astype(np.int8)
+
+
+_last_writers = Primitive(
+    "last_writers",
+    _last_of,
+    lambda *, index, before: indexed_shape(before, index=index, before=before),
+    constant=True,
+    register=False,
+)
 
 
 def _index_set_jvp(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tensor import CONSTANT, Tensor, peek, twin, value_of
 from hpcad.backend import backend_of, to_host
 
 Shape = tuple[int, ...]
@@ -37,8 +38,10 @@ def _plain_part(part: Any, snapshot: bool) -> Any:
     if getattr(part, "shape", None) == () and part.dtype.kind in "iu":
         return operator.index(part)
     if not hasattr(part, "dtype"):
-        array = np.asarray(part)
-        return array if array.size else array.astype(np.intp)
+        part = np.asarray(part)
+        part, snapshot = part if part.size else part.astype(np.intp), False
+    if snapshot and STATE.capture is not None:  # which reads the user's arrays anew each time
+        return twin(part) if isinstance(part, Tensor) else STATE.capture.outside(part)
     return part.copy() if snapshot else part
 
 
@@ -52,7 +55,7 @@ def may_repeat(index: Index) -> bool:
 
 
 def on_host(index: Index) -> Index:
-    """A prepared index with its arrays in host memory, to reason about shapes."""
+    """A prepared index with its arrays in host memory, to reason about places."""
     return tuple([to_host(part) if hasattr(part, "dtype") else part for part in index])
 
 
@@ -64,7 +67,7 @@ def is_tracked(x: Any) -> bool:
 
 
 def indexed_shape(shape: Shape, *, index: Any, before: Shape) -> Shape:
-    return np.broadcast_to(np.empty((), np.bool_), shape)[on_host(index)].shape
+    return np.broadcast_to(np.empty((), np.bool_), shape)[on_host(tuple(map(peek, index)))].shape
 
 
 def _scatter(g: Any, *, index: Index, before: Shape) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.tensor import value_of
-from hpcad.backend import backend_of, to_host
+from hpcad.autodiff.tensor import known, value_of
+from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 from hpcad.primitives.indexing import getitem, take_rows
 from hpcad.primitives.joining import concatenate
@@ -49,7 +49,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     axis = normalize_axis_index(axis, len(x.shape))
-    count = np.asarray(to_host(value_of(repeats)))
+    count = known(repeats)
     if count.size != 1:
         return take(x, np.repeat(np.arange(x.shape[axis]), count), axis)
     head, tail, many = x.shape[: axis + 1], x.shape[axis + 1 :], int(count.ravel()[0])

@@ -40,9 +40,7 @@ class Captured(Tensor):
 
     content: Any = Tensor.__dict__["value"]  # the place in which other tensors keep their value
 
-    def __init__(
-        self, content: Any, capture: Capture, symbol: Value, plain: bool = False
-    ) -> None:
+    def __init__(self, content: Any, capture: Capture, symbol: Value, plain: bool = False) -> None:
         self.content = content
         self.follower = capture  # type: ignore[assignment]  # a trace like others
         self.slot = -1
@@ -54,7 +52,7 @@ class Captured(Tensor):
     @property
     def value(self) -> Any:
         if self.level == CAPTURED:
-            self.follower.read("its values")  # type: ignore[union-attr]
+            self.follower.look_into(self)  # type: ignore[union-attr]
         return self.content
 
     @value.setter

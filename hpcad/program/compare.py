@@ -39,6 +39,8 @@ def unify(first: Program, second: Program) -> str | None:
         ]
     except Difference as difference:
         return str(difference)
+    both = zip(first.fixed, second.fixed, strict=False)
+    second.fixed = [b for a, b in both if a is b or _same_memory(a, b)]
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.pytree import Structure
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import flops, get_backend
@@ -71,6 +72,7 @@ class Executable:
         self._running, self._busy = threading.RLock(), False
         self._outputs = [self._output(out) for out in program.outputs]
         self._guarded = [(p, p.array, p.gradient, p.frozen) for p in program.parameters()]
+        self._fixed = [(array, fingerprint(array)) for array in program.fixed]
         self._timed: np.ndarray | None = None
 
     # -- memory -------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ class Executable:
                 return False
             if parameter.frozen is not frozen:
                 return False
-        return True
+        return all(fingerprint(array) == digest for array, digest in self._fixed)
 
     def run(self, leaves: list[Any]) -> Any:
         """Run the program.

@@ -12,7 +12,7 @@ import numpy as np
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.gemm import Gemm, bind, describe
 from hpcad.errors import CaptureError
-from hpcad.program.instruction import Accumulate, Call, Instruction, Value
+from hpcad.program.instruction import Accumulate, Call, Instruction, Value, values_in
 from hpcad.program.names import Names, literal, shapes
 from hpcad.program.routines import Routine, routine
 
@@ -164,7 +164,7 @@ class StepMaker:
         call = f"{function}({', '.join([*args, *options])})"
         if instruction.name == "in_range":
             text = call
-        elif op.shape is None and not beta:
+        elif (op.shape is None or has_mask(instruction)) and not beta:
             place = self.names.new(f"place_{outs[0]}", numbered=False)
             scope[place] = _placing(instruction, [self.arrays(out) for out in instruction.outs])
             text = f"{place}({call})"
@@ -216,6 +216,13 @@ class StepMaker:
 
 class ShapeChanged(CaptureError):  # noqa: N818  (a way out, unless there were effects)
     """An operation has made another shape than when it was captured."""
+
+
+def has_mask(instruction: Instruction) -> bool:
+    """Whether the shape of the answer depends on a mask."""
+    if instruction.name != "getitem":
+        return False
+    return any(value.dtype == np.bool_ for value in values_in(instruction.params))
 
 
 def _placing(instruction: Instruction, outs: list[np.ndarray]) -> Callable[[Any], None]:
