@@ -11,6 +11,7 @@ from typing import Any
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives.product import matmul
 from hpcad.program.instruction import Instruction, Program, Value
+from hpcad.program.order import changes_parameters
 
 MATMUL_ADD = Primitive(
     "matmul_add", lambda x, a, b: x + matmul(a, b), None, constant=True, register=False
@@ -23,11 +24,15 @@ def add_in_place(program: Program) -> Program:
     users = program.consumers()
     returned = {out[0] for out in program.outputs if isinstance(out, tuple) and out}
     dropped: set[int] = set()
+    fresh: set[int] = set()  # what was made since parameters have changed
     for instruction in program.instructions:
+        fresh.add(id(instruction))
+        if changes_parameters(instruction):
+            fresh.clear()
         if instruction.name != "add":
             continue
         x, y = (_term(arg, instruction, users, returned) for arg in instruction.args)
-        if x is None or y is None or y.name != "matmul":
+        if x is None or y is None or y.name != "matmul" or id(y) not in fresh:
             continue
         instruction.op = MATMUL_ADD
         instruction.args = [x.out, *y.args]
