@@ -6,6 +6,7 @@
 #ifndef HPCAD_LANES_H
 #define HPCAD_LANES_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -24,6 +25,15 @@ HP_INTEGER(int32_t, i32)
 HP_INTEGER(int64_t, i64)
 #undef HP_FLOATING
 #undef HP_INTEGER
+
+/* The reductions `max` and `min` that come with OpenMP do not see NaN, and begin with the largest
+ * finite number (clang), which is no infinity. */
+/* clang-format off */
+#pragma omp declare reduction(hp_larger_f32 : float : omp_out = hp_larger_f32(omp_in, omp_out)) initializer(omp_priv = -INFINITY)
+#pragma omp declare reduction(hp_larger_f64 : double : omp_out = hp_larger_f64(omp_in, omp_out)) initializer(omp_priv = -INFINITY)
+#pragma omp declare reduction(hp_smaller_f32 : float : omp_out = hp_smaller_f32(omp_in, omp_out)) initializer(omp_priv = INFINITY)
+#pragma omp declare reduction(hp_smaller_f64 : double : omp_out = hp_smaller_f64(omp_in, omp_out)) initializer(omp_priv = INFINITY)
+/* clang-format on */
 
 /* -- halving ------------------------------------------------------------------------------------ */
 

@@ -101,14 +101,14 @@ class PassWriter:
     ) -> None:
         """The loop that leaves it to the compiler how to reduce."""
         for each in found:
-            each.declare(self.writer)
+            self.writer.add(f"{each.type} {each.name} = {each.start};")
         self.writer.add(f"#pragma omp simd{''.join(each.clause() for each in found)}")
         with self.writer.block(f"for (long j = {begin}; j < {end}; j++)"):
             self._write_body(step)
             for each in found:
-                each.step(self.writer)
+                self.writer.add(each.update(each.name, each.value))
         for each in found:
-            each.finish(self.writer)
+            self.writer.add(each.update(each.total, each.name))
 
     def _write_chunk(
         self, step: Pass, found: Sequence[Accumulator], lanes: int, position: str

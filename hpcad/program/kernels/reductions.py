@@ -54,11 +54,6 @@ class Accumulator:
         """The C type."""
         return C_TYPES[self.dtype]
 
-    @property
-    def sees_nan(self) -> bool:
-        """Whether NaN has to win: compilers know no reductions in which it does."""
-        return self.kind in ("max", "min") and self.dtype in ("float32", "float64")
-
     def update(self, place: str, value: str) -> str:
         """Statement that accumulates ``value`` in ``place``."""
         if self.kind == "sum":
@@ -72,33 +67,12 @@ class Accumulator:
         """The lanes made one number."""
         return f"hp_lanes_{self.kind}{ENDINGS[self.dtype]}({self.name}s, {lanes})"
 
-    # -- without lanes, in a form that compilers know ----------------------------------------------
-
     def clause(self) -> str:
-        """For the pragma of the loop."""
-        flag = f" reduction(| : {self.name}n)" if self.sees_nan else ""
-        return f" reduction({_CLAUSES[self.kind]} : {self.name}){flag}"
-
-    def declare(self, writer: Writer) -> None:
-        """Before the loop."""
-        writer.add(f"{self.type} {self.name} = {self.start};")
-        if self.sees_nan:
-            writer.add(f"int {self.name}n = 0;")
-
-    def step(self, writer: Writer) -> None:
-        """In the loop."""
-        if self.kind not in ("max", "min"):
-            writer.add(self.update(self.name, self.value))
-            return
-        sign = ">" if self.kind == "max" else "<"
-        writer.add(f"{self.name} = {self.value} {sign} {self.name} ? {self.value} : {self.name};")
-        if self.sees_nan:
-            writer.add(f"{self.name}n |= {self.value} != {self.value};")
-
-    def finish(self, writer: Writer) -> None:
-        """After the loop."""
-        found = f"({self.name}n ? ({self.type})NAN : {self.name})" if self.sees_nan else self.name
-        writer.add(self.update(self.total, found))
+        """For the pragma of a loop without lanes."""
+        known = _CLAUSES[self.kind]
+        if known in ("max", "min") and self.dtype[0] == "f":
+            known = f"hp_{'larger' if known == 'max' else 'smaller'}{ENDINGS[self.dtype]}"
+        return f" reduction({known} : {self.name})"
 
 
 def of_node(i: int, node: Node, value: str) -> Accumulator:

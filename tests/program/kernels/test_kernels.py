@@ -71,11 +71,11 @@ def test_rows_of_every_length_end_well():
             np.testing.assert_array_equal(found, wanted, f"rows of {kernel.extents[1]}")
 
 
-@pytest.mark.parametrize("place", [0, 7, 15, 16, 63, 64])
+@pytest.mark.parametrize(("length", "place"), [(9, 0), (9, 8), (65, 0), (65, 16), (65, 64)])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_nan_wins_whatever_its_sign(place, sign):
-    b = Builder(1, 65)
-    x = b.load(65, 1)
+def test_nan_wins_whatever_its_sign(length, place, sign):
+    b = Builder(1, length)
+    x = b.load(length, 1)
     b.store(b.reduce("max", x), 1, 0)
     b.store(b.reduce("min", x), 1, 0)
 
@@ -100,12 +100,15 @@ def test_a_square_is_the_power_that_numpy_computes(dtype):
     np.testing.assert_array_equal(found[1], wanted[1])
 
 
-def test_extremes_of_nothing_but_infinities():
-    b = Builder(1, 20)
-    x = b.load(20, 1)
+@pytest.mark.parametrize("length", [5, 20, 40])
+def test_extremes_of_nothing_but_infinities(length):
+    b = Builder(1, length)
+    x = b.load(length, 1)
     b.store(b.reduce("max", x), 1, 0)
+    b.store(b.reduce("min", b.negative(x)), 1, 0)
     found, _ = _run(b.kernel(), lambda number, dtype, count: np.full(count, -np.inf))
     assert found[1] == -np.inf
+    assert found[2] == np.inf
 
 
 def test_labels_beyond_32_bits_are_no_index():
