@@ -8,7 +8,7 @@ from hpcad.program.kernels.reductions import total_type
 from hpcad.program.kernels.walk import point, unflatten
 from hpcad.program.kernels.worker import write_sum
 
-SHARED = 500_000  # additions, about 10 us: with less to do a thread is not worth waking
+SHARED = 250_000  # additions, about 5 us: with less to do a thread is not worth waking
 
 
 class SharingWriter:
