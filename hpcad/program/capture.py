@@ -16,7 +16,6 @@ from hpcad.autodiff.pytree import flatten, tree_map
 from hpcad.autodiff.state import STATE, Trace
 from hpcad.autodiff.tensor import Tensor, peek, value_of
 from hpcad.backend import backend_of
-from hpcad.errors import CaptureError
 from hpcad.program.captured import Captured, is_plain
 from hpcad.program.expand import EXPANSIONS
 from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
@@ -126,7 +125,7 @@ class Capture(Trace):
         """Compute an operation, and record it (or, of a composite one, its parts)."""
         if primitive.ordered:
             if self.ahead:
-                raise CaptureError(f"{primitive.name} communicates, which must happen once a call")
+                self.abandon(f"{primitive.name} communicates, which must happen once a call")
             self.irreversible = True
         taken, plain = self._taken(args)
         symbols = [arg.symbol if isinstance(arg, Captured) else arg for arg in taken]

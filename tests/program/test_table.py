@@ -13,6 +13,7 @@ import hpcad
 import hpcad.parallel
 import hpcad.primitives
 from hpcad.autodiff import PRIMITIVES, jvp, value_of, vjp
+from hpcad.program.capture import VALUE_SHAPED
 
 _spec = importlib.util.spec_from_file_location(
     "samples_of", Path(__file__).parents[1] / "primitives" / "samples_of.py"
@@ -44,6 +45,7 @@ def samples(condition):
     )
 
 
+fixed = samples(lambda p: p.name not in VALUE_SHAPED)
 differentiable = samples(
     lambda p: p.differentiable and not p.constant and p.name not in REFUSED + ASKING
 )
@@ -105,7 +107,7 @@ def smooth(args):
 
 
 @either
-@samples(lambda p: True)
+@fixed
 def test_values(bundle, native):
     assert_bundle(bundle, native, arrays_of, lambda call: call)
 
@@ -170,3 +172,17 @@ def test_derivatives_that_ask_for_values_stay_eager(bundle):
         for a, b in zip(flat(found), flat(both(*arrays)), strict=True):
             assert_close(a, b, primitive.name)
         assert compiled.obstacles
+
+
+@samples(lambda p: p.name in VALUE_SHAPED)
+def test_what_has_a_shape_that_depends_on_values_stays_eager(bundle):
+    for _, primitive, args, params in bundle:
+        places = arrays_of(args)
+        call = with_arrays(primitive, args, params, places)
+        compiled = hpcad.compile(call)
+        for _ in range(3):
+            found = compiled(*(args[i] for i in places))
+        expected = call(*(args[i] for i in places))
+        for a, b in zip(flat(found), flat(expected), strict=True):
+            np.testing.assert_array_equal(a, b, primitive.name)
+        assert "shape" in compiled.obstacles[0]
