@@ -200,8 +200,7 @@ TABLE: dict[str, Scalar] = {
 # Computed one element at a time, by the C library or by loops and branches of their own.
 # fmt: off
 SERIAL = frozenset({
-    "log10", "cbrt", "erfc", "gamma", "gammaln", "sin", "cos", "tan", "asin", "acos", "atan",
-    "sinh", "cosh", "asinh", "acosh", "atanh", "power", "hypot", "atan2", "fmod", "remainder",
-    "floor_divide", "nextafter",
+    "cbrt", "erfc", "gamma", "gammaln", "asinh", "acosh", "atanh", "power", "hypot", "fmod",
+    "remainder", "floor_divide", "nextafter",
 })
 # fmt: on
