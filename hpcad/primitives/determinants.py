@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.tensor import Tensor, known, value_of
 from hpcad.backend import backend_of
 from hpcad.primitives import reduction
 from hpcad.primitives.elementwise import where
@@ -52,6 +52,7 @@ det = Primitive(
 
 def _regular(x: Any) -> bool:
     """Whether every matrix of the batch is far from singular."""
+    x = known(x) if isinstance(x, Tensor) else x
     try:
         inverse = np.linalg.inv(x)
     except np.linalg.LinAlgError:

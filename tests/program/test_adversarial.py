@@ -592,3 +592,20 @@ def test_generators_are_left_alone():
     compiled = hpcad.compile(f)
     for i in range(4):
         np.testing.assert_array_equal(list(compiled(X + i))[2], 2 * (X + i))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_products_that_sum_nothing_are_zero(rows):
+    w = Parameter(np.ones((rows, 2)))
+
+    def f(a, b, x):
+        y = hnp.exp(x) @ hnp.ones((rows, 3))  # leaves numbers where the zeros will be
+        loss = ((a @ b + w) * 2).sum() + y.sum()
+        loss.backward()
+        return a @ b, loss, y, b.T @ a.T + hnp.ones((2, rows)) @ hnp.ones((rows, rows))
+
+    def arguments(_):
+        w.fresh = False
+        return [np.ones((rows, 0)), np.ones((0, 2)), X[:, :rows]]
+
+    becomes_a_program(lambda: (f, arguments, lambda: w.grad))

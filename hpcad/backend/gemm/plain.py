@@ -88,7 +88,7 @@ class _Template(NamedTuple):
 
 
 def _template(spec: Gemm, library: Library) -> _Template:
-    vector = spec.dtype in library.gemv and 1 in (spec.m, spec.n)
+    vector = spec.dtype in library.gemv and 1 in (spec.m, spec.n) and spec.k > 0
     return _gemv(spec, library) if vector else _gemm(spec, library)
 
 

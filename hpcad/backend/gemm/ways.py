@@ -71,7 +71,8 @@ def one_piece(spec: Gemm, way: Way, count: int) -> tuple[Gemm, int]:
 
 
 def _as_vector(spec: Gemm, library: Library) -> bool:
-    return spec.dtype in library.gemv and 1 in (spec.m, spec.n)
+    # A vector of sums of nothing is left as it is by gemv, and made zero by gemm.
+    return spec.dtype in library.gemv and 1 in (spec.m, spec.n) and spec.k > 0
 
 
 def _parts(spec: Gemm, count: int) -> list[tuple[int, int]]:

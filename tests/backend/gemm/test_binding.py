@@ -86,7 +86,7 @@ def test_heads_of_attention_need_no_copy(tools):
     np.testing.assert_allclose(run(q, k.swapaxes(-1, -2), out), q @ k.swapaxes(-1, -2), 1e-12)
 
 
-@pytest.mark.parametrize("shape", [(0, 4, 3), (4, 0, 3), (4, 3, 0)])
+@pytest.mark.parametrize("shape", [(0, 4, 3), (4, 0, 3), (4, 3, 0), (1, 3, 0), (4, 1, 0)])
 def test_empty_products(tools, shape):
     m, n, k = shape
     c = np.ones((m, n))
