@@ -190,7 +190,7 @@ def test_one_rank_failing_inside_a_step_ends_the_job(tmp_path, program):
         "    return m(batch['x']).sum()\n"
         "loss.calls = 0\n"
         "optimizer = optim.SGD(model, 0.1)\n"
-        "options = dict(loss=loss, batch=4, steps=9, compile=False)  # the loss runs in every step\n"
+        "options = dict(loss=loss, batch=4, steps=9, compile=False)  # loss runs in each\n"
         "hpcad.Trainer(model, optimizer, data, **options).run()\n"
     )
     done = mpirun(3, [script], timeout=10)

@@ -14,8 +14,8 @@ from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
-from hpcad.primitives.elementwise import add, multiply, subtract, where
 from hpcad.primitives.builders import unary
+from hpcad.primitives.elementwise import add, multiply, subtract, where
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import matrix_transpose
 from hpcad.primitives.product import matmul
@@ -94,8 +94,9 @@ def _blockwise_vjp(g: Any, q: Any, k: Any, v: Any, causal: bool) -> list[Any]:
     """The cotangents, block by block, from probabilities that are computed anew."""
     dq, dk, dv = [], None, None
     for rows, seen in blocks(q, k, causal):
-        part = _cotangents(g[..., rows, :], q[..., rows, :], k[..., seen, :], v[..., seen, :],
-                           _probabilities(q[..., rows, :], again(k[..., seen, :]), causal))  # fmt: skip
+        some, keys = q[..., rows, :], k[..., seen, :]
+        p = _probabilities(some, again(keys), causal)
+        part = _cotangents(g[..., rows, :], some, keys, v[..., seen, :], p)
         dq.append(part[0])
         dk, dv = _plus(dk, part[1]), _plus(dv, part[2])
     return [concatenate(dq, -2), _filled(dk, np.shape(k)), _filled(dv, np.shape(v))]
