@@ -92,7 +92,7 @@ def _returned(a: Any, b: Any, matched: dict[Value, Value]) -> Any:
         _trees(a, b, matched, where)
         return b
     array = value_of(b)
-    if not isinstance(array, np.ndarray) or not _same(value_of(a), array):
+    if not isinstance(array, np.ndarray | np.generic) or not _same(value_of(a), array):
         raise Difference(f"two calls returned different things: {a!r} and {b!r}")
     kind = "tensor" if isinstance(b, Tensor) else "array"
     return (Value(array.shape, array.dtype, "literal", array.copy()), kind)  # it makes a new one

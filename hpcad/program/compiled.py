@@ -25,6 +25,7 @@ from hpcad.program.instruction import kind_of
 from hpcad.program.options import Options
 from hpcad.program.signature import foreign, is_array, is_differentiated, of_call
 from hpcad.program.steps import ShapeChanged
+from hpcad.program.surroundings import Surroundings
 
 _log = logging.getLogger("hpcad")
 MOST_PROGRAMS = 64  # of one function
@@ -51,6 +52,12 @@ class Compiled:
         self._program: Executable | None = None
         self.seconds = 0.0
         functools.update_wrapper(self, function)
+
+    @property
+    def _defined(self) -> str | None:
+        """``file:line`` at which the function begins."""
+        code = getattr(self.function, "__code__", None)
+        return None if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
     def __get__(self, instance: Any, _owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -172,6 +179,10 @@ class Compiled:
         """Run the function under a capture; the leaves of what it returns, and their tree."""
         if entry.changes != CHANGES.count:
             entry.forget()
+        surroundings = Surroundings(self.function, leaves)
+        moved = entry.move(surroundings)
+        if moved is not None and entry.moves > MOST_BUILDS:
+            capture.refuse(f"{moved} in call after call; pass it as an argument", self._defined)
         with capture:
             given = [capture.input(x) if is_array(x) else x for x in leaves]
             copied = structure.build(given)
@@ -180,10 +191,15 @@ class Compiled:
         outputs, tree = _taken_out(capture, result)
         container = changed(both, capture.meaning(given, leaves), write=not capture.ahead)
         if container is not None:
-            kind, line = type(container).__name__, definition(self.function)
-            capture.refuse(f"an argument was changed, a {kind}, by {_name(self.function)}", line)
+            kind = type(container).__name__
+            reason = f"an argument was changed, a {kind}, by {_name(self.function)}"
+            capture.refuse(reason, self._defined)
         del copied, given, both, result
         capture.check_end()
+        moved = surroundings.changed()
+        if moved is not None:
+            reason = f"{moved} by {_name(self.function)}, which a program would not do"
+            capture.refuse(f"{reason}; pass it as an argument, and return it", self._defined)
         capture.release()
         entry.watch = capture.watch
         entry.changes = CHANGES.count  # the call may have made modules of its own
@@ -280,9 +296,16 @@ def compile(
 
     Notes
     -----
-    Fixed in a program are Python numbers, attributes and what plain NumPy code outside of tensors
-    computes from them; the second call finds out what changes from call to call. Arrays of the
-    user that are no arguments are read anew each time, where they are the same objects.
+    Fixed in a program are Python numbers, and what plain NumPy code outside of tensors computes
+    (``x * data[0]`` with an array that is no argument); the second call finds out what changes
+    from call to call. Arrays of the user that are no arguments are read anew each time, where they
+    are the same objects, or windows on the same. What names in the code refer to, attributes of
+    objects and elements of short lists are compared before each run, and captured anew where they
+    have changed. What the function does besides happens in the first two calls only: it may print,
+    but what changes an object, list or name that it refers to stays eager.
+
+    A program reports no floating-point errors and warns of none. Inside of the function an array
+    argument passes for a NumPy array (``isinstance``), but ``type(x)`` tells.
 
     Examples
     --------
@@ -332,12 +355,6 @@ def _is_open(leaf: Any) -> bool:
 def _identifier(function: Any) -> str:
     name = re.sub(r"\W", "_", getattr(function, "__name__", "program"))
     return name if name.isidentifier() else "program"
-
-
-def definition(function: Any) -> str | None:
-    """``file:line`` at which a function begins."""
-    code = getattr(function, "__code__", None)
-    return None if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def _name(function: Any) -> str:

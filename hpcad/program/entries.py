@@ -9,6 +9,7 @@ from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.state import CHANGES
 from hpcad.program.executable import Executable
 from hpcad.program.instruction import Program
+from hpcad.program.surroundings import Surroundings
 from hpcad.program.watch import Watch
 
 
@@ -48,12 +49,19 @@ class Entry:
         Of the last capture.
     parameters : list of Parameter
         Among the arguments; the signature knows them by identity.
+    surroundings : Surroundings or None
+        What the function referred to when it was captured.
+    moves : int
+        How often that had changed at the next capture.
     """
 
-    __slots__ = ("builds", "changes", "obstacle", "parameters", "receivers", "variants", "watch")
+    __slots__ = ("builds", "changes", "moves", "obstacle", "parameters", "receivers",
+                 "surroundings", "variants", "watch")  # fmt: skip
 
     def __init__(self, leaves: Sequence[Any] = ()) -> None:
         self.watch: Watch | None = None
+        self.surroundings: Surroundings | None = None
+        self.moves = 0
         self.parameters = [leaf for leaf in leaves if isinstance(leaf, Parameter)]
         self.receivers: list[Parameter] = []
         self.variants: dict[tuple[bool, ...], Variant] = {}
@@ -68,10 +76,21 @@ class Entry:
         variant = self.variants.get(tuple([p.fresh for p in self.receivers]))
         if variant is None or variant.executable is None or variant.first is not None:
             return None
+        if self.surroundings is not None and self.surroundings.changed() is not None:
+            return None  # the next capture looks at that
         if variant.executable.fits():
             return variant.executable
         self.forget()
         return None
+
+    def move(self, surroundings: Surroundings) -> str | None:
+        """Note what the function refers to now; what has changed since it was captured last."""
+        before, self.surroundings = self.surroundings, surroundings
+        reason = before.changed() if before is not None else None
+        if reason is not None:
+            self.moves += 1
+            self.forget()
+        return reason
 
     def variant(self, program: Program) -> Variant:
         """The variant of a call that has just been captured."""

@@ -609,3 +609,99 @@ def test_products_that_sum_nothing_are_zero(rows):
         return [np.ones((rows, 0)), np.ones((0, 2)), X[:, :rows]]
 
     becomes_a_program(lambda: (f, arguments, lambda: w.grad))
+
+
+# -- names, attributes and elements that change --------------------------------------------------
+
+SCALE = 2.0
+TABLE = {"scale": 2.0}
+WEIGHT = Parameter(W)
+CONSTANT = hnp.ones(6)
+
+
+class Settings:
+    scale = 3.0
+
+    def __init__(self):
+        self.shift = 1.0
+        self.model = Parameter(W)
+
+    def apply(self, x):
+        return self.scaled(x) + self.shift
+
+    def scaled(self, x):
+        return x * self.scale
+
+
+def helper(x):
+    return x * SCALE * TABLE["scale"]
+
+
+def set_global(name, value):
+    def change(_):
+        globals()[name] = value
+
+    return change
+
+
+def set_attribute(name, value):
+    return lambda settings: setattr(settings, name, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_global("SCALE", 5.0),
+        lambda _: TABLE.__setitem__("scale", 7.0),
+        set_global("WEIGHT", Parameter(W + 1)),
+        lambda _: CONSTANT.__setitem__(0, 9.0),
+        set_attribute("scale", 4.0),
+        set_attribute("shift", -1.0),
+        set_attribute("model", Parameter(2 * W)),
+        lambda settings: settings.sizes.append(1),
+    ],
+)
+def test_what_names_refer_to_is_looked_at_each_time(change, monkeypatch):
+    for name, value in (("SCALE", SCALE), ("WEIGHT", WEIGHT), ("TABLE", {"scale": 2.0})):
+        monkeypatch.setitem(globals(), name, value)
+    monkeypatch.setitem(globals(), "CONSTANT", hnp.ones(6))
+    settings, sizes = Settings(), [2.0, 3.0]
+    settings.sizes = sizes
+
+    def f(x):
+        product = (x @ WEIGHT + x @ settings.model).detach()
+        return helper(x) * CONSTANT + settings.apply(x), product, x * len(settings.sizes), sizes[0]
+
+    compiled = hpcad.compile(f, strict=True, native=False)
+    for i in range(7):
+        if i == 3:
+            change(settings)
+            assert compiled.program is not None
+        np.testing.assert_allclose(compiled(X + i)[0], f(X + i)[0], rtol=1e-12)
+        np.testing.assert_allclose(compiled(X + i)[1].numpy(), f(X + i)[1].numpy(), rtol=1e-12)
+        np.testing.assert_array_equal(compiled(X + i)[2], f(X + i)[2])
+
+
+def test_a_function_that_counts_stays_eager():
+    def world():
+        settings, log, total = Settings(), [], 0
+
+        def f(x):
+            nonlocal total
+            total += 1
+            settings.shift += 1
+            log.append("called")
+            return settings.apply(x)
+
+        return f, arrays(X), lambda: (settings.shift, list(log), total)
+
+    stays_eager(world, "which a program would not do; pass it as an argument", "def f(x)")
+
+
+def test_a_name_that_refers_to_another_thing_in_each_call_is_no_program():
+    settings = Settings()
+    compiled = hpcad.compile(lambda x: settings.apply(x))
+    for i in range(20):
+        settings.shift = float(i)
+        np.testing.assert_array_equal(compiled(X), 3 * X + i)
+    assert "'shift' refers to something else in call after call" in compiled.obstacles[0]

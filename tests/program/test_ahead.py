@@ -79,10 +79,9 @@ def test_arrays_from_outside_are_read_anew():
 
 
 def test_a_number_that_changes_is_found_at_the_second_call():
-    scale = [1.0]
-    program = ahead(lambda x: x * scale[0])
+    scales = iter([1.0, 2.0])
+    program = ahead(lambda x: x * next(scales))
     np.testing.assert_array_equal(program(X), X)
-    scale[0] = 2.0
     with pytest.raises(CaptureError, match=r"a number was 1\.0 in one call and 2\.0"):
         program(X)
 
