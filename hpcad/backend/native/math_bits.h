@@ -36,9 +36,13 @@ static inline double hp_float_f64(uint64_t bits)
 
 /* a * b + c: one rounding where the processor has it, two elsewhere (fma() of the C library would
  * be exact and a hundred times slower). Nothing below relies on there being one. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+#define HP_FUSED
+#endif
+
 static inline float hp_fma_f32(float a, float b, float c)
 {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+#ifdef HP_FUSED
     return __builtin_fmaf(a, b, c);
 #else
     return a * b + c;
@@ -47,7 +51,7 @@ static inline float hp_fma_f32(float a, float b, float c)
 
 static inline double hp_fma_f64(double a, double b, double c)
 {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+#ifdef HP_FUSED
     return __builtin_fma(a, b, c);
 #else
     return a * b + c;

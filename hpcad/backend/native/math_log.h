@@ -1,4 +1,4 @@
-/* log, log2, log1p.
+/* log, log2, log10, log1p.
  *
  * x = 2^k (1 + f) with 1 + f between sqrt(1/2) and sqrt(2). Minimax fits (Remez exchange in 50
  * digits) of the relative error of log(1 + f): float, as f - f^2/2 + f^3 p(f), below 2^-27; double,
@@ -10,16 +10,25 @@
 #include "math_bits.h"
 #include "math_exp.h"
 
+/* log10(2) in two parts, like ln 2; integers of this range times the first are exact. */
+#define HP_LOG10_2_HIGH_F32 0x1.344p-2f
+#define HP_LOG10_2_LOW_F32 0x1.3509f8p-18f
+#define HP_LOG10_2_HIGH_F64 0x1.34413509f78p-2
+#define HP_LOG10_2_LOW_F64 0x1.fef311f12b358p-46
+#define HP_LOG10_E_F32 0x1.bcb7b2p-2f
+#define HP_LOG10_E_F64 0x1.bcb7b1526e50ep-2
+
 /* -- float ------------------------------------------------------------------------------------ */
 
-/* Split a positive number: the result is f, and *k the exponent. */
+/* Split a positive number: the result is f, and *k the exponent. Of subnormal numbers the leading
+ * bit is anywhere: they are multiplied by a power of two, whose exponent comes off again. (One
+ * choice: where two hang on one condition, compilers compute everything twice.) */
 static inline float hp_split_f32(float x, float *k)
 {
-    int tiny = x < 0x1p-126f; /* subnormal: its leading bit is anywhere */
-    uint32_t bits = hp_bits_f32(tiny ? x * 0x1p23f : x);
-    int32_t exponent = (int32_t)(bits - 0x3f3504f3u) >> 23; /* 0x3f3504f3: sqrt(1/2) */
-    *k = (float)(tiny ? exponent - 23 : exponent);
-    return hp_float_f32(bits - ((uint32_t)exponent << 23)) - 1.0f;
+    float scale = x < 0x1p-126f ? 0x1p23f : 1.0f;
+    uint32_t bits = hp_bits_f32(x * scale) - hp_bits_f32(scale) + (0x3f800000u - 0x3f3504f3u);
+    *k = (float)((int32_t)bits >> 23);
+    return hp_float_f32((bits & 0x007fffffu) + 0x3f3504f3u) - 1.0f; /* 0x3f3504f3: sqrt(1/2) */
 }
 
 /* log(1 + f) - f, for sqrt(1/2) <= 1 + f <= sqrt(2). */
@@ -58,6 +67,14 @@ static inline float hp_log2_f32(float x)
     return hp_log_ends_f32(x, k + hp_fma_f32(f, HP_LOG2_E_F32, rest));
 }
 
+static inline float hp_log10_f32(float x)
+{
+    float k, f = hp_split_f32(x, &k);
+    float rest = hp_fma_f32(k, HP_LOG10_2_LOW_F32, hp_log_rest_f32(f) * HP_LOG10_E_F32);
+    rest = hp_fma_f32(f, HP_LOG10_E_F32, rest);
+    return hp_log_ends_f32(x, hp_fma_f32(k, HP_LOG10_2_HIGH_F32, rest));
+}
+
 /* With u = 1 + x rounded to 2^k (1 + f): what rounding took, times 2^-k, is put back into f. Near
  * 0 that makes f the very x. */
 static inline float hp_log1p_f32(float x)
@@ -78,13 +95,13 @@ static inline float hp_log1p_f32(float x)
 
 static inline double hp_split_f64(double x, double *k)
 {
-    int tiny = x < 0x1p-1022;
-    uint64_t bits = hp_bits_f64(tiny ? x * 0x1p52 : x);
-    /* Biased by 1023, so that a logical shift will do (AVX2 has no other on 64 bits); turned into
+    double scale = x < 0x1p-1022 ? 0x1p52 : 1.0;
+    /* Biased by 2048, so that a logical shift will do (AVX2 has no other on 64 bits); turned into
      * a number by way of the lowest bits of 2^52 (nor has it a conversion). */
-    uint64_t exponent = (bits - 0x3fe6a09e667f3bcdu + 0x3ff0000000000000u) >> 52; /* sqrt(1/2) */
-    *k = hp_float_f64(exponent | 0x4330000000000000u) - (0x1p52 + 1023.0) - (tiny ? 52.0 : 0.0);
-    return hp_float_f64(bits - ((exponent - 1023) << 52)) - 1.0;
+    uint64_t root = 0x3fe6a09e667f3bcdu; /* sqrt(1/2) */
+    uint64_t bits = hp_bits_f64(x * scale) - hp_bits_f64(scale) + (0xbff0000000000000u - root);
+    *k = hp_float_f64(bits >> 52 | 0x4330000000000000u) - (0x1p52 + 2048.0);
+    return hp_float_f64((bits & 0x000fffffffffffffu) + root) - 1.0;
 }
 
 static inline double hp_log_rest_f64(double f)
@@ -120,6 +137,14 @@ static inline double hp_log2_f64(double x)
     double k, f = hp_split_f64(x, &k);
     double rest = hp_log_rest_f64(f) * HP_LOG2_E_F64;
     return hp_log_ends_f64(x, k + hp_fma_f64(f, HP_LOG2_E_F64, rest));
+}
+
+static inline double hp_log10_f64(double x)
+{
+    double k, f = hp_split_f64(x, &k);
+    double rest = hp_fma_f64(k, HP_LOG10_2_LOW_F64, hp_log_rest_f64(f) * HP_LOG10_E_F64);
+    rest = hp_fma_f64(f, HP_LOG10_E_F64, rest);
+    return hp_log_ends_f64(x, hp_fma_f64(k, HP_LOG10_2_HIGH_F64, rest));
 }
 
 static inline double hp_log1p_f64(double x)
