@@ -49,6 +49,18 @@ void run_nested(long *owner, long n, long grain)
 int available(void) { return hp_threads(); }
 """
 
+CORES = """
+#define _GNU_SOURCE
+#include <sched.h>
+#include "threads.h"
+static void where(void *context, long begin, long end, int worker)
+{
+    (void)begin, (void)end;
+    ((int *)context)[worker] = sched_getcpu();
+}
+void run(int *cores) { hp_parallel_for(where, cores, 2, 1); }
+"""
+
 
 @pytest.fixture(scope="module")
 def library():
@@ -166,3 +178,20 @@ def test_the_default_is_what_blas_uses():
     assert _threads_of_a_new_process(OMP_NUM_THREADS="1") == 1
     if len(os.sched_getaffinity(0)) > 1:
         assert _threads_of_a_new_process(OMP_NUM_THREADS="2") == 2
+
+
+def test_a_worker_does_not_wait_on_the_core_of_the_caller():
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core only")
+    library = load(CORES, "threads-cores-test")
+    before = threads.threads()
+    threads.set_threads(2)
+    try:
+        cores = (ctypes.c_int * 2)()
+        apart = 0
+        for _ in range(200):
+            library.run(cores)
+            apart += cores[0] != cores[1]
+    finally:
+        threads.set_threads(before)
+    assert apart > 150  # the system may move either of them at any time
