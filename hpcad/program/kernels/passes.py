@@ -4,11 +4,14 @@ A reducing loop works on chunks of lanes (:mod:`hpcad.program.kernels.reductions
 fixed length has beyond whole chunks is not left to a loop over single elements, each as dear as a
 vector: one chunk more is laid over the end of the row, and comes first. Of its elements those that
 other chunks will see again are not counted, and where an operand is updated in place, not written.
+
+A pass with guarded functions first fills the buffers, and then looks once whether any argument was
+far. Only if so there is a second loop, over single elements, which mends the values of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hpcad.program.kernels import reductions
 from hpcad.program.kernels.ir import Kernel, Store
@@ -24,6 +27,7 @@ LANES = 16  # a vector of AVX-512, two of AVX2
 _LIGHT = 4  # additions per element: such loops wait for each other's sums
 _SHORT = 256  # elements: single ones at the end of a row count
 _MANY = 200  # nodes: the loop is not written twice
+_FLAGS = {"float32": "int32_t", "float64": "int64_t"}  # as wide as what they are about
 
 
 class PassWriter:
@@ -37,6 +41,13 @@ class PassWriter:
 
     def write(self, step: Pass) -> None:
         """Write a pass over the whole row (or tile)."""
+        guarded = sorted(self.values.stages.guarded.intersection(step.nodes))
+        if guarded:
+            first, rest = self._halves(step)
+            self._write_guarded(first, guarded)
+            if rest.stores or rest.reductions:
+                self.write(rest)
+            return
         found = self._accumulators(step)
         reductions.declare_totals(self.writer, found)
         if not found:
@@ -64,14 +75,53 @@ class PassWriter:
     def _keeps_row(self, store: Store) -> bool:
         return self.nest.row.strides[store.operand] != 0
 
+    # -- guarded functions ----------------------------------------------------------------------
+
+    def _halves(self, step: Pass) -> tuple[Pass, Pass]:
+        """What fills buffers, and what stores and reduces, for which no guarded value is used."""
+        first = Pass(self._needed(step, step.kept), kept=step.kept)
+        wanted = [arg for i in step.reductions for arg in self.kernel.nodes[i].args]
+        wanted += [store.node for store in step.stores]
+        rest = Pass(self._needed(step, wanted), step.reductions, stores=step.stores)
+        for half in (first, rest):
+            half.read = step.read
+        return first, rest
+
+    def _needed(self, step: Pass, wanted: Iterable[int]) -> list[int]:
+        """The nodes of a pass that some of its values are made of."""
+        needed = set(wanted)
+        for i in reversed(step.nodes):
+            if i in needed:
+                needed.update(self.kernel.nodes[i].args)
+        return [i for i in step.nodes if i in needed]
+
+    def _write_guarded(self, step: Pass, guarded: Sequence[int]) -> None:
+        kinds = sorted({self.kernel.nodes[i].dtype for i in guarded})
+        flags = {dtype: f"far{ENDINGS[dtype]}" for dtype in kinds}
+        with self.writer.block():
+            for dtype, flag in flags.items():
+                self.writer.add(f"{_FLAGS[dtype]} {flag} = 0;")
+            self._write_plain_loop(step, f" reduction(| : {', '.join(flags.values())})")
+            with self.writer.block(f"if ({' | '.join(flags.values())})"):
+                self._write_mending(step, guarded)
+
+    def _write_mending(self, step: Pass, guarded: Sequence[int]) -> None:
+        arguments = [arg for i in guarded for arg in self.kernel.nodes[i].args]
+        small = Pass(self._needed(step, arguments), read=step.read)
+        with self.writer.block("for (long j = 0; j < length; j++)"):
+            self._write_body(small)
+            for i in guarded:
+                self.writer.add(f"if ({self.values.far(i)})")
+                self.writer.add(f"    b{i}[j] = {self.values.everywhere(i)};")
+
     # -- loops ----------------------------------------------------------------------------------
 
-    def _write_plain_loop(self, step: Pass) -> None:
+    def _write_plain_loop(self, step: Pass, clause: str = "") -> None:
         end = "length"
         if self._laps(step, LANES):
-            self._write_lap(step, [], LANES)
+            self._write_lap(step, [], LANES, clause)
             end = str(self.nest.tile - self.nest.tile % LANES)
-        self.writer.add("#pragma omp simd")
+        self.writer.add(f"#pragma omp simd{clause}")
         with self.writer.block(f"for (long j = 0; j < {end}; j++)"):
             self._write_body(step)
 
@@ -120,9 +170,11 @@ class PassWriter:
             for each in found:
                 self.writer.add(each.update(f"{each.name}s[l]", each.value))
 
-    def _write_lap(self, step: Pass, found: Sequence[Accumulator], lanes: int) -> None:
+    def _write_lap(
+        self, step: Pass, found: Sequence[Accumulator], lanes: int, clause: str = ""
+    ) -> None:
         """The chunk over the end of the row."""
-        self.writer.add("#pragma omp simd")
+        self.writer.add(f"#pragma omp simd{clause}")
         with self.writer.block(f"for (int l = 0; l < {lanes}; l++)"):
             self.writer.add(f"const long j = {self.nest.tile - lanes} + l;")
             before = lanes - self.nest.tile % lanes
@@ -166,6 +218,9 @@ class PassWriter:
                 self.writer.add(f"const {self.values.type(i)} v{i} = b{i}[j]{test};")
             else:
                 self.values.write(self.writer, i)
+                if i in self.values.stages.guarded:
+                    flag = f"far{ENDINGS[self.kernel.nodes[i].dtype]}"
+                    self.writer.add(f"{flag} |= {self.values.far(i)};")
         for i in step.kept:
             self.writer.add(f"b{i}[j] = v{i};")
         for store in step.stores:

@@ -2,7 +2,7 @@
 
 A reduction along the row needs a pass over the whole row before anything that uses it. A value per
 element that a later pass needs is computed again where that is cheap, else kept in a buffer as
-long as the row.
+long as the row. So are the values of guarded functions, which are mended after their pass.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel, Store
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.scalars import cost
+from hpcad.program.kernels.table import GUARDED
 
 ONCE, PER_ROW, PER_ELEMENT = 0, 1, 2
 _RECOMPUTED = 6  # up to here computing again costs less than a buffer written and read
@@ -51,6 +52,8 @@ class Stages:
         Nodes outside of all loops, and per row; ``stage`` says before which pass.
     level, stage : list of int
         Per node.
+    guarded : set of int
+        Values per element of :data:`hpcad.program.kernels.table.GUARDED` functions.
     passes : list of Pass
     row_stores : list of Store
         Of numbers per row, at its end.
@@ -61,6 +64,7 @@ class Stages:
     per_row: list[int]
     level: list[int]
     stage: list[int]
+    guarded: set[int]
     passes: list[Pass]
     row_stores: list[Store]
     buffers: list[int]
@@ -68,20 +72,24 @@ class Stages:
 
 def schedule(kernel: Kernel, nest: Nest) -> Stages:
     """Put every node that the stores of the nest need in its place."""
-    level, stage = _levels(kernel, nest), _stages(kernel)
+    level = _levels(kernel, nest)
+    guarded = {i for i, node in enumerate(kernel.nodes) if node.op in GUARDED}
+    guarded = {i for i in guarded if level[i] == PER_ELEMENT}
+    stage = _stages(kernel, guarded)
+    usable = [number + (i in guarded) for i, number in enumerate(stage)]
     live = _live(kernel, nest)
     row_stores = [s for s in nest.stores if _is_per_row(s, level, nest)]
-    passes = [Pass() for _ in range(1 + max([stage[i] for i in live], default=0))]
+    passes = [Pass() for _ in range(1 + max([usable[i] for i in live], default=0))]
     for i in live:
         if kernel.nodes[i].op in ROW_REDUCTIONS:
             passes[stage[i] - 1].reductions.append(i)
     for store in nest.stores:
         if store not in row_stores:
-            passes[_store_pass(kernel, store, stage, live)].stores.append(store)
+            passes[_store_pass(kernel, store, usable, live)].stores.append(store)
     buffers = _fill(kernel, passes, level, stage)
     once = [i for i in live if level[i] == ONCE]
     per_row = [i for i in live if level[i] == PER_ROW]
-    return Stages(once, per_row, level, stage, passes, row_stores, buffers)
+    return Stages(once, per_row, level, stage, guarded, passes, row_stores, buffers)
 
 
 def _levels(kernel: Kernel, nest: Nest) -> list[int]:
@@ -101,10 +109,10 @@ def _levels(kernel: Kernel, nest: Nest) -> list[int]:
     return levels
 
 
-def _stages(kernel: Kernel) -> list[int]:
+def _stages(kernel: Kernel, guarded: set[int]) -> list[int]:
     stages: list[int] = []
     for node in kernel.nodes:
-        above = max((stages[arg] for arg in node.args), default=0)
+        above = max((stages[arg] + (arg in guarded) for arg in node.args), default=0)
         stages.append(above + (node.op in ROW_REDUCTIONS))
     return stages
 
@@ -122,11 +130,11 @@ def _is_per_row(store: Store, level: list[int], nest: Nest) -> bool:
     return plain and level[store.node] != PER_ELEMENT
 
 
-def _store_pass(kernel: Kernel, store: Store, stage: list[int], live: list[int]) -> int:
+def _store_pass(kernel: Kernel, store: Store, usable: list[int], live: list[int]) -> int:
     """Where the value is there, and the old one of an operand updated in place no longer needed."""
-    users = [stage[store.node]]
+    users = [usable[store.node]]
     if any(kernel.nodes[i].op == "load" and kernel.nodes[i].detail == store.operand for i in live):
-        users.append(max(stage[i] for i in live))
+        users.append(max(usable[i] for i in live))
     return max(users)
 
 

@@ -197,6 +197,10 @@ TABLE: dict[str, Scalar] = {
 }
 # fmt: on
 
+# Vectorised, as ``hp_<name>_near_<type>``, for arguments that are not ``hp_far_<type>``. Those are
+# looked for after the loop, and their values computed again.
+GUARDED = frozenset({"sin", "cos", "tan"})
+
 # Computed one element at a time, by the C library or by loops and branches of their own.
 # fmt: off
 SERIAL = frozenset({

@@ -112,7 +112,22 @@ class Values:
             base = self.converted(node.args[0], node.dtype)
             return expression("square", [f"({base})"], [node.dtype], node.dtype)
         dtypes = [self.kernel.nodes[arg].dtype for arg in node.args]
-        return expression(node.op, [self.stated(arg) for arg in node.args], dtypes, node.dtype)
+        text = expression(node.op, [self.stated(arg) for arg in node.args], dtypes, node.dtype)
+        if i in self.stages.guarded:
+            return text.replace(f"hp_{node.op}_", f"hp_{node.op}_near_")
+        return text
+
+    # -- guarded functions ----------------------------------------------------------------------
+
+    def far(self, i: int) -> str:
+        """Whether the argument of a guarded function is one that its near form is not for."""
+        node = self.kernel.nodes[i]
+        return f"hp_far{ENDINGS[node.dtype]}({self.converted(node.args[0], node.dtype)})"
+
+    def everywhere(self, i: int) -> str:
+        """The value of a guarded function for any argument."""
+        node = self.kernel.nodes[i]
+        return f"hp_{node.op}{ENDINGS[node.dtype]}({self.converted(node.args[0], node.dtype)})"
 
     def _is_two(self, i: int) -> bool:
         node = self.kernel.nodes[i]
