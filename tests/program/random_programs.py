@@ -23,7 +23,7 @@ import hpcad.primitives
 from hpcad.autodiff import PRIMITIVES
 from hpcad.autodiff.pytree import flatten
 
-from .random_steps import KINDS, REJECTED
+from .random_shapes import KINDS, REJECTED
 
 HUGE = 1e4
 
