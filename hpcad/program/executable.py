@@ -73,6 +73,7 @@ class Executable:
         self._outputs = [self._output(out) for out in program.outputs]
         self._guarded = [(p, p.array, p.gradient, p.frozen) for p in program.parameters()]
         self._fixed = [(array, fingerprint(array)) for array in program.fixed]
+        self._shapes = self._live_shapes()
         self._timed: np.ndarray | None = None
 
     # -- memory -------------------------------------------------------------------------------
@@ -178,7 +179,13 @@ class Executable:
                 return False
             if parameter.frozen is not frozen:
                 return False
+        if any(array.shape != shape for array, shape in self._shapes):
+            return False  # the user has set it
         return all(fingerprint(array) == digest for array, digest in self._fixed)
+
+    def _live_shapes(self) -> list[tuple[np.ndarray, tuple[int, ...]]]:
+        values = {v for i in self.program.instructions for v in i.inputs() if v.origin == "live"}
+        return [(v.source, v.shape) for v in values]
 
     def run(self, leaves: list[Any]) -> Any:
         """Run the program.

@@ -47,12 +47,12 @@ class Storage:
         self._share()
 
     def _scattered(self) -> list[Value]:
-        """Arrays of the user that lie in memory in an order of their own: they are copied."""
+        """Arrays of the user that lie in memory in another way: they are copied."""
         found: dict[Value, None] = {}
         for task in self.schedule.tasks:
             for value in reads(task):
                 base = self.origin(value)[0]
-                if base.origin == "live" and not base.source.flags.c_contiguous:
+                if base.origin == "live" and not is_usable(base.source):
                     found[base] = None
         return list(found)
 
@@ -119,12 +119,17 @@ class Storage:
             return
 
 
+def is_usable(array: np.ndarray) -> bool:
+    """Whether compiled code can take an array of the user as it lies."""
+    return array.flags.c_contiguous and array.flags.aligned
+
+
 def _external(value: Value) -> np.ndarray | None:
     if value.origin == "parameter":
         return value.source.array
     if value.origin == "live":
-        return value.source if value.source.flags.c_contiguous else None
+        return value.source if is_usable(value.source) else None
     if value.origin == "literal":
-        value.source = np.ascontiguousarray(value.source).reshape(value.shape)
+        value.source = np.require(value.source, requirements="CA").reshape(value.shape)
         return value.source
     return None
