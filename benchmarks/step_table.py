@@ -117,7 +117,7 @@ def print_result(result: dict[str, Any]) -> None:
     for name, kinds in result["kinds"].items():
         print(f"{name}: {_shares(kinds)}")
     for found in filter(_is_shown, result["comparisons"]):
-        print(f"{found['ours']} / {found['peer']}: {_ratio(found)}: {found['verdict']}")
+        print(f"{found['ours']} / {found['peer']}: {_ratio(found)}: {found['verdict']}", flush=True)
 
 
 def _is_shown(found: dict[str, Any]) -> bool:

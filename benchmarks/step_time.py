@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"step_time: {error}", file=sys.stderr)
                 return 1
             print_result(results[-1])
-    means = geometric_means(results)
+            if options.json:  # after each, so that a run that is ended early leaves what it found
+                means = geometric_means(results)
+                found = {"environment": facts, "results": results, "geometric_means": means}
+                environment.write_json(options.json, found)
     print()
-    print_means(means, len(results))
-    if options.json:
-        found = {"environment": facts, "results": results, "geometric_means": means}
-        environment.write_json(options.json, found)
+    print_means(geometric_means(results), len(results))
     return 0
 
 
