@@ -198,7 +198,7 @@ class Compiled:
         capture.check_end()
         moved = surroundings.changed()
         if moved is not None:
-            reason = f"{moved} by {_name(self.function)}, which a program would not do"
+            reason = f"after {_name(self.function)} {moved}, and a program would not do that"
             capture.refuse(f"{reason}; pass it as an argument, and return it", self._defined)
         capture.release()
         entry.watch = capture.watch

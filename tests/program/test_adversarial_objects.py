@@ -179,7 +179,7 @@ def test_a_function_that_counts_stays_eager():
 
         return f, arrays(X), lambda: (settings.shift, list(log), total)
 
-    stays_eager(world, "which a program would not do; pass it as an argument", "def f(x)")
+    stays_eager(world, "a program would not do that; pass it as an argument", "def f(x)")
 
 
 def test_a_name_that_refers_to_another_thing_in_each_call_is_no_program():
