@@ -58,6 +58,32 @@ static inline double hp_fma_f64(double a, double b, double c)
 #endif
 }
 
+/* What rounding took from p = a * b. Without fused multiply-add the factors are cut in halves (T. J.
+ * Dekker, 1971); they must be below 2^115, 2^995. */
+static inline float hp_product_rest_f32(float a, float b, float p)
+{
+#ifdef HP_FUSED
+    return hp_fma_f32(a, b, -p);
+#else
+    float c = a * 4097.0f, d = b * 4097.0f;
+    float a_high = c - (c - a), b_high = d - (d - b);
+    float a_low = a - a_high, b_low = b - b_high;
+    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
+#endif
+}
+
+static inline double hp_product_rest_f64(double a, double b, double p)
+{
+#ifdef HP_FUSED
+    return hp_fma_f64(a, b, -p);
+#else
+    double c = a * 134217729.0, d = b * 134217729.0;
+    double a_high = c - (c - a), b_high = d - (d - b);
+    double a_low = a - a_high, b_low = b - b_high;
+    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
+#endif
+}
+
 /* Added and subtracted again, these round to the nearest integer; in between, the lowest bits of
  * the sum hold that integer in two's complement. */
 #define HP_ROUND_F32 0x1.8p23f

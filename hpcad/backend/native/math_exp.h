@@ -17,19 +17,21 @@
 #define HP_LOG2_E_F32 0x1.715476p+0f
 #define HP_LOG2_E_F64 0x1.71547652b82fep+0
 
-/* -- exp(r) for |r| <= ln 2 / 2 --------------------------------------------------------------- */
+/* -- exp(r) and exp(r) - 1 for |r| <= ln 2 / 2 ------------------------------------------------- */
 
-static inline float hp_exp_near_0_f32(float r)
+static inline float hp_exp_less_1_f32(float r)
 {
     float q = 0x1.6a23c4p-10f;
     q = hp_fma_f32(q, r, 0x1.1239f4p-7f);
     q = hp_fma_f32(q, r, 0x1.5558f2p-5f);
     q = hp_fma_f32(q, r, 0x1.555492p-3f);
     q = hp_fma_f32(q, r, 0x1.fffffcp-2f);
-    return hp_fma_f32(q, r * r, r) + 1.0f;
+    return hp_fma_f32(q, r * r, r);
 }
 
-static inline double hp_exp_near_0_f64(double r)
+static inline float hp_exp_near_0_f32(float r) { return hp_exp_less_1_f32(r) + 1.0f; }
+
+static inline double hp_exp_less_1_f64(double r)
 {
     double q = 0x1.ad7f27203f702p-26;
     q = hp_fma_f64(q, r, 0x1.28ad7d0d1fcbbp-22);
@@ -41,8 +43,10 @@ static inline double hp_exp_near_0_f64(double r)
     q = hp_fma_f64(q, r, 0x1.555555555086dp-5);
     q = hp_fma_f64(q, r, 0x1.55555555554fap-3);
     q = hp_fma_f64(q, r, 0x1.000000000000ap-1);
-    return hp_fma_f64(q, r * r, r) + 1.0;
+    return hp_fma_f64(q, r * r, r);
 }
+
+static inline double hp_exp_near_0_f64(double r) { return hp_exp_less_1_f64(r) + 1.0; }
 
 /* -- exp -------------------------------------------------------------------------------------- */
 

@@ -11,15 +11,9 @@
     static inline float hp_##name##_f32(float x, float y) { return function##f(x, y); }            \
     static inline double hp_##name##_f64(double x, double y) { return function(x, y); }
 
-HP_LIBM_1(cbrt, cbrt)
-HP_LIBM_1(erfc, erfc)
 HP_LIBM_1(gamma, tgamma)
 HP_LIBM_1(gammaln, lgamma)
-HP_LIBM_1(asinh, asinh)
-HP_LIBM_1(acosh, acosh)
-HP_LIBM_1(atanh, atanh)
 HP_LIBM_2(power, pow)
-HP_LIBM_2(hypot, hypot)
 
 #undef HP_LIBM_1
 #undef HP_LIBM_2

@@ -75,9 +75,9 @@ static inline float hp_log10_f32(float x)
     return hp_log_ends_f32(x, hp_fma_f32(k, HP_LOG10_2_HIGH_F32, rest));
 }
 
-/* With u = 1 + x rounded to 2^k (1 + f): what rounding took, times 2^-k, is put back into f. Near
- * 0 that makes f the very x. */
-static inline float hp_log1p_f32(float x)
+/* Of a finite number above -1, 1 + x rounded is u = 2^k (1 + f); what rounding took, times 2^-k, is
+ * put back into f. Near 0 that makes f the very x. */
+static inline float hp_log1p_finite_f32(float x)
 {
     float u = 1.0f + x;
     uint32_t bits = hp_bits_f32(u);
@@ -87,8 +87,12 @@ static inline float hp_log1p_f32(float x)
     float lost = (x - (u - 1.0f)) * hp_float_f32(inverse << 23);
     float f = hp_float_f32(bits - ((uint32_t)exponent << 23)) - 1.0f + lost;
     float rest = hp_fma_f32(k, HP_LN2_LOW_F32, hp_log_rest_f32(f));
-    float y = hp_log_ends_f32(u, hp_fma_f32(k, HP_LN2_HIGH_F32, f + rest));
-    return copysignf(y, x);
+    return hp_fma_f32(k, HP_LN2_HIGH_F32, f + rest);
+}
+
+static inline float hp_log1p_f32(float x)
+{
+    return copysignf(hp_log_ends_f32(1.0f + x, hp_log1p_finite_f32(x)), x);
 }
 
 /* -- double ----------------------------------------------------------------------------------- */
@@ -147,7 +151,7 @@ static inline double hp_log10_f64(double x)
     return hp_log_ends_f64(x, hp_fma_f64(k, HP_LOG10_2_HIGH_F64, rest));
 }
 
-static inline double hp_log1p_f64(double x)
+static inline double hp_log1p_finite_f64(double x)
 {
     double u = 1.0 + x;
     uint64_t bits = hp_bits_f64(u);
@@ -157,8 +161,12 @@ static inline double hp_log1p_f64(double x)
     double lost = (x - (u - 1.0)) * hp_float_f64(inverse << 52);
     double f = hp_float_f64(bits - ((exponent - 1023) << 52)) - 1.0 + lost;
     double rest = hp_fma_f64(k, HP_LN2_LOW_F64, hp_log_rest_f64(f));
-    double y = hp_log_ends_f64(u, hp_fma_f64(k, HP_LN2_HIGH_F64, f + rest));
-    return copysign(y, x);
+    return hp_fma_f64(k, HP_LN2_HIGH_F64, f + rest);
+}
+
+static inline double hp_log1p_f64(double x)
+{
+    return copysign(hp_log_ends_f64(1.0 + x, hp_log1p_finite_f64(x)), x);
 }
 
 #endif

@@ -98,4 +98,66 @@ static inline double hp_cosh_f64(double x)
     return size > 710.5 ? INFINITY : half + half;
 }
 
+/* -- asinh, acosh, atanh: as log1p -------------------------------------------------------------
+ *
+ * From 2^12 (2^28) on the first two are log(2x), and x^2 would overflow at some time. */
+
+static inline float hp_asinh_f32(float x)
+{
+    float size = fabsf(x), square = size * size;
+    float more = size + square / (1.0f + sqrtf(1.0f + square)); /* exp(asinh(|x|)) - 1 */
+    int large = size > 0x1p12f;
+    float y = hp_log1p_finite_f32(large ? size - 1.0f : more);
+    y = large ? y + 0x1.62e43p-1f : y;
+    return copysignf(size < INFINITY ? y : size, x);
+}
+
+static inline double hp_asinh_f64(double x)
+{
+    double size = fabs(x), square = size * size;
+    double more = size + square / (1.0 + sqrt(1.0 + square)); /* exp(asinh(|x|)) - 1 */
+    int64_t large = size > 0x1p28;
+    double y = hp_log1p_finite_f64(large ? size - 1.0 : more);
+    y = large ? y + 0x1.62e42fefa39efp-1 : y;
+    return copysign(size < INFINITY ? y : size, x);
+}
+
+static inline float hp_acosh_f32(float x)
+{
+    float above = x - 1.0f;
+    float more = above + sqrtf(above * (above + 2.0f));
+    int large = x > 0x1p12f;
+    float y = hp_log1p_finite_f32(large ? above : more);
+    y = large ? y + 0x1.62e43p-1f : y;
+    y = x < INFINITY ? y : x;
+    return x < 1.0f ? NAN : y;
+}
+
+static inline double hp_acosh_f64(double x)
+{
+    double above = x - 1.0;
+    double more = above + sqrt(above * (above + 2.0));
+    int64_t large = x > 0x1p28;
+    double y = hp_log1p_finite_f64(large ? above : more);
+    y = large ? y + 0x1.62e42fefa39efp-1 : y;
+    y = x < INFINITY ? y : x;
+    return x < 1.0 ? NAN : y;
+}
+
+static inline float hp_atanh_f32(float x)
+{
+    float size = fabsf(x);
+    float y = 0.5f * hp_log1p_finite_f32((size + size) / (1.0f - size));
+    float end = size == 1.0f ? INFINITY : NAN;
+    return copysignf(size < 1.0f ? y : end, x);
+}
+
+static inline double hp_atanh_f64(double x)
+{
+    double size = fabs(x);
+    double y = 0.5 * hp_log1p_finite_f64((size + size) / (1.0 - size));
+    double end = size == 1.0 ? INFINITY : NAN;
+    return copysign(size < 1.0 ? y : end, x);
+}
+
 #endif

@@ -13,10 +13,12 @@
  *   exp        1.1    1.1      sin        1.8    1.7      sinh       2.0    2.2
  *   exp2       1.1    1.2      cos        1.8    1.7      cosh       1.9    1.6
  *   expm1      1.6    1.8      tan        2.4    2.3      tanh       2.6    2.6
- *   log        1.0    1.0      asin       1.7    1.7      sigmoid    2.5    2.5
- *   log2       1.3    1.2      acos       1.2    1.2      erf        1.1    1.1
- *   log10      1.2    1.0      atan       1.2    1.2
- *   log1p      1.6    1.6      atan2      1.6    1.6
+ *   log        1.0    1.0      asin       1.7    1.7      asinh      1.8    1.7
+ *   log2       1.3    1.1      acos       1.2    1.2      acosh      2.5    2.5
+ *   log10      1.3    1.0      atan       1.2    1.2      atanh      2.3    2.2
+ *   log1p      1.6    1.6      atan2      1.6    1.6      sigmoid    2.5    2.5
+ *   cbrt       1.0    1.0      hypot      0.6    1.2      erf        1.1    1.1
+ *                                                         erfc       2.4    2.4
  *
  * The others (math_libm.h) are the C library's, one element at a time, and so are sin, cos and tan
  * of large numbers (math_trig.h).
@@ -27,9 +29,11 @@
 #include "math_arcs.h"
 #include "math_bits.h"
 #include "math_erf.h"
+#include "math_erfc.h"
 #include "math_exp.h"
 #include "math_libm.h"
 #include "math_log.h"
+#include "math_roots.h"
 #include "math_sinh.h"
 #include "math_tanh.h"
 #include "math_trig.h"

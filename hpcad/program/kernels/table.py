@@ -204,7 +204,6 @@ GUARDED = frozenset({"sin", "cos", "tan"})
 # Computed one element at a time, by the C library or by loops and branches of their own.
 # fmt: off
 SERIAL = frozenset({
-    "cbrt", "erfc", "gamma", "gammaln", "asinh", "acosh", "atanh", "power", "hypot", "fmod",
-    "remainder", "floor_divide", "nextafter",
+    "gamma", "gammaln", "power", "fmod", "remainder", "floor_divide", "nextafter",
 })
 # fmt: on
