@@ -65,5 +65,5 @@ def test_errors_of_functions_are_those_that_the_kernels_state():
     header = ROOT / "hpcad" / "backend" / "native" / "vectormath.h"
     stated = re.findall(r"\b([a-z]\w*) +(\d\.\d) +(\d\.\d)", header.read_text(encoding="utf-8"))
     shown = re.findall(r"`(\w+)` \| (\d\.\d) \| (\d\.\d)", PAGE)
-    assert len(shown) == 9
+    assert len(shown) >= 9
     assert sorted(shown) == sorted(stated)
