@@ -67,6 +67,7 @@ def asarray(obj: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | 
             raise ValueError("asarray of a sequence must copy its elements; leave out copy=False")
         obj = p.nested(obj, dtype)
         if isinstance(obj, Tensor):
+            obj = tensor(obj)
             return obj if device is None else to_device(obj, device)
     if device is None and type(obj).__module__.partition(".")[0] == "cupy":
         plain = backend_of(obj).xp.array(obj, dtype=dtype, copy=bool(copy))
@@ -163,7 +164,8 @@ def full(shape: Shape, fill_value: Any, dtype: Any = None, *, device: Any = None
     """
     if is_tracked(fill_value):
         value = fill_value if dtype is None else astype(fill_value, dtype, copy=False)
-        return p.copy(broadcast_to(value, (shape,) if isinstance(shape, int) else tuple(shape)))
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        return tensor(p.copy(broadcast_to(value, shape)))
     return Tensor(device_backend(device).xp.full(shape, value_of(fill_value), dtype))
 
 

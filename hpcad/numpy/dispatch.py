@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import Tensor, peek
 from hpcad.primitives.assignment import assign
 
@@ -66,7 +67,7 @@ def function(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
             f"{path} does not know tensors, and hpcad.numpy has no function of that name; use "
             "other functions of hpcad.numpy, or tensor.numpy() for the plain values"
         )
-    return call(ours, called, path, args, kwargs)
+    return as_numpy(called, args, kwargs, call(ours, called, path, args, kwargs))
 
 
 def call(
@@ -101,6 +102,12 @@ def call(
             raise TypeError(f"{path} with {name}= is not there for tensors; {INSTEAD}")
         del named[name]
     return ours(*given, **named)
+
+
+def as_numpy(called: Any, args: Sequence[Any], kwargs: Mapping[str, Any], ours: Any) -> Any:
+    """A result in the form that NumPy gives it, where a capture stands for arrays of NumPy."""
+    capture = STATE.capture
+    return ours if capture is None else capture.as_numpy(called, args, kwargs, ours)
 
 
 def _ours(name: str, keywords: set[str]) -> str:

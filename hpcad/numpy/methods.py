@@ -16,8 +16,9 @@ from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.numpy import ufuncs as ufuncs  # NumPy's dispatch of those
 from hpcad.numpy.at import At
-from hpcad.numpy.dispatch import call, find
+from hpcad.numpy.dispatch import as_numpy, call, find
 from hpcad.primitives.assignment import augmented
+from hpcad.primitives.creation import copy
 
 # Python's operator -> function
 OPERATORS = {
@@ -89,7 +90,9 @@ def _method(name: str) -> Callable[..., Any]:
     theirs = getattr(np, name)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return call(_function(name), theirs, f"tensor.{name}", (self, *args), kwargs)
+        given = (self, *args)
+        result = call(_function(name), theirs, f"tensor.{name}", given, kwargs)
+        return as_numpy(theirs, given, kwargs, result)
 
     method.__name__ = name
     method.__doc__ = f"See :func:`hpcad.numpy.{name}`."
@@ -103,7 +106,7 @@ def _astype(self: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = Non
 
 def _flatten(self: Tensor) -> Any:
     """Return the elements in one row, as a copy."""
-    return _function("copy")(_function("reshape")(self, (-1,)))
+    return copy(_function("reshape")(self, (-1,)))
 
 
 def _partition(self: Tensor, *args: Any, **kwargs: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.conversion import device_backend
-from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.autodiff.tensor import Tensor, tensor, value_of
 from hpcad.numpy.dtypes import astype
 from hpcad.primitives.indexing import is_tracked
 
@@ -56,7 +56,7 @@ def linspace(
         parts = num - 1 if endpoint else num
         weight = np.arange(num) / max(parts, 1)
         weight = weight.reshape(num, *(1,) * max(np.ndim(start), np.ndim(stop)))
-        points = start * (1 - weight) + stop * weight
+        points = tensor(start * (1 - weight) + stop * weight)
         return points if dtype is None else astype(points, dtype, copy=False)
     low, high = value_of(start), value_of(stop)
     return Tensor(device_backend(device).xp.linspace(low, high, num, endpoint, dtype=dtype))

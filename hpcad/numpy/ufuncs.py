@@ -12,7 +12,7 @@ import numpy as np
 
 from hpcad.autodiff.links import LINKS
 from hpcad.errors import ShapeError
-from hpcad.numpy.dispatch import INSTEAD, find
+from hpcad.numpy.dispatch import INSTEAD, as_numpy, find
 from hpcad.primitives.joining import stack, unstack
 from hpcad.primitives.layout import expand_dims
 
@@ -51,7 +51,9 @@ def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str,
     apply = methods.get(method)
     if function is None or apply is None or (method != "__call__" and called.nin != 2):
         raise TypeError(f"numpy.{name}{how} has no derivative rule here; {INSTEAD}")
-    return apply(name, function, *inputs, **options)
+    result = apply(name, function, *inputs, **options)
+    theirs = called if method == "__call__" else getattr(called, method)
+    return as_numpy(theirs, inputs, options, result)
 
 
 def _call(_name: str, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:

@@ -27,13 +27,20 @@ from hpcad.primitives import (
 )
 from hpcad.primitives import elementwise as e
 
+
+def _matmul(x: Any, y: Any) -> Any:
+    """The product; of two vectors, while a program is captured, a scalar as NumPy returns it."""
+    z = product.matmul(x, y)
+    return z.as_scalar() if hasattr(z, "as_scalar") else z
+
+
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": e.add,
     "sub": e.subtract,
     "mul": e.multiply,
     "truediv": e.divide,
     "pow": e.power,
-    "matmul": product.matmul,
+    "matmul": _matmul,
 }
 COMPARISON: dict[str, Callable[[Any, Any], Any]] = {
     "eq": e.equal,
@@ -104,7 +111,7 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {}
 
 def _ufuncs() -> dict[np.ufunc, Callable[..., Any]]:
     table = {p.value: p for p in PRIMITIVES.values() if isinstance(p.value, np.ufunc)}
-    return {**table, np.matmul: product.matmul}
+    return {**table, np.matmul: _matmul}
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

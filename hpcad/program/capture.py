@@ -16,6 +16,7 @@ from hpcad.autodiff.pytree import flatten, tree_map
 from hpcad.autodiff.state import STATE, Trace
 from hpcad.autodiff.tensor import Tensor, peek, value_of
 from hpcad.backend import backend_of
+from hpcad.program.agreement import as_numpy
 from hpcad.program.captured import Captured, is_plain
 from hpcad.program.expand import EXPANSIONS
 from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
@@ -161,6 +162,10 @@ class Capture(Trace):
             if array.dtype.hasobject:
                 self.refuse(f"{primitive.name} made an array of objects")
         return answer
+
+    def as_numpy(self, called: Any, args: Sequence[Any], kwargs: Any, ours: Any) -> Any:
+        """What our function in the place of one of NumPy's returned, as NumPy returns it."""
+        return as_numpy(self, called, args, kwargs, ours)
 
     def concerns(self, args: Sequence[Any], params: Mapping[str, Any]) -> bool:
         """Whether an operation has anything to do with the program."""

@@ -93,6 +93,13 @@ class Captured(Tensor):
             return type(peek(self))
         return Captured
 
+    def as_scalar(self) -> Captured:
+        """As NumPy returns a result without axes."""
+        if not self.plain or self.shape or self.level != CAPTURED:
+            return self
+        capture: Any = self.follower
+        return Captured(np.asarray(self.content)[()], capture, self.symbol, plain=True)
+
     @property
     def in_place(self) -> bool:
         """Whether ``x += 1`` changes an array in an eager call, and does not rebind a name."""

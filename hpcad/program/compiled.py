@@ -237,15 +237,20 @@ class Compiled:
             entry.builds += 1
             name = _identifier(self.function)
             first = capture.program.copy() if ahead and variant.first is None else None
-            self._program = build(name, capture.program, tree, self.options)
+            try:
+                self._program = build(name, capture.program, tree, self.options)
+            except Exception as error:  # noqa: BLE001  (the call has been made, eagerly)
+                self._refuse(entry, f"no program could be made: {error!r}", error)
+                return variant
             variant.executable, variant.first = self._program, first
         if variant.first is None:
             entry.watch = None  # nothing is held against another call
         return variant
 
-    def _refuse(self, entry: Entry, obstacle: str | None) -> None:
+    def _refuse(self, entry: Entry, obstacle: str | None, cause: Exception | None = None) -> None:
         if self.options.strict:
-            raise CaptureError(f"{_name(self.function)} cannot be compiled: {obstacle}")
+            message = f"{_name(self.function)} cannot be compiled: {obstacle}"
+            raise CaptureError(message) from cause
         entry.obstacle = obstacle
         entry.variants.clear()
         if self.options.log:

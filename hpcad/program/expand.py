@@ -116,7 +116,7 @@ def _split(x: Any, *, sizes: tuple[int, ...], axis: int) -> Any:
 
 
 def _square(x: Any) -> Any:
-    return multiply(x, x)
+    return multiply(x, x) if x.dtype.kind != "b" else NotImplemented  # numbers, squared
 
 
 EXPANSIONS: dict[str, Callable[..., Any]] = {

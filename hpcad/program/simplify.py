@@ -77,7 +77,7 @@ class _Forwards:
             instruction.args, instruction.params = args, params
             self.instructions.append(instruction)
             return
-        if op.name in ("sum", "max", "min") and params["keepdims"]:
+        if op.name in ("sum", "max", "min") and params["keepdims"] and instruction.out.shape:
             self._reduce(op, args, params, instruction)
             return
         if op.name == "getitem" and _only_adds_axes(params["index"]):

@@ -165,10 +165,17 @@ def _reshape(array: np.ndarray, params: Any) -> np.ndarray:
     return view
 
 
+def _flip(array: np.ndarray, params: Any) -> np.ndarray:
+    index: list[Any] = [slice(None)] * array.ndim
+    for axis in params["axes"]:
+        index[axis] = slice(None, None, -1)
+    return array[(*index, ...)]  # an array without axes, too, is looked at and not copied
+
+
 VIEWS: dict[str, Any] = {
     "again": lambda a, _p: a.view(),
     "broadcast_to": lambda a, p: np.broadcast_to(a, p["shape"]),
-    "flip": lambda a, p: np.flip(a, p["axes"]),
+    "flip": _flip,
     "in_range": lambda a, _p: a.view(),
     "reshape": _reshape,
     "transpose": lambda a, p: np.transpose(a, p["axes"]),

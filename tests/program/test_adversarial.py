@@ -261,3 +261,42 @@ def test_products_that_sum_nothing_are_zero(rows):
         return [np.ones((rows, 0)), np.ones((0, 2)), X[:, :rows]]
 
     becomes_a_program(lambda: (f, arguments, lambda: w.grad))
+
+
+# -- NumPy's functions ---------------------------------------------------------------------------
+
+
+def numpys(x, k):
+    """Of which those of hpcad.numpy return other kinds of things."""
+    return (
+        np.split(x, 2), np.std(x), x.var(axis=0), x.flatten(), x[0] @ x[0], np.vdot(x, x),
+        np.zeros_like(x), np.full_like(x, 2), np.copy(x), np.median(x), np.square(x > 0),
+        np.add.reduce(x), np.broadcast_arrays(x, x[0]), np.unstack(x), np.flip(k), k.conj(),
+    )  # fmt: skip
+
+
+def numbers_without_axes(x, k):
+    return (
+        np.flip(k), np.sum(k, axis=-1, keepdims=True), np.nanstd(k, axis=0), hnp.flip(k),
+        k.reshape(()), k.T, np.exp(k), k.max(), abs(k), k[()], k[None], k[..., None],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("f", [numpys, numbers_without_axes])
+def test_functions_of_numpy_return_what_numpy_returns(f):
+    becomes_a_program(lambda: (f, lambda i: [X + i, np.float64(i + 0.5)]))
+    if f is numbers_without_axes:
+        becomes_a_program(lambda: (f, lambda i: [X + i, np.array(i + 0.5)]))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.polyval(x[0] > 0, x > 0),
+        lambda x: np.deg2rad(x > 0),
+        lambda x: np.cov(x.astype(np.float32)),
+    ],
+)
+def test_functions_of_numpy_that_hpcad_does_otherwise_stay_eager(f):
+    compiled = lives(lambda: (f, arrays(X)))
+    assert "has another result here than that of hpcad.numpy" in compiled.obstacles[0]

@@ -55,7 +55,7 @@ def _identity(x: Any) -> Any:
     plain = value_of(x)
     unit = backend_of(plain).xp.zeros_like(plain)
     unit[...] = backend_of(plain).xp.eye(plain.shape[-1], dtype=plain.dtype)
-    return Tensor(unit) if isinstance(x, Tensor) else unit
+    return Tensor(unit) if isinstance(x, Tensor) and not getattr(x, "plain", False) else unit
 
 
 def multi_dot(arrays: Sequence[Any]) -> Any:
