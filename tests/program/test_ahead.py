@@ -112,7 +112,7 @@ def test_a_program_that_cannot_be_built_leaves_the_function_eager(monkeypatch):
     for calls in range(1, 4):
         program(X[0])
         np.testing.assert_allclose(p.grad, calls * X[0], rtol=1e-14)
-    assert program.obstacles[0].startswith("RuntimeError: a gap in the compiler")
+    assert "RuntimeError('a gap in the compiler')" in program.obstacles[0]
 
 
 def test_nothing_may_be_computed_with_parameters_after_their_update():
