@@ -1,8 +1,8 @@
 /* atan, atan2, asin, acos.
  *
- * atan(t) = t + t^3 p(t^2) for 0 <= t <= 1; asin(s) = s + s^3 p(s^2) for 0 <= s <= 1/2: minimax fits
- * (Remez exchange in 50 digits) of the relative error, below 2^-28 and 2^-27 (float), 2^-54 and
- * 2^-55 (double).
+ * atan(t) = t + t^3 p(t^2) for 0 <= t <= 1; asin(s) = s + s^3 p(s^2) for 0 <= s <= 1/2: minimax
+ * fits (Remez exchange in 50 digits) of the relative error, below 2^-28 and 2^-27 (float), 2^-54
+ * and 2^-55 (double).
  */
 #ifndef HPCAD_MATH_ARCS_H
 #define HPCAD_MATH_ARCS_H
@@ -18,7 +18,7 @@
 /* -- atan and atan2 --------------------------------------------------------------------------- */
 
 /* p(z) t^3, z = t^2. */
-static inline float hp_atan_rest_f32(float t)
+HP_INLINE float hp_atan_rest_f32(float t)
 {
     float z = t * t;
     float p = -0x1.d3304cp-10f;
@@ -33,7 +33,7 @@ static inline float hp_atan_rest_f32(float t)
     return p * (z * t);
 }
 
-static inline double hp_atan_rest_f64(double t)
+HP_INLINE double hp_atan_rest_f64(double t)
 {
     double z = t * t;
     double p = -0x1.53e4574a7392bp-16;
@@ -59,7 +59,7 @@ static inline double hp_atan_rest_f64(double t)
 }
 
 /* Above 1: pi/2 - atan(1/x). */
-static inline float hp_atan_f32(float x)
+HP_INLINE float hp_atan_f32(float x)
 {
     float size = fabsf(x);
     int large = size > 1.0f;
@@ -69,7 +69,7 @@ static inline float hp_atan_f32(float x)
     return copysignf(whole + (t + rest), x);
 }
 
-static inline double hp_atan_f64(double x)
+HP_INLINE double hp_atan_f64(double x)
 {
     double size = fabs(x);
     int64_t large = size > 1.0;
@@ -81,7 +81,7 @@ static inline double hp_atan_f64(double x)
 
 /* The angle between the x axis and (|x|, |y|) or, where that is smaller, between the y axis and it;
  * then mirrored. 0 / 0 is 0 here, and the quotient of two infinities 1. */
-static inline float hp_atan2_f32(float y, float x)
+HP_INLINE float hp_atan2_f32(float y, float x)
 {
     float up = fabsf(y), along = fabsf(x);
     float a = up <= along ? up : along, b = up <= along ? along : up;
@@ -94,7 +94,7 @@ static inline float hp_atan2_f32(float y, float x)
     return copysignf(whole + hp_fma_f32(sign, t, rest), y);
 }
 
-static inline double hp_atan2_f64(double y, double x)
+HP_INLINE double hp_atan2_f64(double y, double x)
 {
     double up = fabs(y), along = fabs(x);
     double a = up <= along ? up : along, b = up <= along ? along : up;
@@ -109,7 +109,7 @@ static inline double hp_atan2_f64(double y, double x)
 
 /* -- asin and acos ---------------------------------------------------------------------------- */
 
-static inline float hp_asin_rest_f32(float s, float z)
+HP_INLINE float hp_asin_rest_f32(float s, float z)
 {
     float p = 0x1.59ddfp-5f;
     p = hp_fma_f32(p, z, 0x1.8ba42ep-6f);
@@ -119,7 +119,7 @@ static inline float hp_asin_rest_f32(float s, float z)
     return p * (z * s);
 }
 
-static inline double hp_asin_rest_f64(double s, double z)
+HP_INLINE double hp_asin_rest_f64(double s, double z)
 {
     double p = 0x1.05ffb4eb28be9p-5;
     p = hp_fma_f64(p, z, -0x1.0b82dc50419b7p-6);
@@ -137,7 +137,7 @@ static inline double hp_asin_rest_f64(double s, double z)
 }
 
 /* Above 1/2: pi/2 - 2 asin(s), s = sqrt((1 - |x|) / 2). */
-static inline float hp_asin_f32(float x)
+HP_INLINE float hp_asin_f32(float x)
 {
     float size = fabsf(x);
     int large = size > 0.5f;
@@ -147,7 +147,7 @@ static inline float hp_asin_f32(float x)
     return copysignf(whole + (s + rest), x);
 }
 
-static inline double hp_asin_f64(double x)
+HP_INLINE double hp_asin_f64(double x)
 {
     double size = fabs(x);
     int64_t large = size > 0.5;
@@ -158,7 +158,7 @@ static inline double hp_asin_f64(double x)
 }
 
 /* pi/2 - asin(x), and beyond 1/2 either 2 asin(s) or pi - 2 asin(s). */
-static inline float hp_acos_f32(float x)
+HP_INLINE float hp_acos_f32(float x)
 {
     float size = fabsf(x);
     int large = size > 0.5f;
@@ -171,7 +171,7 @@ static inline float hp_acos_f32(float x)
     return whole + (s + rest);
 }
 
-static inline double hp_acos_f64(double x)
+HP_INLINE double hp_acos_f64(double x)
 {
     double size = fabs(x);
     int64_t large = size > 0.5;

@@ -6,28 +6,38 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint32_t hp_bits_f32(float x)
+/* A call in a loop keeps it from becoming SIMD code, and compilers stop making what is used several
+ * times part of its callers, unless they must. */
+#ifndef HP_INLINE
+#if defined(__GNUC__) || defined(__clang__)
+#define HP_INLINE static inline __attribute__((always_inline))
+#else
+#define HP_INLINE static inline
+#endif
+#endif
+
+HP_INLINE uint32_t hp_bits_f32(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-static inline float hp_float_f32(uint32_t bits)
+HP_INLINE float hp_float_f32(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
 
-static inline uint64_t hp_bits_f64(double x)
+HP_INLINE uint64_t hp_bits_f64(double x)
 {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-static inline double hp_float_f64(uint64_t bits)
+HP_INLINE double hp_float_f64(uint64_t bits)
 {
     double x;
     memcpy(&x, &bits, sizeof x);
@@ -40,7 +50,7 @@ static inline double hp_float_f64(uint64_t bits)
 #define HP_FUSED
 #endif
 
-static inline float hp_fma_f32(float a, float b, float c)
+HP_INLINE float hp_fma_f32(float a, float b, float c)
 {
 #ifdef HP_FUSED
     return __builtin_fmaf(a, b, c);
@@ -49,7 +59,7 @@ static inline float hp_fma_f32(float a, float b, float c)
 #endif
 }
 
-static inline double hp_fma_f64(double a, double b, double c)
+HP_INLINE double hp_fma_f64(double a, double b, double c)
 {
 #ifdef HP_FUSED
     return __builtin_fma(a, b, c);
@@ -58,9 +68,9 @@ static inline double hp_fma_f64(double a, double b, double c)
 #endif
 }
 
-/* What rounding took from p = a * b. Without fused multiply-add the factors are cut in halves (T. J.
- * Dekker, 1971); they must be below 2^115, 2^995. */
-static inline float hp_product_rest_f32(float a, float b, float p)
+/* What rounding took from p = a * b. Without fused multiply-add the factors are cut in halves
+ * (T. J. Dekker, 1971); they must be below 2^115, 2^995. */
+HP_INLINE float hp_product_rest_f32(float a, float b, float p)
 {
 #ifdef HP_FUSED
     return hp_fma_f32(a, b, -p);
@@ -72,7 +82,7 @@ static inline float hp_product_rest_f32(float a, float b, float p)
 #endif
 }
 
-static inline double hp_product_rest_f64(double a, double b, double p)
+HP_INLINE double hp_product_rest_f64(double a, double b, double p)
 {
 #ifdef HP_FUSED
     return hp_fma_f64(a, b, -p);
@@ -84,6 +94,27 @@ static inline double hp_product_rest_f64(double a, double b, double p)
 #endif
 }
 
+/* c - a * b, where it is so small against c that all of it counts. */
+HP_INLINE float hp_less_product_f32(float c, float a, float b)
+{
+#ifdef HP_FUSED
+    return hp_fma_f32(-a, b, c);
+#else
+    float p = a * b;
+    return (c - p) - hp_product_rest_f32(a, b, p);
+#endif
+}
+
+HP_INLINE double hp_less_product_f64(double c, double a, double b)
+{
+#ifdef HP_FUSED
+    return hp_fma_f64(-a, b, c);
+#else
+    double p = a * b;
+    return (c - p) - hp_product_rest_f64(a, b, p);
+#endif
+}
+
 /* Added and subtracted again, these round to the nearest integer; in between, the lowest bits of
  * the sum hold that integer in two's complement. */
 #define HP_ROUND_F32 0x1.8p23f
@@ -92,7 +123,7 @@ static inline double hp_product_rest_f64(double a, double b, double p)
 /* x * 2^n, n = the integer in the lowest bits of `shifted` (see above), -254 <= n <= 254. In two
  * factors, because 2^n itself may overflow or be subnormal where the product is neither; at most
  * the second multiplication rounds. */
-static inline float hp_scale_f32(float x, float shifted)
+HP_INLINE float hp_scale_f32(float x, float shifted)
 {
     uint32_t n = hp_bits_f32(shifted) - hp_bits_f32(HP_ROUND_F32) + 2 * 127;
     uint32_t half = n >> 1;
@@ -100,7 +131,7 @@ static inline float hp_scale_f32(float x, float shifted)
 }
 
 /* The same for -2046 <= n <= 2046. */
-static inline double hp_scale_f64(double x, double shifted)
+HP_INLINE double hp_scale_f64(double x, double shifted)
 {
     uint64_t n = hp_bits_f64(shifted) - hp_bits_f64(HP_ROUND_F64) + 2 * 1023;
     uint64_t half = n >> 1;
@@ -108,7 +139,7 @@ static inline double hp_scale_f64(double x, double shifted)
 }
 
 /* x * 2^n where 2^n is a normal number. */
-static inline float hp_scale_normal_f32(float x, float shifted)
+HP_INLINE float hp_scale_normal_f32(float x, float shifted)
 {
     return x * hp_float_f32((hp_bits_f32(shifted) - hp_bits_f32(HP_ROUND_F32) + 127) << 23);
 }

@@ -9,7 +9,7 @@
  * accurate than 1 is against what is taken from it. Minimax fits: both errors are below 2^-29 of
  * the result (float), 2^-62 (double). */
 
-static inline float hp_erf_small_f32(float x)
+HP_INLINE float hp_erf_small_f32(float x)
 {
     float z = x * x;
     float p = 0x1.496a3ep-14f;
@@ -22,7 +22,7 @@ static inline float hp_erf_small_f32(float x)
     return hp_fma_f32(p, x, x);
 }
 
-static inline float hp_erf_large_f32(float size)
+HP_INLINE float hp_erf_large_f32(float size)
 {
     float t = (size > 3.95f ? 3.95f : size) - 1.0f;
     float l = 0x1.86d732p-13f;
@@ -38,14 +38,14 @@ static inline float hp_erf_large_f32(float size)
     return 1.0f - hp_scale_normal_f32(hp_exp_near_0_f32(r), shifted);
 }
 
-static inline float hp_erf_f32(float x)
+HP_INLINE float hp_erf_f32(float x)
 {
     float size = fabsf(x);
     float large = copysignf(hp_erf_large_f32(size), x);
     return size < 1.0f ? hp_erf_small_f32(x) : large;
 }
 
-static inline double hp_erf_small_f64(double x)
+HP_INLINE double hp_erf_small_f64(double x)
 {
     double z = x * x;
     double p = 0x1.0579c82d906d2p-34;
@@ -64,7 +64,7 @@ static inline double hp_erf_small_f64(double x)
     return hp_fma_f64(p, x, x);
 }
 
-static inline double hp_erf_large_f64(double size)
+HP_INLINE double hp_erf_large_f64(double size)
 {
     double t = (size > 5.95 ? 5.95 : size) - 1.0;
     double l = -0x1.91b5950f638dbp-43;
@@ -90,7 +90,7 @@ static inline double hp_erf_large_f64(double size)
     return 1.0 - hp_exp_f64(l);
 }
 
-static inline double hp_erf_f64(double x)
+HP_INLINE double hp_erf_f64(double x)
 {
     double size = fabs(x);
     double large = copysign(hp_erf_large_f64(size), x);

@@ -2,9 +2,9 @@
  *
  * erfc(a) = exp(-a^2) q(t) / (1 + 2a) for a >= 0, t = (a - c) / (a + c): q varies between 1 and 1.3
  * only, and is a minimax fit (Remez exchange in 40 digits) of relative error 2^-27 (float), 2^-56
- * (double) as far as the result is not 0. Below 0.47, 1 - erf(x) is better still. Of all c near the best the one is taken for which q(0) is
+ * (double) as far as the result is not 0. Of all c near the best the one is taken for which q(0) is
  * a number (to 2^-35, 2^-62): rounding it would cost more than all else. What rounding takes from
- * a^2 and from 1 + 2a is put back.
+ * a^2 and from 1 + 2a is put back. Below 0.47, 1 - erf(a) is better still.
  */
 #ifndef HPCAD_MATH_ERFC_H
 #define HPCAD_MATH_ERFC_H
@@ -13,7 +13,7 @@
 #include "math_erf.h"
 #include "math_exp.h"
 
-static inline float hp_erfc_rest_f32(float t)
+HP_INLINE float hp_erfc_rest_f32(float t)
 {
     float q = -0x1.e2f55ap-13f;
     q = hp_fma_f32(q, t, -0x1.15eae2p-12f);
@@ -28,7 +28,7 @@ static inline float hp_erfc_rest_f32(float t)
     return q * t;
 }
 
-static inline float hp_erfc_f32(float x)
+HP_INLINE float hp_erfc_f32(float x)
 {
     float size = fabsf(x), a = size > 11.0f ? 11.0f : size; /* from there on it is 0 */
     float p = hp_erfc_rest_f32((a - 0x1.6fp+1f) / (a + 0x1.6fp+1f));
@@ -41,17 +41,15 @@ static inline float hp_erfc_f32(float x)
     float n = shifted - HP_ROUND_F32;
     float r = hp_fma_f32(n, -HP_LN2_HIGH_F32, -square);
     r = hp_fma_f32(n, -HP_LN2_LOW_F32, r) - square_rest;
-    /* 1 / (1 + 2a) is (1 + inverse_rest) times its inverse. */
-    float one = below * inverse;
-    float inverse_rest = (1.0f - one) - hp_product_rest_f32(below, inverse, one);
-    inverse_rest -= below_rest * inverse;
+    /* 1 / (1 + 2a) is (1 + inverse_rest) times what is here its inverse. */
+    float inverse_rest = hp_less_product_f32(1.0f, below, inverse) - below_rest * inverse;
     float more = hp_exp_less_1_f32(r) + inverse_rest;
     y = hp_scale_f32(y + hp_fma_f32(y, more, y_rest), shifted);
     y = x < 0.0f ? 2.0f - y : y;
     return size < 0.47f ? 1.0f - hp_erf_small_f32(x) : y;
 }
 
-static inline double hp_erfc_rest_f64(double t)
+HP_INLINE double hp_erfc_rest_f64(double t)
 {
     double q = 0x1.77160355a8234p-30;
     q = hp_fma_f64(q, t, 0x1.9851ad2bb238bp-28);
@@ -79,7 +77,7 @@ static inline double hp_erfc_rest_f64(double t)
     return q * t;
 }
 
-static inline double hp_erfc_f64(double x)
+HP_INLINE double hp_erfc_f64(double x)
 {
     double size = fabs(x), a = size > 28.0 ? 28.0 : size; /* from there on it is 0 */
     double p = hp_erfc_rest_f64((a - 0x1.08ap+2) / (a + 0x1.08ap+2));
@@ -92,10 +90,8 @@ static inline double hp_erfc_f64(double x)
     double n = shifted - HP_ROUND_F64;
     double r = hp_fma_f64(n, -HP_LN2_HIGH_F64, -square);
     r = hp_fma_f64(n, -HP_LN2_LOW_F64, r) - square_rest;
-    /* 1 / (1 + 2a) is (1 + inverse_rest) times its inverse. */
-    double one = below * inverse;
-    double inverse_rest = (1.0 - one) - hp_product_rest_f64(below, inverse, one);
-    inverse_rest -= below_rest * inverse;
+    /* 1 / (1 + 2a) is (1 + inverse_rest) times what is here its inverse. */
+    double inverse_rest = hp_less_product_f64(1.0, below, inverse) - below_rest * inverse;
     double more = hp_exp_less_1_f64(r) + inverse_rest;
     y = hp_scale_f64(y + hp_fma_f64(y, more, y_rest), shifted);
     y = x < 0.0 ? 2.0 - y : y;

@@ -19,7 +19,7 @@
 
 /* -- exp(r) and exp(r) - 1 for |r| <= ln 2 / 2 ------------------------------------------------- */
 
-static inline float hp_exp_less_1_f32(float r)
+HP_INLINE float hp_exp_less_1_f32(float r)
 {
     float q = 0x1.6a23c4p-10f;
     q = hp_fma_f32(q, r, 0x1.1239f4p-7f);
@@ -29,9 +29,9 @@ static inline float hp_exp_less_1_f32(float r)
     return hp_fma_f32(q, r * r, r);
 }
 
-static inline float hp_exp_near_0_f32(float r) { return hp_exp_less_1_f32(r) + 1.0f; }
+HP_INLINE float hp_exp_near_0_f32(float r) { return hp_exp_less_1_f32(r) + 1.0f; }
 
-static inline double hp_exp_less_1_f64(double r)
+HP_INLINE double hp_exp_less_1_f64(double r)
 {
     double q = 0x1.ad7f27203f702p-26;
     q = hp_fma_f64(q, r, 0x1.28ad7d0d1fcbbp-22);
@@ -46,7 +46,7 @@ static inline double hp_exp_less_1_f64(double r)
     return hp_fma_f64(q, r * r, r);
 }
 
-static inline double hp_exp_near_0_f64(double r) { return hp_exp_less_1_f64(r) + 1.0; }
+HP_INLINE double hp_exp_near_0_f64(double r) { return hp_exp_less_1_f64(r) + 1.0; }
 
 /* -- exp -------------------------------------------------------------------------------------- */
 
@@ -54,7 +54,7 @@ static inline double hp_exp_near_0_f64(double r) { return hp_exp_less_1_f64(r) +
  * (see hp_scale_f32): a product that underflows takes ten times as long, and exp(-inf) is frequent
  * in masked scores. Above the second it is infinite, and what was computed is of no use. Said at
  * the two ends because compilers make one clumsy condition of two neighbours. NaN passes both. */
-static inline float hp_exp_f32(float x)
+HP_INLINE float hp_exp_f32(float x)
 {
     float a = x < -104.0f ? -176.0f : x;
     float shifted = hp_fma_f32(a, HP_LOG2_E_F32, HP_ROUND_F32);
@@ -64,7 +64,7 @@ static inline float hp_exp_f32(float x)
     return x > 89.0f ? INFINITY : y;
 }
 
-static inline double hp_exp_f64(double x)
+HP_INLINE double hp_exp_f64(double x)
 {
     double a = x < -746.0 ? -1418.0 : x;
     double shifted = hp_fma_f64(a, HP_LOG2_E_F64, HP_ROUND_F64);
@@ -76,7 +76,7 @@ static inline double hp_exp_f64(double x)
 
 /* -- exp2 ------------------------------------------------------------------------------------- */
 
-static inline float hp_exp2_f32(float x)
+HP_INLINE float hp_exp2_f32(float x)
 {
     float a = x < -151.0f ? -254.0f : x;
     float shifted = a + HP_ROUND_F32;
@@ -85,7 +85,7 @@ static inline float hp_exp2_f32(float x)
     return x > 129.0f ? INFINITY : y;
 }
 
-static inline double hp_exp2_f64(double x)
+HP_INLINE double hp_exp2_f64(double x)
 {
     double a = x < -1076.0 ? -2046.0 : x;
     double shifted = a + HP_ROUND_F64;
@@ -98,7 +98,7 @@ static inline double hp_exp2_f64(double x)
 
 /* 2^n expm1(r) + (2^n - 1), made of halves because 2^128 overflows where the result does not. Below
  * -30 (-60) the result is -1 already; tiny numbers keep their sign and their last bits. */
-static inline float hp_expm1_f32(float x)
+HP_INLINE float hp_expm1_f32(float x)
 {
     float shifted = hp_fma_f32(x, HP_LOG2_E_F32, HP_ROUND_F32);
     float n = shifted - HP_ROUND_F32;
@@ -117,7 +117,7 @@ static inline float hp_expm1_f32(float x)
     return x < -30.0f ? -1.0f : y;
 }
 
-static inline double hp_expm1_f64(double x)
+HP_INLINE double hp_expm1_f64(double x)
 {
     double shifted = hp_fma_f64(x, HP_LOG2_E_F64, HP_ROUND_F64);
     double n = shifted - HP_ROUND_F64;

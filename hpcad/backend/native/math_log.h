@@ -23,7 +23,7 @@
 /* Split a positive number: the result is f, and *k the exponent. Of subnormal numbers the leading
  * bit is anywhere: they are multiplied by a power of two, whose exponent comes off again. (One
  * choice: where two hang on one condition, compilers compute everything twice.) */
-static inline float hp_split_f32(float x, float *k)
+HP_INLINE float hp_split_f32(float x, float *k)
 {
     float scale = x < 0x1p-126f ? 0x1p23f : 1.0f;
     uint32_t bits = hp_bits_f32(x * scale) - hp_bits_f32(scale) + (0x3f800000u - 0x3f3504f3u);
@@ -32,7 +32,7 @@ static inline float hp_split_f32(float x, float *k)
 }
 
 /* log(1 + f) - f, for sqrt(1/2) <= 1 + f <= sqrt(2). */
-static inline float hp_log_rest_f32(float f)
+HP_INLINE float hp_log_rest_f32(float f)
 {
     float p = -0x1.38b7fep-4f;
     p = hp_fma_f32(p, f, 0x1.055e92p-3f);
@@ -46,28 +46,28 @@ static inline float hp_log_rest_f32(float f)
 }
 
 /* `y` where x is positive and finite, else what the logarithm of x is. */
-static inline float hp_log_ends_f32(float x, float y)
+HP_INLINE float hp_log_ends_f32(float x, float y)
 {
     float end = x == 0.0f ? -INFINITY : NAN;
     end = x > 0.0f ? x : end; /* infinite */
     return hp_bits_f32(x) - 1u < 0x7f7fffffu ? y : end; /* from the smallest to the largest */
 }
 
-static inline float hp_log_f32(float x)
+HP_INLINE float hp_log_f32(float x)
 {
     float k, f = hp_split_f32(x, &k);
     float rest = hp_fma_f32(k, HP_LN2_LOW_F32, hp_log_rest_f32(f));
     return hp_log_ends_f32(x, hp_fma_f32(k, HP_LN2_HIGH_F32, f + rest));
 }
 
-static inline float hp_log2_f32(float x)
+HP_INLINE float hp_log2_f32(float x)
 {
     float k, f = hp_split_f32(x, &k);
     float rest = hp_log_rest_f32(f) * HP_LOG2_E_F32;
     return hp_log_ends_f32(x, k + hp_fma_f32(f, HP_LOG2_E_F32, rest));
 }
 
-static inline float hp_log10_f32(float x)
+HP_INLINE float hp_log10_f32(float x)
 {
     float k, f = hp_split_f32(x, &k);
     float rest = hp_fma_f32(k, HP_LOG10_2_LOW_F32, hp_log_rest_f32(f) * HP_LOG10_E_F32);
@@ -77,7 +77,7 @@ static inline float hp_log10_f32(float x)
 
 /* Of a finite number above -1, 1 + x rounded is u = 2^k (1 + f); what rounding took, times 2^-k, is
  * put back into f. Near 0 that makes f the very x. */
-static inline float hp_log1p_finite_f32(float x)
+HP_INLINE float hp_log1p_finite_f32(float x)
 {
     float u = 1.0f + x;
     uint32_t bits = hp_bits_f32(u);
@@ -90,14 +90,14 @@ static inline float hp_log1p_finite_f32(float x)
     return hp_fma_f32(k, HP_LN2_HIGH_F32, f + rest);
 }
 
-static inline float hp_log1p_f32(float x)
+HP_INLINE float hp_log1p_f32(float x)
 {
     return copysignf(hp_log_ends_f32(1.0f + x, hp_log1p_finite_f32(x)), x);
 }
 
 /* -- double ----------------------------------------------------------------------------------- */
 
-static inline double hp_split_f64(double x, double *k)
+HP_INLINE double hp_split_f64(double x, double *k)
 {
     double scale = x < 0x1p-1022 ? 0x1p52 : 1.0;
     /* Biased by 2048, so that a logical shift will do (AVX2 has no other on 64 bits); turned into
@@ -108,7 +108,7 @@ static inline double hp_split_f64(double x, double *k)
     return hp_float_f64((bits & 0x000fffffffffffffu) + root) - 1.0;
 }
 
-static inline double hp_log_rest_f64(double f)
+HP_INLINE double hp_log_rest_f64(double f)
 {
     double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f;
     double p = 0x1.2f0d2612a13b2p-3;
@@ -122,28 +122,28 @@ static inline double hp_log_rest_f64(double f)
     return s * hp_fma_f64(p, z, half_square) - half_square;
 }
 
-static inline double hp_log_ends_f64(double x, double y)
+HP_INLINE double hp_log_ends_f64(double x, double y)
 {
     double end = x == 0.0 ? -INFINITY : NAN;
     end = x > 0.0 ? x : end;
     return hp_bits_f64(x) - 1u < 0x7fefffffffffffffu ? y : end;
 }
 
-static inline double hp_log_f64(double x)
+HP_INLINE double hp_log_f64(double x)
 {
     double k, f = hp_split_f64(x, &k);
     double rest = hp_fma_f64(k, HP_LN2_LOW_F64, hp_log_rest_f64(f));
     return hp_log_ends_f64(x, hp_fma_f64(k, HP_LN2_HIGH_F64, f + rest));
 }
 
-static inline double hp_log2_f64(double x)
+HP_INLINE double hp_log2_f64(double x)
 {
     double k, f = hp_split_f64(x, &k);
     double rest = hp_log_rest_f64(f) * HP_LOG2_E_F64;
     return hp_log_ends_f64(x, k + hp_fma_f64(f, HP_LOG2_E_F64, rest));
 }
 
-static inline double hp_log10_f64(double x)
+HP_INLINE double hp_log10_f64(double x)
 {
     double k, f = hp_split_f64(x, &k);
     double rest = hp_fma_f64(k, HP_LOG10_2_LOW_F64, hp_log_rest_f64(f) * HP_LOG10_E_F64);
@@ -151,7 +151,7 @@ static inline double hp_log10_f64(double x)
     return hp_log_ends_f64(x, hp_fma_f64(k, HP_LOG10_2_HIGH_F64, rest));
 }
 
-static inline double hp_log1p_finite_f64(double x)
+HP_INLINE double hp_log1p_finite_f64(double x)
 {
     double u = 1.0 + x;
     uint64_t bits = hp_bits_f64(u);
@@ -164,7 +164,7 @@ static inline double hp_log1p_finite_f64(double x)
     return hp_fma_f64(k, HP_LN2_HIGH_F64, f + rest);
 }
 
-static inline double hp_log1p_f64(double x)
+HP_INLINE double hp_log1p_f64(double x)
 {
     return copysign(hp_log_ends_f64(1.0 + x, hp_log1p_finite_f64(x)), x);
 }

@@ -12,7 +12,7 @@
  * tiny, cbrt(x) = t (1 - h)^(-2/3) = t (1 + 2h/3 + 5h^2/9 + 40h^3/81 + ...). Of subnormal numbers
  * the bits are no logarithm: they are multiplied by a power of two. */
 
-static inline float hp_cbrt_f32(float x)
+HP_INLINE float hp_cbrt_f32(float x)
 {
     float size = fabsf(x), scale = size < 0x1p-126f ? 0x1p24f : 1.0f;
     float a = size * scale;
@@ -30,7 +30,7 @@ static inline float hp_cbrt_f32(float x)
 }
 
 /* The bits, without the last 20, as the lowest of 2^52, as AVX2 cannot convert such integers. */
-static inline double hp_cbrt_f64(double x)
+HP_INLINE double hp_cbrt_f64(double x)
 {
     double size = fabs(x), scale = size < 0x1p-1022 ? 0x1p54 : 1.0;
     double a = size * scale;
@@ -52,7 +52,7 @@ static inline double hp_cbrt_f64(double x)
 
 /* -- hypot ------------------------------------------------------------------------------------ */
 
-static inline float hp_hypot_f32(float x, float y)
+HP_INLINE float hp_hypot_f32(float x, float y)
 {
     double a = x, b = y;
     float h = (float)sqrt(a * a + b * b);
@@ -60,7 +60,7 @@ static inline float hp_hypot_f32(float x, float y)
 }
 
 /* The squares must neither overflow nor lose bits. */
-static inline double hp_hypot_f64(double x, double y)
+HP_INLINE double hp_hypot_f64(double x, double y)
 {
     double a = fabs(x), b = fabs(y);
     double size = a > b ? a : b;

@@ -24,7 +24,7 @@ typedef struct {
     double sinh_r, more_r, sinh_n, cosh_n;
 } hp_hyperbolic_f64;
 
-static inline hp_hyperbolic_f32 hp_hyperbolic_parts_f32(float size)
+HP_INLINE hp_hyperbolic_f32 hp_hyperbolic_parts_f32(float size)
 {
     float shifted = hp_fma_f32(size, HP_LOG2_E_F32, HP_ROUND_F32);
     float n = shifted - HP_ROUND_F32;
@@ -40,7 +40,7 @@ static inline hp_hyperbolic_f32 hp_hyperbolic_parts_f32(float size)
     return (hp_hyperbolic_f32){hp_fma_f32(s, r * z, r), c * z, up - down, up + down};
 }
 
-static inline hp_hyperbolic_f64 hp_hyperbolic_parts_f64(double size)
+HP_INLINE hp_hyperbolic_f64 hp_hyperbolic_parts_f64(double size)
 {
     double shifted = hp_fma_f64(size, HP_LOG2_E_F64, HP_ROUND_F64);
     double n = shifted - HP_ROUND_F64;
@@ -64,7 +64,7 @@ static inline hp_hyperbolic_f64 hp_hyperbolic_parts_f64(double size)
     return (hp_hyperbolic_f64){hp_fma_f64(s, r * z, r), c * z, up - down, up + down};
 }
 
-static inline float hp_sinh_f32(float x)
+HP_INLINE float hp_sinh_f32(float x)
 {
     float size = fabsf(x);
     hp_hyperbolic_f32 h = hp_hyperbolic_parts_f32(size);
@@ -73,7 +73,7 @@ static inline float hp_sinh_f32(float x)
     return copysignf(size > 89.5f ? INFINITY : y, x);
 }
 
-static inline double hp_sinh_f64(double x)
+HP_INLINE double hp_sinh_f64(double x)
 {
     double size = fabs(x);
     hp_hyperbolic_f64 h = hp_hyperbolic_parts_f64(size);
@@ -82,7 +82,7 @@ static inline double hp_sinh_f64(double x)
     return copysign(size > 710.5 ? INFINITY : y, x);
 }
 
-static inline float hp_cosh_f32(float x)
+HP_INLINE float hp_cosh_f32(float x)
 {
     float size = fabsf(x);
     hp_hyperbolic_f32 h = hp_hyperbolic_parts_f32(size);
@@ -90,7 +90,7 @@ static inline float hp_cosh_f32(float x)
     return size > 89.5f ? INFINITY : half + half;
 }
 
-static inline double hp_cosh_f64(double x)
+HP_INLINE double hp_cosh_f64(double x)
 {
     double size = fabs(x);
     hp_hyperbolic_f64 h = hp_hyperbolic_parts_f64(size);
@@ -102,7 +102,7 @@ static inline double hp_cosh_f64(double x)
  *
  * From 2^12 (2^28) on the first two are log(2x), and x^2 would overflow at some time. */
 
-static inline float hp_asinh_f32(float x)
+HP_INLINE float hp_asinh_f32(float x)
 {
     float size = fabsf(x), square = size * size;
     float more = size + square / (1.0f + sqrtf(1.0f + square)); /* exp(asinh(|x|)) - 1 */
@@ -112,7 +112,7 @@ static inline float hp_asinh_f32(float x)
     return copysignf(size < INFINITY ? y : size, x);
 }
 
-static inline double hp_asinh_f64(double x)
+HP_INLINE double hp_asinh_f64(double x)
 {
     double size = fabs(x), square = size * size;
     double more = size + square / (1.0 + sqrt(1.0 + square)); /* exp(asinh(|x|)) - 1 */
@@ -122,7 +122,7 @@ static inline double hp_asinh_f64(double x)
     return copysign(size < INFINITY ? y : size, x);
 }
 
-static inline float hp_acosh_f32(float x)
+HP_INLINE float hp_acosh_f32(float x)
 {
     float above = x - 1.0f;
     float more = above + sqrtf(above * (above + 2.0f));
@@ -133,7 +133,7 @@ static inline float hp_acosh_f32(float x)
     return x < 1.0f ? NAN : y;
 }
 
-static inline double hp_acosh_f64(double x)
+HP_INLINE double hp_acosh_f64(double x)
 {
     double above = x - 1.0;
     double more = above + sqrt(above * (above + 2.0));
@@ -144,7 +144,7 @@ static inline double hp_acosh_f64(double x)
     return x < 1.0 ? NAN : y;
 }
 
-static inline float hp_atanh_f32(float x)
+HP_INLINE float hp_atanh_f32(float x)
 {
     float size = fabsf(x);
     float y = 0.5f * hp_log1p_finite_f32((size + size) / (1.0f - size));
@@ -152,7 +152,7 @@ static inline float hp_atanh_f32(float x)
     return copysignf(size < 1.0f ? y : end, x);
 }
 
-static inline double hp_atanh_f64(double x)
+HP_INLINE double hp_atanh_f64(double x)
 {
     double size = fabs(x);
     double y = 0.5 * hp_log1p_finite_f64((size + size) / (1.0 - size));

@@ -6,7 +6,7 @@
 #include "math_exp.h"
 
 /* e / (e + 2) with e = expm1(2 |x|); from 9.02 (20) on it is 1. */
-static inline float hp_tanh_f32(float x)
+HP_INLINE float hp_tanh_f32(float x)
 {
     float size = fabsf(x);
     size = size > 9.02f ? 9.02f : size;
@@ -25,7 +25,7 @@ static inline float hp_tanh_f32(float x)
     return copysignf(e / (e + 2.0f), x);
 }
 
-static inline double hp_tanh_f64(double x)
+HP_INLINE double hp_tanh_f64(double x)
 {
     double size = fabs(x);
     double e = hp_expm1_f64(2.0 * (size > 20.0 ? 20.0 : size));
@@ -33,13 +33,13 @@ static inline double hp_tanh_f64(double x)
 }
 
 /* 1 / (1 + exp(-x)), by an exponential that does not overflow, accurate also where it is small. */
-static inline float hp_sigmoid_f32(float x)
+HP_INLINE float hp_sigmoid_f32(float x)
 {
     float e = hp_exp_f32(-fabsf(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-static inline double hp_sigmoid_f64(double x)
+HP_INLINE double hp_sigmoid_f64(double x)
 {
     double e = hp_exp_f64(-fabs(x));
     return (x < 0.0 ? e : 1.0) / (1.0 + e);

@@ -23,14 +23,14 @@
 #define HP_NEAR_F32 0x1p17f
 #define HP_NEAR_F64 0x1p28
 
-static inline float hp_less_f32(float x, float n, float unit)
+HP_INLINE float hp_less_f32(float x, float n, float unit)
 {
     float r = hp_fma_f32(n, -0x1.921fb4p+0f * unit, x);
     r = hp_fma_f32(n, -0x1.4442dp-24f * unit, r);
     return hp_fma_f32(n, -0x1.846988p-48f * unit, r);
 }
 
-static inline double hp_less_f64(double x, double n, double unit)
+HP_INLINE double hp_less_f64(double x, double n, double unit)
 {
     double r = hp_fma_f64(n, -0x1.921fb54442d18p+0 * unit, x);
     r = hp_fma_f64(n, -0x1.1a62633145c06p-54 * unit, r);
@@ -40,7 +40,7 @@ static inline double hp_less_f64(double x, double n, double unit)
 #define HP_NEAR_F32 0x1p9f
 #define HP_NEAR_F64 0x1p21
 
-static inline float hp_less_f32(float x, float n, float unit)
+HP_INLINE float hp_less_f32(float x, float n, float unit)
 {
     float r = x - n * (0x1.921cp+0f * unit);
     r -= n * (0x1.daap-15f * unit);
@@ -48,7 +48,7 @@ static inline float hp_less_f32(float x, float n, float unit)
     return r - n * (0x1.846988p-48f * unit);
 }
 
-static inline double hp_less_f64(double x, double n, double unit)
+HP_INLINE double hp_less_f64(double x, double n, double unit)
 {
     double r = x - n * (0x1.921fb544p+0 * unit);
     r -= n * (0x1.0b4611a6p-34 * unit);
@@ -58,12 +58,12 @@ static inline double hp_less_f64(double x, double n, double unit)
 #endif
 
 /* Not for infinities and NaN: of those the near functions make NaN as well. */
-static inline int32_t hp_far_f32(float x) { return fabsf(x) > HP_NEAR_F32; }
-static inline int64_t hp_far_f64(double x) { return fabs(x) > HP_NEAR_F64; }
+HP_INLINE int32_t hp_far_f32(float x) { return fabsf(x) > HP_NEAR_F32; }
+HP_INLINE int64_t hp_far_f64(double x) { return fabs(x) > HP_NEAR_F64; }
 
 /* -- sin and cos ------------------------------------------------------------------------------ */
 
-static inline float hp_sin_of_rest_f32(float r)
+HP_INLINE float hp_sin_of_rest_f32(float r)
 {
     float z = r * r;
     float p = 0x1.5db2dcp-19f;
@@ -73,7 +73,7 @@ static inline float hp_sin_of_rest_f32(float r)
     return hp_fma_f32(p, r * z, r);
 }
 
-static inline double hp_sin_of_rest_f64(double r)
+HP_INLINE double hp_sin_of_rest_f64(double r)
 {
     double z = r * r;
     double p = 0x1.8823d7a7ffca3p-49;
@@ -88,35 +88,35 @@ static inline double hp_sin_of_rest_f64(double r)
 }
 
 /* y, or -y where the integer in the lowest bits of `shifted` is odd. */
-static inline float hp_alternate_f32(float y, float shifted)
+HP_INLINE float hp_alternate_f32(float y, float shifted)
 {
     return hp_float_f32(hp_bits_f32(y) ^ hp_bits_f32(shifted) << 31);
 }
 
-static inline double hp_alternate_f64(double y, double shifted)
+HP_INLINE double hp_alternate_f64(double y, double shifted)
 {
     return hp_float_f64(hp_bits_f64(y) ^ hp_bits_f64(shifted) << 63);
 }
 
 /* y, or -y where x is below 0 or -0. */
-static inline float hp_times_sign_f32(float y, float x)
+HP_INLINE float hp_times_sign_f32(float y, float x)
 {
     return hp_float_f32(hp_bits_f32(y) ^ (hp_bits_f32(x) & 0x80000000u));
 }
 
-static inline double hp_times_sign_f64(double y, double x)
+HP_INLINE double hp_times_sign_f64(double y, double x)
 {
     return hp_float_f64(hp_bits_f64(y) ^ (hp_bits_f64(x) & 0x8000000000000000u));
 }
 
-static inline float hp_sin_near_f32(float x)
+HP_INLINE float hp_sin_near_f32(float x)
 {
     float size = fabsf(x), shifted = hp_fma_f32(size, 0x1.45f306p-2f, HP_ROUND_F32);
     float r = hp_less_f32(size, shifted - HP_ROUND_F32, 2.0f);
     return hp_times_sign_f32(hp_alternate_f32(hp_sin_of_rest_f32(r), shifted), x);
 }
 
-static inline double hp_sin_near_f64(double x)
+HP_INLINE double hp_sin_near_f64(double x)
 {
     double size = fabs(x), shifted = hp_fma_f64(size, 0x1.45f306dc9c883p-2, HP_ROUND_F64);
     double r = hp_less_f64(size, shifted - HP_ROUND_F64, 2.0);
@@ -124,7 +124,7 @@ static inline double hp_sin_near_f64(double x)
 }
 
 /* |x| = (2n - 1) pi/2 + r. */
-static inline float hp_cos_near_f32(float x)
+HP_INLINE float hp_cos_near_f32(float x)
 {
     float size = fabsf(x);
     float shifted = hp_fma_f32(size, 0x1.45f306p-2f, 0.5f) + HP_ROUND_F32;
@@ -132,7 +132,7 @@ static inline float hp_cos_near_f32(float x)
     return hp_alternate_f32(hp_sin_of_rest_f32(r), shifted);
 }
 
-static inline double hp_cos_near_f64(double x)
+HP_INLINE double hp_cos_near_f64(double x)
 {
     double size = fabs(x);
     double shifted = hp_fma_f64(size, 0x1.45f306dc9c883p-2, 0.5) + HP_ROUND_F64;
@@ -142,7 +142,7 @@ static inline double hp_cos_near_f64(double x)
 
 /* -- tan: of odd n, -1 / tan(r) --------------------------------------------------------------- */
 
-static inline float hp_tan_near_f32(float x)
+HP_INLINE float hp_tan_near_f32(float x)
 {
     float size = fabsf(x), shifted = hp_fma_f32(size, 0x1.45f306p-1f, HP_ROUND_F32);
     float r = hp_less_f32(size, shifted - HP_ROUND_F32, 1.0f), z = r * r;
@@ -162,7 +162,7 @@ static inline float hp_tan_near_f32(float x)
     return hp_times_sign_f32(hp_alternate_f32(hp_fma_f32(rest, inverse, y), shifted), x);
 }
 
-static inline double hp_tan_near_f64(double x)
+HP_INLINE double hp_tan_near_f64(double x)
 {
     double size = fabs(x), shifted = hp_fma_f64(size, 0x1.45f306dc9c883p-1, HP_ROUND_F64);
     double r = hp_less_f64(size, shifted - HP_ROUND_F64, 1.0), z = r * r;
@@ -183,11 +183,11 @@ static inline double hp_tan_near_f64(double x)
 /* -- everywhere ------------------------------------------------------------------------------- */
 
 #define HP_EVERYWHERE(name)                                                                        \
-    static inline float hp_##name##_f32(float x)                                                   \
+    HP_INLINE float hp_##name##_f32(float x)                                                       \
     {                                                                                              \
         return hp_far_f32(x) ? name##f(x) : hp_##name##_near_f32(x);                               \
     }                                                                                              \
-    static inline double hp_##name##_f64(double x)                                                 \
+    HP_INLINE double hp_##name##_f64(double x)                                                     \
     {                                                                                              \
         return hp_far_f64(x) ? name(x) : hp_##name##_near_f64(x);                                  \
     }

@@ -18,7 +18,7 @@
  *   log10      1.3    1.0      atan       1.2    1.2      atanh      2.3    2.2
  *   log1p      1.6    1.6      atan2      1.6    1.6      sigmoid    2.5    2.5
  *   cbrt       1.0    1.0      hypot      0.6    1.2      erf        1.1    1.1
- *                                                         erfc       2.4    2.4
+ *   power      2.5    1.1                                erfc       2.4    2.4
  *
  * The others (math_libm.h) are the C library's, one element at a time, and so are sin, cos and tan
  * of large numbers (math_trig.h).
@@ -33,6 +33,7 @@
 #include "math_exp.h"
 #include "math_libm.h"
 #include "math_log.h"
+#include "math_power.h"
 #include "math_roots.h"
 #include "math_sinh.h"
 #include "math_tanh.h"

@@ -1,7 +1,8 @@
 /* Scalar functions of the table of elementwise primitives that are no single expression.
  *
- * Called hpk_<name>_<type>. They stand on those of vectormath.h (hp_exp_f32, hp_log1p_f64, ...), which comes before. Written
- * in what C and CUDA C++ have in common. Signs, zeros and NaN follow NumPy and SciPy.
+ * Called hpk_<name>_<type>. They stand on those of vectormath.h (hp_exp_f32, hp_log1p_f64, ...),
+ * which comes before. Written in what C and CUDA C++ have in common. Signs, zeros and NaN follow
+ * NumPy and SciPy.
  */
 #ifndef HPCAD_SCALARS_H
 #define HPCAD_SCALARS_H
@@ -9,26 +10,30 @@
 #include <math.h>
 #include <stdint.h>
 
+#ifndef HP_INLINE
+#define HP_INLINE static inline
+#endif
+
 /* -- floating point: T the type, S its suffix here, F its suffix in the C library -------------- */
 
 #define HP_FLOATING(T, S, F)                                                                       \
-    static inline T hpk_clip_##S(T x, T low, T high)                                                \
+    HP_INLINE T hpk_clip_##S(T x, T low, T high)                                                   \
     {                                                                                              \
         T y = (x > low) | (x != x) ? x : low;                                                      \
         return (y < high) | (y != y) ? y : high;                                                   \
     }                                                                                              \
-    static inline T hpk_fraction_##S(T x)                                                           \
+    HP_INLINE T hpk_fraction_##S(T x)                                                              \
     {                                                                                              \
         T rest = fabs##F(x) == (T)INFINITY ? (T)0 : x - trunc##F(x);                               \
         return copysign##F(rest, x);                                                               \
     }                                                                                              \
-    static inline T hpk_heaviside_##S(T x, T at_zero)                                              \
+    HP_INLINE T hpk_heaviside_##S(T x, T at_zero)                                                  \
     {                                                                                              \
         T step = x > 0 ? (T)1 : x == 0 ? at_zero : (T)0;                                           \
         return x != x ? x : step;                                                                  \
     }                                                                                              \
     /* The remainder has the sign of the divisor. */                                               \
-    static inline T hpk_remainder_##S(T x, T y)                                                    \
+    HP_INLINE T hpk_remainder_##S(T x, T y)                                                        \
     {                                                                                              \
         T rest = fmod##F(x, y);                                                                    \
         if (y == 0 || rest != rest)                                                                \
@@ -38,7 +43,7 @@
         return (y < 0) != (rest < 0) ? rest + y : rest;                                            \
     }                                                                                              \
     /* The quotient that goes with it; of and by infinities, the floor of the quotient. */         \
-    static inline T hpk_floor_divide_##S(T x, T y)                                                 \
+    HP_INLINE T hpk_floor_divide_##S(T x, T y)                                                     \
     {                                                                                              \
         T ratio = x / y;                                                                           \
         if (y == 0)                                                                                \
@@ -53,12 +58,12 @@
         T down = floor##F(whole);                                                                  \
         return whole - down > (T)0.5 ? down + (T)1 : down;                                         \
     }                                                                                              \
-    static inline T hpk_softplus_##S(T x)                                                           \
+    HP_INLINE T hpk_softplus_##S(T x)                                                              \
     {                                                                                              \
         return ((x > 0) | (x != x) ? x : (T)0) + hp_log1p_##S(hp_exp_##S(-fabs##F(x)));            \
     }                                                                                              \
-    /* d gelu / dx = (1 + h) / 2 + x (1 - h^2) u' / 2, h = tanh(u), u = sqrt(2/pi) (x + c x^3) */   \
-    static inline T hpk_gelu_slope_##S(T x)                                                         \
+    /* d gelu / dx = (1 + h) / 2 + x (1 - h^2) u' / 2, h = tanh(u), u = sqrt(2/pi) (x + c x^3) */  \
+    HP_INLINE T hpk_gelu_slope_##S(T x)                                                            \
     {                                                                                              \
         const T scale = (T)0.7978845608028654;       /* sqrt(2 / pi) */                            \
         const T cubic = (T)0.035677408136300125;     /* c times that */                            \
@@ -67,23 +72,23 @@
         return ((x * x * thrice + scale) * x * ((T)1 - h * h) + h + (T)1) * (T)0.5;                \
     }                                                                                              \
     /* log(exp(x) + exp(y)); equal infinities have no difference. */                               \
-    static inline T hpk_logaddexp_##S(T x, T y)                                                     \
+    HP_INLINE T hpk_logaddexp_##S(T x, T y)                                                        \
     {                                                                                              \
         T d = x - y, larger = d > 0 ? x : y;                                                       \
         T sum = larger + hp_log1p_##S(hp_exp_##S(-fabs##F(d)));                                    \
         return x == y ? x + (T)0.6931471805599453 : d != d ? d : sum;                              \
     }                                                                                              \
-    static inline T hpk_logaddexp2_##S(T x, T y)                                                    \
+    HP_INLINE T hpk_logaddexp2_##S(T x, T y)                                                       \
     {                                                                                              \
         T d = x - y, larger = d > 0 ? x : y;                                                       \
         T sum = larger + (T)1.4426950408889634 * hp_log1p_##S(hp_exp2_##S(-fabs##F(d)));           \
         return x == y ? x + (T)1 : d != d ? d : sum;                                               \
     }                                                                                              \
-    static inline T hpk_xlogy_##S(T x, T y)                                                         \
+    HP_INLINE T hpk_xlogy_##S(T x, T y)                                                            \
     {                                                                                              \
         return (x == 0) & (y == y) ? (T)0 : x * hp_log_##S(y);                                     \
     }                                                                                              \
-    static inline T hpk_xlog1py_##S(T x, T y)                                                       \
+    HP_INLINE T hpk_xlog1py_##S(T x, T y)                                                          \
     {                                                                                              \
         return (x == 0) & (y == y) ? (T)0 : x * hp_log1p_##S(y);                                   \
     }
@@ -94,21 +99,21 @@ HP_FLOATING(double, f64, )
 /* -- integers: U the type without sign, in which overflow wraps around ------------------------- */
 
 #define HP_INTEGER(T, U, S)                                                                        \
-    static inline T hpk_clip_##S(T x, T low, T high)                                                \
+    HP_INLINE T hpk_clip_##S(T x, T low, T high)                                                   \
     {                                                                                              \
         T y = x > low ? x : low;                                                                   \
         return y < high ? y : high;                                                                \
     }                                                                                              \
-    static inline T hpk_fmod_##S(T x, T y)                                                          \
+    HP_INLINE T hpk_fmod_##S(T x, T y)                                                             \
     {                                                                                              \
         return (y == 0) | (y == -1) ? (T)0 : x % y; /* the smallest by -1 would trap */            \
     }                                                                                              \
-    static inline T hpk_remainder_##S(T x, T y)                                                    \
+    HP_INLINE T hpk_remainder_##S(T x, T y)                                                        \
     {                                                                                              \
         T rest = hpk_fmod_##S(x, y);                                                               \
         return (rest != 0) & ((rest < 0) != (y < 0)) ? rest + y : rest;                            \
     }                                                                                              \
-    static inline T hpk_floor_divide_##S(T x, T y)                                                 \
+    HP_INLINE T hpk_floor_divide_##S(T x, T y)                                                     \
     {                                                                                              \
         if (y == 0)                                                                                \
             return 0;                                                                              \
@@ -116,7 +121,7 @@ HP_FLOATING(double, f64, )
             return (T)(0 - (U)x);                                                                  \
         return x / y - ((x % y != 0) & ((x < 0) != (y < 0)));                                      \
     }                                                                                              \
-    static inline T hpk_power_##S(T x, T y)                                                         \
+    HP_INLINE T hpk_power_##S(T x, T y)                                                            \
     {                                                                                              \
         U power = 1, base = (U)x;                                                                  \
         for (U rest = (U)y; rest != 0; rest >>= 1) {                                               \
@@ -125,11 +130,11 @@ HP_FLOATING(double, f64, )
         }                                                                                          \
         return (T)power;                                                                           \
     }                                                                                              \
-    static inline T hpk_shift_left_##S(T x, T y)                                                    \
+    HP_INLINE T hpk_shift_left_##S(T x, T y)                                                       \
     {                                                                                              \
         return (U)y < 8 * sizeof(T) ? (T)((U)x << y) : (T)0;                                       \
     }                                                                                              \
-    static inline T hpk_shift_right_##S(T x, T y)                                                   \
+    HP_INLINE T hpk_shift_right_##S(T x, T y)                                                      \
     {                                                                                              \
         return (U)y < 8 * sizeof(T) ? (T)(x >> y) : (T)(x < 0 ? -1 : 0);                           \
     }

@@ -204,6 +204,6 @@ GUARDED = frozenset({"sin", "cos", "tan"})
 # Computed one element at a time, by the C library or by loops and branches of their own.
 # fmt: off
 SERIAL = frozenset({
-    "gamma", "gammaln", "power", "fmod", "remainder", "floor_divide", "nextafter",
+    "gamma", "gammaln", "fmod", "remainder", "floor_divide", "nextafter",
 })
 # fmt: on
