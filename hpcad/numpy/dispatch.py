@@ -59,6 +59,11 @@ def function(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
         return called(*map(_described, args), **{k: _described(v) for k, v in kwargs.items()})
     if called in _IN_PLACE:
         return _IN_PLACE[called](*args, **kwargs)
+    return substituted(lambda: _instead(called, args, kwargs), called, args, kwargs)
+
+
+def _instead(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Our function in the place of one of NumPy's."""
     room = (getattr(called, "__module__", None) or "numpy").partition(".")[2]
     path = f"numpy.{room}.{called.__name__}" if room else f"numpy.{called.__name__}"
     ours = find(called.__name__, room)
@@ -67,7 +72,7 @@ def function(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
             f"{path} does not know tensors, and hpcad.numpy has no function of that name; use "
             "other functions of hpcad.numpy, or tensor.numpy() for the plain values"
         )
-    return as_numpy(called, args, kwargs, call(ours, called, path, args, kwargs))
+    return call(ours, called, path, args, kwargs)
 
 
 def call(
@@ -104,10 +109,12 @@ def call(
     return ours(*given, **named)
 
 
-def as_numpy(called: Any, args: Sequence[Any], kwargs: Mapping[str, Any], ours: Any) -> Any:
-    """A result in the form that NumPy gives it, where a capture stands for arrays of NumPy."""
+def substituted(
+    ours: Callable[[], Any], called: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """What ours returns, in the form that NumPy gives it where a capture stands for its arrays."""
     capture = STATE.capture
-    return ours if capture is None else capture.as_numpy(called, args, kwargs, ours)
+    return ours() if capture is None else capture.substitute(ours, called, args, kwargs)
 
 
 def _ours(name: str, keywords: set[str]) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.numpy import ufuncs as ufuncs  # NumPy's dispatch of those
 from hpcad.numpy.at import At
-from hpcad.numpy.dispatch import as_numpy, call, find
+from hpcad.numpy.dispatch import call, find, substituted
 from hpcad.primitives.assignment import augmented
 from hpcad.primitives.creation import copy
 
@@ -91,8 +92,11 @@ def _method(name: str) -> Callable[..., Any]:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         given = (self, *args)
-        result = call(_function(name), theirs, f"tensor.{name}", given, kwargs)
-        return as_numpy(theirs, given, kwargs, result)
+
+        def ours() -> Any:
+            return call(_function(name), theirs, f"tensor.{name}", given, kwargs)
+
+        return ours() if STATE.capture is None else substituted(ours, theirs, given, kwargs)
 
     method.__name__ = name
     method.__doc__ = f"See :func:`hpcad.numpy.{name}`."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from hpcad.autodiff.conversion import CAPTURED
 from hpcad.primitives import sets
 from hpcad.primitives.indexing import is_tracked, plain_index, scatter
 from hpcad.primitives.shapes import as_array
@@ -119,7 +120,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     Linear in the weights, and differentiable with respect to them.
     """
     x = as_array(x)
-    if not is_tracked(weights):
+    if not is_tracked(weights) or weights.level == CAPTURED:
         return sets.bincount(x, weights, least=minlength)
     index = plain_index((x,), True)
     length = max(minlength, int(index[0].max(initial=-1)) + 1)

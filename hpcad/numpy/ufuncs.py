@@ -12,7 +12,7 @@ import numpy as np
 
 from hpcad.autodiff.links import LINKS
 from hpcad.errors import ShapeError
-from hpcad.numpy.dispatch import INSTEAD, as_numpy, find
+from hpcad.numpy.dispatch import INSTEAD, find, substituted
 from hpcad.primitives.joining import stack, unstack
 from hpcad.primitives.layout import expand_dims
 
@@ -30,6 +30,12 @@ _ACCUMULATIONS = {"add": "cumulative_sum", "multiply": "cumulative_prod"}
 
 def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """What a tensor does with a ufunc; see :meth:`numpy.class.__array_ufunc__`."""
+    theirs = called if method == "__call__" else getattr(called, method)
+    return substituted(lambda: _instead(called, method, inputs, options), theirs, inputs, options)
+
+
+def _instead(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Our function in the place of the ufunc."""
     name = called.__name__.removeprefix("cupy_")
     options = {key: v for key, v in options.items() if v is not None or key == "axis"}
     how = "" if method == "__call__" else f".{method}"
@@ -51,9 +57,7 @@ def ufunc(called: Any, method: str, inputs: Sequence[Any], options: Mapping[str,
     apply = methods.get(method)
     if function is None or apply is None or (method != "__call__" and called.nin != 2):
         raise TypeError(f"numpy.{name}{how} has no derivative rule here; {INSTEAD}")
-    result = apply(name, function, *inputs, **options)
-    theirs = called if method == "__call__" else getattr(called, method)
-    return as_numpy(theirs, inputs, options, result)
+    return apply(name, function, *inputs, **options)
 
 
 def _call(_name: str, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:

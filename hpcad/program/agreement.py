@@ -2,7 +2,8 @@
 
 The functions of ``hpcad.numpy`` that take their place return numbers of the same value, but here
 and there of another kind: a tuple instead of a list, an array without axes instead of a scalar,
-a floating-point number of more digits. NumPy itself is asked what it would have returned.
+a floating-point number of more digits. NumPy itself is asked what it would have returned; where
+that is something else, the call goes on with it, eagerly.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.tensor import Tensor, peek, value_of
 from hpcad.program.captured import Captured, is_plain
@@ -23,41 +25,59 @@ if TYPE_CHECKING:
 ULPS = 1 << 14  # of the largest number
 
 
-def as_numpy(
+def substitute(
     capture: Capture,
+    ours: Callable[[], Any],
     called: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    ours: Any,
 ) -> Any:
-    """What our function has returned, in the form that NumPy's returns.
+    """What our function returns, in the form that NumPy's returns.
 
     Parameters
     ----------
+    ours : callable
+        Our function, with the arguments.
     called : callable
-        NumPy's function.
+        NumPy's.
     args, kwargs
         As it was called.
-    ours : tree
     """
     leaves, structure = flatten((tuple(args), dict(kwargs)))
     if not all(map(is_plain, leaves)):
-        return ours  # an eager call comes to our function, too
-    plain_args, plain_kwargs = structure.build([peek(leaf) for leaf in leaves])
-    name = getattr(called, "__name__", "a function")
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            theirs = called(*plain_args, **plain_kwargs)
-        except Exception:  # noqa: BLE001  (the user gets it from the eager call)
-            capture.abandon(f"NumPy's {name} raises an error here")
-            return ours
-    found, _ = flatten(ours)
+        return ours()  # an eager call comes to our function, too
+    found = None
+    try:
+        found = flatten(ours())[0]
+    except Exception as error:  # noqa: BLE001  (NumPy may know better)
+        capture.refuse(f"{type(error).__name__}: {error}")
+    arrays = [peek(leaf) for leaf in leaves]
+    theirs = _numpys(capture, called, *structure.build(arrays))
     expected, form = flatten(theirs)
+    if found is None:
+        return theirs
     if len(found) != len(expected) or not all(map(_agree, found, expected)):
-        capture.abandon(f"NumPy's {name} has another result here than that of hpcad.numpy")
-        return ours
+        name = getattr(called, "__name__", "a function")
+        capture.refuse(f"NumPy's {name} has another result here than that of hpcad.numpy")
+        return theirs
     return form.build([_like(capture, x, y) for x, y in zip(found, expected, strict=True)])
+
+
+def _numpys(capture: Capture, called: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What NumPy returns, or raises; it may also change its arguments."""
+    arrays = [x for x in flatten((args, kwargs))[0] if isinstance(x, np.ndarray)]
+    before = [fingerprint(x) for x in arrays]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return called(*args, **kwargs)
+    except Exception as error:
+        capture.refuse(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        if before != [fingerprint(x) for x in arrays]:
+            capture.refuse(f"{getattr(called, '__name__', 'a function')} changed its arguments")
+            capture.irreversible = not capture.ahead
 
 
 def _agree(ours: Any, theirs: Any) -> bool:
@@ -67,10 +87,9 @@ def _agree(ours: Any, theirs: Any) -> bool:
         return False
     if x.dtype.kind not in "fc" or not x.size:
         return bool(np.array_equal(x, y))
-    finite = np.isfinite(y)
-    scale = np.abs(y[finite]).max(initial=0)
-    allowed = ULPS * np.finfo(y.dtype).eps * scale
     with np.errstate(all="ignore"):
+        scale = np.abs(y[np.isfinite(y)]).max(initial=0)
+        allowed = ULPS * np.finfo(y.dtype).eps * scale
         return bool(np.allclose(x, y, rtol=0, atol=allowed, equal_nan=True))
 
 

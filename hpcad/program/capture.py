@@ -16,7 +16,7 @@ from hpcad.autodiff.pytree import flatten, tree_map
 from hpcad.autodiff.state import STATE, Trace
 from hpcad.autodiff.tensor import Tensor, peek, value_of
 from hpcad.backend import backend_of
-from hpcad.program.agreement import as_numpy
+from hpcad.program.agreement import substitute
 from hpcad.program.captured import Captured, is_plain
 from hpcad.program.expand import EXPANSIONS
 from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
@@ -53,8 +53,8 @@ class Capture(Trace):
         Whether something was done that a second, eager run of the function would do again.
     """
 
-    __slots__ = ("_before", "_begun", "_given", "_kept", "_parameters", "_plain", "_written",
-                 "ahead", "irreversible", "obstacle", "program", "watch")  # fmt: skip
+    __slots__ = ("_before", "_begun", "_given", "_gradients", "_kept", "_parameters", "_plain",
+                 "_written", "ahead", "irreversible", "obstacle", "program", "watch")  # fmt: skip
 
     spent = False
 
@@ -71,6 +71,7 @@ class Capture(Trace):
         self._parameters: dict[int, tuple[int, Captured]] = {}
         self._plain: dict[int, Captured] = {}
         self._given: dict[int, Captured] = {}
+        self._gradients: dict[int, Any] = {}
         self._before: Any = None
 
     # -- what comes in ------------------------------------------------------------------------
@@ -163,9 +164,9 @@ class Capture(Trace):
                 self.refuse(f"{primitive.name} made an array of objects")
         return answer
 
-    def as_numpy(self, called: Any, args: Sequence[Any], kwargs: Any, ours: Any) -> Any:
-        """What our function in the place of one of NumPy's returned, as NumPy returns it."""
-        return as_numpy(self, called, args, kwargs, ours)
+    def substitute(self, ours: Any, called: Any, args: Sequence[Any], kwargs: Any) -> Any:
+        """What our function in the place of one of NumPy's returns, as NumPy returns it."""
+        return substitute(self, ours, called, args, kwargs)
 
     def concerns(self, args: Sequence[Any], params: Mapping[str, Any]) -> bool:
         """Whether an operation has anything to do with the program."""
@@ -202,11 +203,25 @@ class Capture(Trace):
         """Set the gradient of a parameter to zero, and record that."""
         self._meet(parameter)
         self._begun[id(parameter)] = False
+        irreversible = self.irreversible
         self.call(parameter.clear_grad, (), answer=False, writes=False)
+        self.irreversible = irreversible  # see undo()
 
     def _meet(self, parameter: Parameter) -> None:
         """Note how the gradient of a parameter was found."""
-        self.program.found.setdefault(id(parameter), (parameter, parameter.fresh))
+        if id(parameter) not in self.program.found:
+            self.program.found[id(parameter)] = (parameter, parameter.fresh)
+            if not self.ahead and parameter.fresh and parameter.gradient is not None:
+                self._gradients[id(parameter)] = parameter.gradient.copy()
+
+    def undo(self) -> None:
+        """Let gradients be what they were before the call."""
+        if self.ahead:
+            return
+        for parameter, fresh in self.program.found.values():
+            if fresh and parameter.gradient is not None:  # others are begun anew
+                parameter.gradient[...] = self._gradients[id(parameter)]
+            parameter.fresh = fresh
 
     def assigned(self, parameter: Parameter, value: Any) -> Any:
         """The numbers to assign to a parameter, which no program does."""

@@ -100,6 +100,14 @@ class Captured(Tensor):
         capture: Any = self.follower
         return Captured(np.asarray(self.content)[()], capture, self.symbol, plain=True)
 
+    def __getattr__(self, name: str) -> Any:
+        """What arrays of NumPy have and tensors have not: an eager call would find it."""
+        if name.startswith("_") or not self.plain or self.level != CAPTURED:
+            raise AttributeError(f"{Captured.__name__!r} object has no attribute {name!r}")
+        found = getattr(self.content, name)
+        self.follower.refuse(f"its attribute {name} was read")  # type: ignore[union-attr]
+        return found
+
     @property
     def in_place(self) -> bool:
         """Whether ``x += 1`` changes an array in an eager call, and does not rebind a name."""

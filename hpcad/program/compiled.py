@@ -212,6 +212,7 @@ class Compiled:
         that somebody should read of."""
         capture.refuse(f"{type(error).__name__}: {error}")
         capture.release()
+        capture.undo()
         result = self.function(*args, **kwargs)
         self._refuse(entry, capture.obstacle)
         return result

@@ -12,7 +12,7 @@ import hpcad
 import hpcad.numpy as hnp
 from hpcad import Parameter
 
-from .against_eager import becomes_a_program, stays_eager
+from .against_eager import becomes_a_program, lives, stays_eager
 
 X = np.linspace(-2.0, 3.0, 24).reshape(4, 6)
 W = np.linspace(0.5, 1.5, 18).reshape(6, 3)
@@ -189,3 +189,50 @@ def test_a_name_that_refers_to_another_thing_in_each_call_is_no_program():
         settings.shift = float(i)
         np.testing.assert_array_equal(compiled(X), 3 * X + i)
     assert "'shift' refers to something else in call after call" in compiled.obstacles[0]
+
+
+# -- calls that cannot be captured to their end --------------------------------------------------
+
+
+class Askew(np.ndarray):
+    """A kind of array of the user's."""
+
+
+def attribute(x):
+    return x * 2 if x.flags.c_contiguous else x
+
+
+def caught(x):
+    try:
+        return x.strides[0] * x
+    except AttributeError:
+        return x * 3
+
+
+def filled(x):
+    y = x * 2
+    np.fill_diagonal(y, 7.0)
+    np.add(y, 1, out=y)
+    return y
+
+
+def other_kind(x):
+    return x + np.ones(6).view(Askew)
+
+
+@pytest.mark.parametrize("f", [attribute, caught, filled, other_kind])
+def test_what_was_done_before_is_done_once(f):
+    def world():
+        w, fresh, rng = Parameter(W), Parameter(W), np.random.default_rng(0)
+        fresh.grad, fresh.fresh = np.ones(W.shape), True
+
+        def step(x):
+            noise = rng.standard_normal(6) if f is not other_kind else 1.0
+            (x @ w + x @ fresh).sum().backward()
+            fresh.clear_grad()
+            (x @ fresh).sum().backward()
+            return f(x * noise)
+
+        return step, arrays(X), lambda: [(p.grad, p.fresh) for p in (w, fresh)]
+
+    assert lives(world).obstacles
