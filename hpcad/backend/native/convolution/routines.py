@@ -91,7 +91,7 @@ class Convolution:
         return self.out[1:3]
 
     def _make(self) -> Plan:
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no plan")
 
 
 @functools.lru_cache(maxsize=256)
