@@ -20,15 +20,16 @@ HP_INLINE float hp_wide_log2_f32(float k, float f, float *rest)
     float d = 2.0f + f, s = f / d;
     float s_rest = hp_less_product_f32(f, s, d) - s * (f - (d - 2.0f));
     s_rest *= 0.5f - 0.5f * s; /* that is 1 / d */
-    float z = s * s;
+    float z = s * s, z_rest = hp_product_rest_f32(s, s, z) + 2.0f * s * s_rest;
     float t = 0x1.58b48p-2f;
     t = hp_fma_f32(t, z, 0x1.a5cebcp-2f);
     t = hp_fma_f32(t, z, 0x1.2776e2p-1f);
     t = hp_fma_f32(t, z, 0x1.ec709ep-1f);
-    float a = s * 0x1.715476p+1f, b = s * (z * t), c = a + b, y = k + c;
-    float a_rest = hp_product_rest_f32(s, 0x1.715476p+1f, a);
-    a_rest += hp_fma_f32(s_rest, 0x1.715476p+1f, s * 0x1.4ae0cp-25f);
-    *rest = ((k - y) + c) + ((a - c) + b + a_rest);
+    float b1 = 0x1.715476p+1f, b2 = z * t, b = b1 + b2;
+    float b_rest = hp_product_rest_f32(z, t, b2) + hp_fma_f32(z_rest, t, 0x1.4ae0cp-25f);
+    b_rest += (b1 - b) + b2;
+    float a = s * b, y = k + a;
+    *rest = hp_product_rest_f32(s, b, a) + hp_fma_f32(s, b_rest, s_rest * b) + ((k - y) + a);
     return y;
 }
 
