@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from hpcad.backend.native.remembered import recall, remember
+
 log = logging.getLogger(__name__)
 
 HEADERS = Path(__file__).parent
@@ -28,6 +30,7 @@ _FLAGS = (
 )
 _TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler understands
 _SMALLEST = "#include <math.h>\ndouble hp_smallest(double x) { return floor(x); }\n"
+_TRIED = (_FLAGS, _TUNINGS, _SMALLEST)
 _SETTINGS = ("HPCAD_NATIVE", "HPCAD_CC", "CC", "PATH")
 
 
@@ -65,7 +68,7 @@ class Compiler:
 def find_compiler() -> Compiler | None:
     """The first that works of ``HPCAD_CC``, ``CC``, cc, gcc, clang and the wheel ``ziglang``.
 
-    Each is tried once per process, on a file of one function.
+    Each is tried on a file of one function, once: the cache on disk remembers which worked.
 
     Returns
     -------
@@ -101,22 +104,31 @@ def _candidates(wish: str, cc: str) -> list[tuple[str, ...]]:
 
 def _tried(command: tuple[str, ...]) -> Compiler | None:
     """``command`` as a compiler, with the flags it understands; ``None`` where it does not work."""
+    facts = recall(command, _TRIED)
+    if facts is not None and tuple(facts.get("tuning", "?")) in _TUNINGS:
+        return Compiler(command, (*_FLAGS, *facts["tuning"]), str(facts.get("version")))
     try:
         version = _run([*command, "--version"])
     except CompilationError:
         return None
     for tuning in _TUNINGS:
         compiler = Compiler(command, (*_FLAGS, *tuning), version)
-        with tempfile.TemporaryDirectory(prefix="hpcad-") as directory:
-            source = Path(directory, "smallest.c")
-            source.write_text(_SMALLEST)
-            try:
-                compiler.compile(source, Path(directory, "smallest.so"))
-            except CompilationError as refusal:
-                log.debug("%s: %s", shlex.join(command), refusal)
-            else:
-                return compiler
+        if _compiles(compiler):
+            remember(command, _TRIED, {"version": version, "tuning": tuning})
+            return compiler
     return None
+
+
+def _compiles(compiler: Compiler) -> bool:
+    with tempfile.TemporaryDirectory(prefix="hpcad-") as directory:
+        source = Path(directory, "smallest.c")
+        source.write_text(_SMALLEST)
+        try:
+            compiler.compile(source, Path(directory, "smallest.so"))
+        except CompilationError as refusal:
+            log.debug("%s: %s", shlex.join(compiler.command), refusal)
+            return False
+    return True
 
 
 def _run(command: list[str]) -> str:
