@@ -299,6 +299,12 @@ class Capture(Trace):
             known.clear()
         for array in self.watch.changed():
             self.refuse(f"an array of shape {array.shape} was changed by NumPy during the call")
+        if self._written:  # it will be changed when the program runs
+            places = [x for p in self.program.parameters() for x in (p.array, p.gradient)]
+            for array in self.watch.arrays():
+                mine = (x for x in places if isinstance(x, np.ndarray))
+                if any(np.may_share_memory(array, x) for x in mine):
+                    self.refuse(f"an array of shape {array.shape} is a parameter, seen otherwise")
         if any(ref() is not None for ref in self._kept):
             gc.collect()
         for tensor in [ref() for ref in self._kept]:

@@ -130,6 +130,5 @@ def _external(value: Value) -> np.ndarray | None:
     if value.origin == "live":
         return value.source if is_usable(value.source) else None
     if value.origin == "literal":
-        value.source = np.require(value.source, requirements=("C", "A")).reshape(value.shape)
-        return value.source
+        return np.require(value.source, requirements=("C", "A")).reshape(value.shape)
     return None

@@ -34,6 +34,10 @@ class Watch:
         self._seen[id(array)] = (array, digest)
         return expected is None or expected[1] == digest
 
+    def arrays(self) -> Iterator[np.ndarray]:
+        for array, _ in self._seen.values():
+            yield array
+
     def changed(self) -> Iterator[np.ndarray]:
         """The arrays that are not as they were when the call first used them."""
         for array, digest in self._seen.values():

@@ -8,6 +8,8 @@ import pytest
 import hpcad
 import hpcad.numpy as hnp
 from hpcad import Parameter, nn, optim
+from hpcad.program.compiled import Compiled
+from hpcad.program.options import Options
 
 from .against_eager import becomes_a_program, stays_eager
 
@@ -293,3 +295,33 @@ def test_an_argument_that_is_a_parameter_seen_in_another_way():
         return step, lambda i: [model.w.array, X + i]
 
     stays_eager(world, "changed by NumPy", "")
+
+
+# -- captured ahead of its effects ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alias", ["array", "window", "argument"])
+def test_a_capture_ahead_sees_parameters_in_other_ways(alias):
+    def life(compiled):
+        model = Net()
+        optimizer = optim.SGD(model, 0.1)
+        seen = model.w.array if alias != "window" else model.w.array[:, 1:]
+
+        def step(x, given):
+            before = (x[0, 0] * (seen if given is None else given)).sum()
+            learn(model, optimizer, x)
+            return before, (x[0, 0] * (seen if given is None else given)).sum()
+
+        step = Compiled(step, Options(ahead=True, log=False)) if compiled else step
+        given = model.w.array if alias == "argument" else None
+        return [float(y) for i in range(5) for y in step(X + i, given)]
+
+    np.testing.assert_allclose(life(True), life(False), rtol=1e-12)
+
+
+def test_a_capture_ahead_looks_through_windows_of_the_user_anew():
+    data = np.ones((6, 5))
+    f = Compiled(lambda x: x * data[:, 2], Options(ahead=True, strict=True))
+    for i in range(5):
+        data[...] = max(1, i)
+        np.testing.assert_array_equal(f(X), X * data[:, 2])
