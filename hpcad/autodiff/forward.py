@@ -10,7 +10,7 @@ import numpy as np
 from hpcad.autodiff.guard import operand
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.state import STATE, Trace
+from hpcad.autodiff.state import STATE, Trace, captures
 from hpcad.autodiff.tape import _LEFT, NO_SLOT, Tape, as_tuple
 from hpcad.autodiff.tensor import CONSTANT, Tensor, value_of
 from hpcad.autodiff.transposed import derived_jvp
@@ -64,7 +64,7 @@ class ForwardTrace(Trace):
                 values[i] = operand(arg)
             tangents.append(tangent)
         saved = None
-        if below:
+        if below or (params and captures(params)):
             answer = primitive(*values, **params)
         else:
             answer = primitive.compute(values, params)

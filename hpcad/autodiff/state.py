@@ -90,6 +90,11 @@ def effect(
     return capture.call(function, args, answer, writes)
 
 
+def captures(params: Mapping[str, Any]) -> bool:
+    """Whether parameters of an operation belong to a program that is being captured."""
+    return STATE.capture is not None and STATE.capture.concerns((), params)
+
+
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Compute without recording on the ambient tape (parameters count as constants)."""

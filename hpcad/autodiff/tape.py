@@ -25,7 +25,7 @@ from hpcad.autodiff.keep import EVERYTHING, REVERSE
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.state import STATE, Trace
+from hpcad.autodiff.state import STATE, Trace, captures
 from hpcad.autodiff.tensor import AMBIENT, CONSTANT, Tensor, twin
 from hpcad.errors import DifferentiationError
 
@@ -149,7 +149,7 @@ class Tape(Trace):
             values.append(arg)
             ins.append(slot)
         saved, purpose = None, self.purpose
-        if below:
+        if below or (params and captures(params)):
             answer = primitive(*values, **params)
             if primitive.saves:  # the rule finds the residuals again, from the arguments
                 purpose = EVERYTHING

@@ -295,3 +295,18 @@ def test_a_tape_sees_that_its_array_was_changed():
         return f, arrays(X)
 
     lives(world)
+
+
+def test_derivatives_of_constants_at_places_that_are_arguments():
+    table = np.arange(12.0).reshape(3, 4)
+
+    def picked(t, rows, columns):
+        part = t[::-2, columns]
+        return (part * 2).sum() + (t[rows] * t[rows]).sum() + part.sum()
+
+    def f(rows, columns):
+        slope = hpcad.grad(picked)(table, rows, columns)
+        fixed = hpcad.grad(picked)(table, np.array([0, 0]), np.array([1, 1, 2]))
+        return slope, fixed, hpcad.jvp(lambda t: t[rows], (table,), (table,))
+
+    becomes_a_program(lambda: (f, lambda i: [np.array([0, i % 3]), np.array([i % 4, 0, 0])]))
