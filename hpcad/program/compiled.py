@@ -311,7 +311,7 @@ def compile(
     but what changes an object, list or name that it refers to stays eager.
 
     A program reports no floating-point errors and warns of none. Inside of the function an array
-    argument passes for a NumPy array (``isinstance``), but ``type(x)`` tells.
+    argument passes for a NumPy array (``isinstance``), but it is a tensor as well.
 
     Examples
     --------
