@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.links import LINKS
-from hpcad.autodiff.state import STATE, captures, effect
+from hpcad.autodiff.state import STATE, effect
 from hpcad.autodiff.tape import NO_SLOT, Record, Tape
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.autodiff.transposed import derived_vjp
@@ -148,7 +148,7 @@ class Pull:
         rule, slot = primitive.into.get(i), ins[i]
         if rule is None or slot not in self.owned or isinstance(g, Tensor):
             return False
-        if STATE.capture is not None and captures(params):
+        if STATE.capture is not None:  # of which an argument may be a part
             return False
         out = self.cotangents.get(slot)
         if type(out) is not np.ndarray:

@@ -325,3 +325,21 @@ def test_a_capture_ahead_looks_through_windows_of_the_user_anew():
     for i in range(5):
         data[...] = max(1, i)
         np.testing.assert_array_equal(f(X), X * data[:, 2])
+
+
+def test_cotangents_that_no_argument_has_a_part_in():
+    w = Parameter(np.ones((6, 3)))
+
+    def world():
+        def step(x):
+            (hnp.sum(x @ w) + hnp.sum((2 * x) @ w)).backward()
+            slope = hpcad.grad(lambda v: (x @ v + (3 * x) @ v).sum())(np.ones((6, 3)))
+            return slope
+
+        def arguments(i):
+            w.fresh = False
+            return [X + i]
+
+        return step, arguments, lambda: w.grad
+
+    becomes_a_program(world)
