@@ -12,15 +12,16 @@ import numpy as np
 from hpcad.autodiff.guard import user_line
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.pytree import flatten, tree_map
-from hpcad.autodiff.state import STATE, Trace
-from hpcad.autodiff.tensor import Tensor, peek, value_of
-from hpcad.backend import backend_of
+from hpcad.autodiff.pytree import tree_map
+from hpcad.autodiff.state import STATE
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.program.agreement import substitute
 from hpcad.program.captured import Captured, is_plain
+from hpcad.program.effects import Effects
 from hpcad.program.expand import EXPANSIONS
-from hpcad.program.instruction import Accumulate, Call, Instruction, Program, Value
+from hpcad.program.instruction import Instruction, Value
 from hpcad.program.signature import PLAIN
+from hpcad.program.trees import contents, holds, holds_captured, is_masked, mapped, symbols
 from hpcad.program.watch import Watch
 
 # Their results have shapes that depend on values.
@@ -32,7 +33,7 @@ class Abandoned(BaseException):
     """The function must be run anew, eagerly. No ``except`` of the user's catches it."""
 
 
-class Capture(Trace):
+class Capture(Effects):
     """The trace of a program, below all differentiation.
 
     ``with capture:`` is its extent. Every operation is computed as in an eager call, and recorded.
@@ -40,38 +41,30 @@ class Capture(Trace):
     Parameters
     ----------
     ahead : bool
-        Leave out effects and write no gradients: the program will.
+        See :class:`~hpcad.program.effects.Effects`.
     before : Watch, optional
         The arrays that the call before has used.
 
     Attributes
     ----------
-    program : Program
     obstacle : str or None
         Why the call cannot be replayed: what depended on values, and where. The first one.
-    irreversible : bool
-        Whether something was done that a second, eager run of the function would do again.
+    watch : Watch
+        The arrays that it has used.
     """
 
-    __slots__ = ("_before", "_begun", "_given", "_gradients", "_kept", "_parameters", "_plain",
-                 "_written", "ahead", "irreversible", "obstacle", "program", "watch")  # fmt: skip
+    __slots__ = ("_before", "_given", "_kept", "_parameters", "_plain", "obstacle", "watch")
 
     spent = False
 
     def __init__(self, ahead: bool = False, before: Watch | None = None) -> None:
-        super().__init__(-1)
+        super().__init__(ahead)
         self.watch = Watch(before)
-        self.ahead = ahead
-        self._begun: dict[int, bool] = {}  # parameters whose gradient is fresh in a capture ahead
-        self._written = False  # whether a capture ahead has left out what changes parameters
-        self.program = Program([])
         self.obstacle: str | None = None
-        self.irreversible = False
         self._kept: list[Any] = []
         self._parameters: dict[int, tuple[int, Captured]] = {}
         self._plain: dict[int, Captured] = {}
         self._given: dict[int, Captured] = {}
-        self._gradients: dict[int, Any] = {}
         self._before: Any = None
 
     # -- what comes in ------------------------------------------------------------------------
@@ -130,18 +123,16 @@ class Capture(Trace):
                 self.abandon(f"{primitive.name} communicates, which must happen once a call")
             self.irreversible = True
         taken, plain = self._taken(args)
-        symbols = [arg.symbol if isinstance(arg, Captured) else arg for arg in taken]
-        arrays = [arg.content if isinstance(arg, Captured) else arg for arg in taken]
-        if primitive.name in VALUE_SHAPED or (primitive.name == "getitem" and _is_masked(params)):
+        if primitive.name in VALUE_SHAPED or (primitive.name == "getitem" and is_masked(params)):
             self.refuse(f"the shape of the result of {primitive.name} depends on values")
         expand = EXPANSIONS.get(primitive.name)
         if expand is not None:
             expanded = expand(*taken, **params)
             if expanded is not NotImplemented:
-                return _mapped(expanded, lambda x: x if x.plain is plain else x.twin(plain))
-        answer = self._evaluated(primitive, arrays, _contents(params))
+                return mapped(expanded, lambda x: x if x.plain is plain else x.twin(plain))
+        answer = self._evaluated(primitive, contents(taken), contents(params))
         answers = tuple(answer) if primitive.outputs else (answer,)
-        instruction = Instruction(primitive, symbols, _symbols(params), [], user_line())
+        instruction = Instruction(primitive, symbols(taken), symbols(params), [], user_line())
         results = []
         for array in answers:
             value = Value(array.shape, array.dtype, "result", instruction)
@@ -170,7 +161,7 @@ class Capture(Trace):
 
     def concerns(self, args: Sequence[Any], params: Mapping[str, Any]) -> bool:
         """Whether an operation has anything to do with the program."""
-        return any(isinstance(x, Captured) for x in args) or _holds(params)
+        return any(isinstance(x, Captured) for x in args) or holds(params)
 
     def _taken(self, args: Sequence[Any]) -> tuple[list[Any], bool]:
         """The arguments as tensors of the program; whether none is one of an eager call."""
@@ -184,70 +175,6 @@ class Capture(Trace):
                 arg = self.outside(arg)
             taken.append(arg)
         return taken, plain
-
-    def accumulate(self, parameter: Parameter, cotangent: Any) -> None:
-        """Add to (or begin) the gradient of a parameter."""
-        fresh = self._begun.get(id(parameter), parameter.fresh) if self.ahead else parameter.fresh
-        (tensor,), _ = self._taken([cotangent])
-        array = tensor.content
-        op = Accumulate(parameter, 1.0 if fresh else 0.0)
-        self.program.instructions.append(Instruction(op, [tensor.symbol], {}, [], user_line()))
-        self._meet(parameter)
-        self._begun[id(parameter)] = True
-        if not self.ahead:
-            parameter.add(array)
-        elif parameter.gradient is None:
-            parameter.gradient = backend_of(array).xp.zeros_like(array)
-
-    def clear(self, parameter: Parameter) -> None:
-        """Set the gradient of a parameter to zero, and record that."""
-        self._meet(parameter)
-        self._begun[id(parameter)] = False
-        irreversible = self.irreversible
-        self.call(parameter.clear_grad, (), answer=False, writes=False)
-        self.irreversible = irreversible  # see undo()
-
-    def _meet(self, parameter: Parameter) -> None:
-        """Note how the gradient of a parameter was found."""
-        if id(parameter) not in self.program.found:
-            self.program.found[id(parameter)] = (parameter, parameter.fresh)
-            if not self.ahead and parameter.fresh and parameter.gradient is not None:
-                self._gradients[id(parameter)] = parameter.gradient.copy()
-
-    def undo(self) -> None:
-        """Let gradients be what they were before the call."""
-        if self.ahead:
-            return
-        for parameter, fresh in self.program.found.values():
-            if fresh and parameter.gradient is not None:  # others are begun anew
-                parameter.gradient[...] = self._gradients[id(parameter)]
-            parameter.fresh = fresh
-
-    def assigned(self, parameter: Parameter, value: Any) -> Any:
-        """The numbers to assign to a parameter, which no program does."""
-        self.refuse(f"parameter {parameter.name!r} was assigned to")
-        if self.ahead:
-            return parameter.array
-        self.irreversible = True
-        return peek(value)
-
-    def call(self, function: Any, args: tuple[Any, ...], answer: bool, writes: bool) -> Any:
-        """Call a function for its effect, outside of the capture, and record the call."""
-        result = None
-        for arena in getattr(getattr(function, "__self__", None), "arenas", ()):
-            for parameter in arena.parameters:
-                self._meet(parameter)
-        if not self.ahead or answer:
-            self.irreversible = not self.ahead
-            STATE.capture = None
-            try:
-                result = function(*args)
-            finally:
-                STATE.capture = self
-        self._written = self._written or (writes and self.ahead)
-        op = Call(function, args, writes)
-        self.program.instructions.append(Instruction(op, [], {}, [], user_line()))
-        return result
 
     # -- what cannot be replayed --------------------------------------------------------------
 
@@ -326,7 +253,7 @@ class Capture(Trace):
                 return x
             return inner.content if is_plain(x) else Tensor(inner.content)
 
-        return lambda thing: tree_map(plain, thing) if _holds_captured(thing) else plain(thing)
+        return lambda thing: tree_map(plain, thing) if holds_captured(thing) else plain(thing)
 
     def release(self) -> None:
         """Make the tensors that are left ordinary constants."""
@@ -339,44 +266,3 @@ class Capture(Trace):
 
 def _nothing() -> None:
     return None
-
-
-def _is_masked(params: Mapping[str, Any]) -> bool:
-    """Whether an index holds a mask that may be another one in the next call."""
-    return any(
-        isinstance(part, Captured) and part.dtype == np.bool_ and part.symbol.origin != "literal"
-        for part in params["index"]
-    )
-
-
-def _holds_captured(thing: Any) -> bool:
-    return isinstance(thing, (tuple, list, dict)) and any(
-        isinstance(value_of(leaf), Captured) for leaf in flatten(thing)[0]
-    )
-
-
-def _contents(tree: Any) -> Any:
-    """Parameters with arrays for captured tensors."""
-    return _mapped(tree, lambda x: x.content)
-
-
-def _symbols(tree: Any) -> Any:
-    return _mapped(tree, lambda x: x.symbol)
-
-
-def _holds(tree: Any) -> bool:
-    if isinstance(tree, Mapping):
-        return any(map(_holds, tree.values()))
-    if type(tree) in (tuple, list):
-        return any(map(_holds, tree))
-    return isinstance(tree, Captured)
-
-
-def _mapped(tree: Any, of: Any) -> Any:
-    if isinstance(tree, Captured):
-        return of(tree)
-    if isinstance(tree, Mapping):
-        return {key: _mapped(part, of) for key, part in tree.items()}
-    if type(tree) in (tuple, list):
-        return type(tree)(_mapped(part, of) for part in tree)
-    return tree
