@@ -120,6 +120,12 @@ class NonFiniteError(HpcadError, ArithmeticError):
         self.line = line
 
 
+class CollectiveError(HpcadError):
+    """The ranks called different collectives, or one of them never came."""
+
+    exit_code = 12
+
+
 class CaptureError(HpcadError):
     """A function cannot become a program, or has not become one yet."""
 

@@ -4,7 +4,9 @@
 communicator              when to use it
 ========================  ====================================================================
 ``SerialCommunicator``    one process; no MPI library is loaded (laptop, notebook, most tests)
-``MpiCommunicator``       more than one rank: the MPI library's own collectives
+``MpiCommunicator``       one rank per node: the MPI library's own collectives
+``NodeCommunicator``      several ranks per node: reductions in place, in shared memory, then
+                          between the nodes by MPI
 ``NaiveCommunicator``     never for speed: point-to-point to rank 0, reduced in rank order; the
                           definition that tests hold the others to
 ========================  ====================================================================
@@ -39,13 +41,21 @@ class Communicator(Protocol):
 
     Attributes
     ----------
+    kind : str
+        ``"serial"``, ``"mpi"``, ``"node"`` or ``"naive"``.
     rank, size : int
         This process's number in the group, and how many there are.
 
     Notes
     -----
     ``name`` is free text that appears in the door's records and in error messages.
+
+    Every method raises :class:`~hpcad.errors.CollectiveError`, on every rank, where the ranks make
+    different calls (:mod:`hpcad.parallel.check`).
     """
+
+    @property
+    def kind(self) -> str: ...
 
     @property
     def rank(self) -> int: ...

@@ -22,43 +22,16 @@ from hpcad.backend import get_backend
 from hpcad.errors import ShapeError
 from hpcad.parallel.agreement import agree
 from hpcad.parallel.buffer import flat_view, narrow, reducible, widen
+from hpcad.parallel.check import Agreement, MessageAgreement, is_wanted
 from hpcad.parallel.door import Door, Record
+from hpcad.parallel.mpi_request import MpiRequest, Started
+from hpcad.parallel.operations import mpi_op
 from hpcad.parallel.payload import encode
 
-_OPERATIONS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN, "prod": MPI.PROD}
 _ABORT_SECONDS = 5.0
 # Hydra drops what it has not yet forwarded when a rank aborts: without a pause 2 % of the
 # tracebacks were lost.
 _FORWARD_SECONDS = 0.25
-
-
-class MpiRequest:
-    """A reduction under way: one MPI request per chunk."""
-
-    def __init__(
-        self, requests: list[MPI.Request], record: Record, work: np.ndarray, target: np.ndarray
-    ) -> None:
-        self._requests = requests
-        self._record = record
-        self._work = work
-        self._target = target
-
-    def test(self) -> bool:
-        """Let MPI progress; return whether the reduction has ended."""
-        if self._requests and MPI.Request.Testall(self._requests):
-            self._complete()
-        return not self._requests
-
-    def wait(self) -> None:
-        """Return when the reduction has ended."""
-        if self._requests:
-            MPI.Request.Waitall(self._requests)
-            self._complete()
-
-    def _complete(self) -> None:
-        self._requests = []
-        narrow(self._work, self._target)
-        self._record.finish()
 
 
 class MpiCommunicator:
@@ -66,7 +39,7 @@ class MpiCommunicator:
 
     Parameters
     ----------
-    comm : MPI.Comm
+    comm : MPI.Intracomm
         A communicator nobody else sends on (a duplicate).
     label : str
         Names it in the door's records.
@@ -79,12 +52,16 @@ class MpiCommunicator:
     """
 
     chunk = 1 << 30
+    kind = "mpi"
 
-    def __init__(self, comm: MPI.Comm, label: str = "mpi") -> None:
+    def __init__(self, comm: MPI.Intracomm, label: str = "mpi") -> None:
         self.comm = comm
         self.rank: int = comm.Get_rank()
         self.size: int = comm.Get_size()
-        self._door = Door(label)
+        self._checks = self.size > 1 and is_wanted()
+        self._started = Started(self._agreement if self._checks else None)
+        self._door = Door(label, self._agree)
+        self._statements = self._place_of_statements()
 
     def barrier(self, name: str = "") -> None:
         """Return when every rank has come."""
@@ -94,13 +71,13 @@ class MpiCommunicator:
     def broadcast(self, array: np.ndarray, root: int = 0, name: str = "") -> None:
         """Overwrite ``array`` with the root's; see :class:`Communicator`."""
         flat = flat_view(array, "broadcast")
-        with self._door.enter("broadcast", flat.dtype.str, flat.size, name):
+        with self._door.enter("broadcast", flat.dtype.str, flat.size, name, f"from {root}"):
             self._broadcast_bytes(flat.view(np.uint8), root)
 
     def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
         """Overwrite ``array`` with its reduction; see :class:`Communicator`."""
         flat = reducible(array, op, "allreduce")
-        with self._door.enter("allreduce", flat.dtype.str, flat.size, name):
+        with self._door.enter("allreduce", flat.dtype.str, flat.size, name, op):
             work = widen(flat)
             self._reduce_in_place(work, op)
             narrow(work, flat)
@@ -108,12 +85,14 @@ class MpiCommunicator:
     def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> MpiRequest:
         """Start :meth:`allreduce`; see :class:`Communicator`."""
         flat = reducible(array, op, "iallreduce")
-        record = self._door.enter("iallreduce", flat.dtype.str, flat.size, name)
+        record = self._door.enter("iallreduce", flat.dtype.str, flat.size, name, op, False)
         work = widen(flat)
-        requests = [
-            self.comm.Iallreduce(MPI.IN_PLACE, part, _OPERATIONS[op]) for part in self._parts(work)
-        ]
-        return MpiRequest(requests, record, work, flat)
+
+        def post() -> list[MPI.Request]:
+            how = mpi_op(op, work.dtype)
+            return [self.comm.Iallreduce(MPI.IN_PLACE, part, how) for part in self.parts(work)]
+
+        return MpiRequest(self._started, post, record, work, flat)
 
     def broadcast_json(self, value: Any, root: int = 0, name: str = "") -> Any:
         """Return the root's ``value``; see :class:`Communicator`.
@@ -124,7 +103,7 @@ class MpiCommunicator:
             On every rank, when the root's value is not JSON-able.
         """
         text, problem = _try_encode(value) if self.rank == root else (b"", None)
-        with self._door.enter("broadcast_json", "json", len(text), name):
+        with self._door.enter("broadcast_json", "json", len(text), name, f"from {root}"):
             length = np.array([-1 if problem else len(text)], np.int64)
             self._broadcast_bytes(length.view(np.uint8), root)
             if length[0] < 0:
@@ -176,17 +155,31 @@ class MpiCommunicator:
         """Raise on every rank when any rank passes an error; see :class:`Communicator`."""
         agree(self, error, name)
 
-    def _parts(self, flat: np.ndarray) -> Iterator[np.ndarray]:
+    def _place_of_statements(self) -> Any:
+        return self.comm.Dup() if self._checks else None
+
+    def _agreement(self, record: Record) -> Agreement:
+        """State a call to the other ranks."""
+        return MessageAgreement(self._statements, record)
+
+    def _agree(self, record: Record) -> None:
+        """Send what was started before, then return when all ranks are about to do the same."""
+        self._started.advance(wait=True)
+        if self._checks:
+            self._agreement(record).reached(wait=True)
+
+    def parts(self, flat: np.ndarray) -> Iterator[np.ndarray]:
+        """Pieces of an array that one MPI call can take."""
         for start in range(0, flat.size, self.chunk):
             yield flat[start : start + self.chunk]
 
     def _broadcast_bytes(self, data: np.ndarray, root: int) -> None:
-        for part in self._parts(data):
+        for part in self.parts(data):
             self.comm.Bcast(part, root)
 
     def _reduce_in_place(self, work: np.ndarray, op: str) -> None:
-        for part in self._parts(work):
-            self.comm.Allreduce(MPI.IN_PLACE, part, _OPERATIONS[op])
+        for part in self.parts(work):
+            self.comm.Allreduce(MPI.IN_PLACE, part, mpi_op(op, work.dtype))
 
     def _gather_lengths(self, length: int) -> np.ndarray:
         lengths = np.empty(self.size, np.int64)

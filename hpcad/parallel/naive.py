@@ -20,7 +20,9 @@ _TAG = 7
 class NaiveCommunicator(MpiCommunicator):
     """Reductions and broadcasts by point-to-point messages through rank 0."""
 
-    def __init__(self, comm: MPI.Comm, label: str = "naive") -> None:
+    kind = "naive"
+
+    def __init__(self, comm: MPI.Intracomm, label: str = "naive") -> None:
         super().__init__(comm, label)
 
     def iallreduce(  # type: ignore[override]  # it is complete at once, so it needs no MpiRequest
@@ -28,7 +30,7 @@ class NaiveCommunicator(MpiCommunicator):
     ) -> FinishedRequest:
         """Reduce now; the request is complete."""
         flat = reducible(array, op, "iallreduce")
-        with self._door.enter("iallreduce", flat.dtype.str, flat.size, name):
+        with self._door.enter("iallreduce", flat.dtype.str, flat.size, name, op):
             work = widen(flat)
             self._reduce_in_place(work, op)
             narrow(work, flat)
@@ -53,9 +55,9 @@ class NaiveCommunicator(MpiCommunicator):
                 self._send(data, target)
 
     def _send(self, data: np.ndarray, target: int) -> None:
-        for part in self._parts(data):
+        for part in self.parts(data):
             self.comm.Send(part.view(np.uint8), target, _TAG)
 
     def _receive(self, data: np.ndarray, source: int) -> None:
-        for part in self._parts(data):
+        for part in self.parts(data):
             self.comm.Recv(part.view(np.uint8), source, _TAG)

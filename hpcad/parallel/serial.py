@@ -29,6 +29,7 @@ class FinishedRequest:
 class SerialCommunicator:
     """A communicator of size 1: checks what it is given as the others do, and moves nothing."""
 
+    kind = "serial"
     rank = 0
     size = 1
 
@@ -43,13 +44,13 @@ class SerialCommunicator:
     def broadcast(self, array: np.ndarray, root: int = 0, name: str = "") -> None:
         """Leave ``array`` as it is."""
         flat = flat_view(array, "broadcast")
-        with self._door.enter("broadcast", flat.dtype.str, flat.size, name):
+        with self._door.enter("broadcast", flat.dtype.str, flat.size, name, f"from {root}"):
             pass
 
     def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
         """Leave ``array`` as it is."""
         flat = reducible(array, op, "allreduce")
-        with self._door.enter("allreduce", flat.dtype.str, flat.size, name):
+        with self._door.enter("allreduce", flat.dtype.str, flat.size, name, op):
             pass
 
     def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> FinishedRequest:

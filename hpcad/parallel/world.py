@@ -161,11 +161,16 @@ def _one_process(launcher: Launcher | None, device_name: str) -> World:
 
 
 def _mpi_world(MPI: Any, launcher: Launcher | None, device_name: str, version: str) -> World:
-    from hpcad.parallel.mpi import MpiCommunicator
+    from hpcad.parallel import farewell, watchdog
+    from hpcad.parallel.choice import make_communicator
 
-    communicator = MpiCommunicator(MPI.COMM_WORLD.Dup(), "world")
+    comm = MPI.COMM_WORLD.Dup()
+    local_rank, local_size, leaders = _nodes(MPI, comm)
+    largest = int(np.unique(leaders, return_counts=True)[1].max())
+    communicator = make_communicator(comm, largest, os.environ)
     abort.install(communicator)
-    local_rank, local_size, leaders = _nodes(MPI, communicator.comm)
+    if communicator.size > 1:
+        farewell.install(communicator, watchdog.start(communicator, comm))
     node = int(np.searchsorted(np.unique(leaders), leaders[communicator.rank]))
     return World(
         rank=communicator.rank,

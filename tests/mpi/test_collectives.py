@@ -18,9 +18,20 @@ CASES = [(dtype, op) for dtype in ORDERED for op in ("sum", "max", "min", "prod"
 ]
 
 
-@pytest.fixture(scope="module")
-def fast():
-    return init().communicator
+@pytest.fixture(scope="module", params=["world", "mpi", "node", "nodes of 2"])
+def fast(request):
+    from mpi4py import MPI
+
+    from hpcad.parallel.mpi import MpiCommunicator
+    from hpcad.parallel.node import NodeCommunicator
+
+    if request.param == "world":
+        return init().communicator
+    comm = MPI.COMM_WORLD.Dup()
+    if request.param == "mpi":
+        return MpiCommunicator(comm)
+    local = comm.Split(comm.Get_rank() // 2) if request.param == "nodes of 2" else None
+    return NodeCommunicator(comm, local=local)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +81,16 @@ def test_sums_that_round_agree_closely_and_on_every_rank(fast, naive, dtype):
     np.testing.assert_allclose(array, expected, rtol=0, atol=8 * np.finfo(dtype).eps)
     copies = fast.gather_json(array.tobytes().hex()[:512])
     assert len(set(copies)) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("op", ["sum", "max", "min", "prod"])
+def test_a_nan_of_one_rank_reaches_all(fast, naive, op, dtype):
+    for communicator in (fast, naive):
+        array = np.ones(3, dtype)
+        array[1 if communicator.rank else 0] = np.nan
+        communicator.allreduce(array, op)
+        assert np.isnan(array).tolist() == [True, communicator.size > 1, False]
 
 
 def test_float16_is_accumulated_in_single_precision(fast, naive):

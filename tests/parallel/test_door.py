@@ -21,7 +21,7 @@ def test_record_says_what_was_called_and_where():
     line = inspect.currentframe().f_lineno + 1
     communicator.allreduce(array, "max", name="norm")
     record = last()
-    assert record.signature == (0, "allreduce", "<f4", 7, "norm")
+    assert record.signature == (0, "allreduce", "max", "<f4", 7, "norm")
     assert record.communicator == "test"
     assert (record.file, record.line) == (__file__, line)
     assert 0 < record.seconds < 1

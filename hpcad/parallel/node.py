@@ -1,0 +1,180 @@
+"""The communicator for nodes with several ranks: they reduce in place, in shared memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcad.parallel.board import AHEAD, Board
+from hpcad.parallel.buffer import reducible
+from hpcad.parallel.check import MessageAgreement, disagree
+from hpcad.parallel.door import Record
+from hpcad.parallel.mpi import MpiCommunicator, MpiRequest
+from hpcad.parallel.node_request import NodeRequest
+from hpcad.parallel.window import SharedWindow, has_room
+
+_SMALL = 1 << 12  # bytes; what is shorter than a page or so is as well sent
+_SPIN_SECONDS = 2e-3
+
+
+class NodeCommunicator(MpiCommunicator):
+    """Reductions in two levels: shared memory within nodes, MPI between them.
+
+    Arrays from :meth:`allocate` lie in an MPI shared-memory window. To reduce one of them, rank l
+    of each node combines the l-th slice of all arrays of the node, in rank order, where they are;
+    nothing is copied. With several nodes the slices are then exchanged, each by an MPI allreduce
+    of its own among the ranks of equal number, and written into all arrays of the node. Other
+    arrays and other collectives go as in :class:`MpiCommunicator`.
+
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+        A communicator nobody else sends on (a duplicate).
+    label : str
+        Names it in the door's records.
+    local : MPI.Intracomm, optional
+        The ranks of this one's node. Those that share memory, when left out.
+
+    Notes
+    -----
+    On one node of P ranks, an array of n bytes moves 2 n bytes through the memory of each rank's
+    share, at the speed of an addition in NumPy; a message passed through shared memory is copied
+    at least twice more. The order of the sum is that of the ranks, so all have equal bits, and
+    two runs have.
+
+    Without MPI progress in the background nothing happens between two calls of
+    :meth:`Request.test <hpcad.parallel.communicator.Request.test>`; a reduction needs at least
+    one on every rank after the last rank has started it.
+    """
+
+    kind = "node"
+
+    def __init__(
+        self, comm: MPI.Intracomm, label: str = "node", local: MPI.Intracomm | None = None
+    ) -> None:
+        self.local = local or cast(MPI.Intracomm, comm.Split_type(MPI.COMM_TYPE_SHARED))
+        self.local_rank, self.local_size = self.local.Get_rank(), self.local.Get_size()
+        least = np.array([self.local_size], np.int64)
+        comm.Allreduce(MPI.IN_PLACE, least, MPI.MIN)
+        self.slices = int(least[0])  # as many as the smallest node has ranks
+        self.across = self._between_nodes(comm)
+        self.board = Board(self.local)
+        self._windows: list[SharedWindow] = []
+        self._active: deque[NodeRequest] = deque()
+        self._begun = 0
+        super().__init__(comm, label)
+
+    def _between_nodes(self, comm: MPI.Intracomm) -> MPI.Intracomm | None:
+        """The ranks that exchange one slice; None where there is a single node."""
+        color = self.local_rank if self.local_rank < self.slices else MPI.UNDEFINED
+        across = cast(MPI.Intracomm, comm.Split(color, comm.Get_rank()))
+        return None if self.local_size == comm.Get_size() else across
+
+    # -- what it does differently ----------------------------------------------------------------
+
+    def allocate(self, nbytes: int) -> np.ndarray:
+        """Return ``nbytes`` zeroed bytes of shared memory, or of one's own where it is too small.
+
+        Collective; the same ``nbytes`` on every rank.
+        """
+        if not nbytes or not has_room(self.local, nbytes):
+            return super().allocate(nbytes)
+        window = SharedWindow(self.local, nbytes)
+        self._windows.append(window)
+        return window.blocks[self.local_rank]
+
+    def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
+        """Overwrite ``array`` with its reduction; see :class:`Communicator`."""
+        flat = reducible(array, op, "allreduce")
+        place = self._place(flat)
+        if place is None:
+            super().allreduce(array, op, name)
+            return
+        record = self._door.enter("allreduce", flat.dtype.str, flat.size, name, op, False)
+        self._start(place, flat, op, record).wait()
+
+    def iallreduce(  # type: ignore[override]  # both requests do what the protocol asks
+        self, array: np.ndarray, op: str = "sum", name: str = ""
+    ) -> NodeRequest | MpiRequest:
+        """Start :meth:`allreduce`; see :class:`Communicator`."""
+        flat = reducible(array, op, "iallreduce")
+        place = self._place(flat)
+        if place is None:
+            return super().iallreduce(array, op, name)
+        record = self._door.enter("iallreduce", flat.dtype.str, flat.size, name, op, False)
+        return self._start(place, flat, op, record)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _place(self, flat: np.ndarray) -> tuple[SharedWindow, int] | None:
+        if flat.nbytes < _SMALL or flat.dtype == np.float16:  # that is summed in single precision
+            return None
+        for window in self._windows:
+            offset = window.find(flat)
+            if offset is not None:
+                return window, offset
+        return None
+
+    def _start(
+        self, place: tuple[SharedWindow, int], flat: np.ndarray, op: str, record: Record
+    ) -> NodeRequest:
+        window, offset = place
+        return self._begin(window.views(offset, flat.dtype, flat.size), op, record)
+
+    def _begin(self, arrays: list[np.ndarray], op: str, record: Record) -> NodeRequest:
+        number, self._begun = self._begun, self._begun + 1
+        if number >= AHEAD:  # the board has no place for more
+            self.wait_until(lambda: self.board.finished(number - AHEAD))
+        request = NodeRequest(self, number, arrays, op, record)
+        self._active.append(request)
+        self.advance()
+        return request
+
+    def _place_of_statements(self) -> MPI.Intracomm | None:
+        owner = self.across is not None and self.across != MPI.COMM_NULL
+        return self.across.Dup() if owner and self._checks else None  # type: ignore[union-attr]
+
+    def _agreement(self, record: Record) -> NodeRequest:
+        return self._begin([], "", record)
+
+    def compare(self, number: int, record: Record) -> MessageAgreement | None:
+        """Compare a call with the others of this node; state it to the other nodes, if any.
+
+        Raises
+        ------
+        CollectiveError
+            On every rank of this node, when two of them mean different calls.
+        """
+        if not self._checks:
+            return None
+        if len(set(self.board.fingerprints(number))) > 1:
+            disagree(self.local, record)
+        return None if self._statements is None else MessageAgreement(self._statements, record)
+
+    def advance(self) -> None:
+        """Bring every reduction under way as far as it can go, in the order of their numbers."""
+        limit = None
+        for request in self._active:
+            limit = request.advance(limit)
+            if not limit:
+                break
+        while self._active and self._active[0].done:
+            self._active.popleft()
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Advance until something holds. Gives the core away: ranks may be more than cores."""
+        started = time.perf_counter()
+        while True:
+            self.advance()
+            if condition():
+                return
+            if time.perf_counter() - started > _SPIN_SECONDS:
+                time.sleep(2e-5)
+            else:
+                os.sched_yield()
