@@ -13,10 +13,11 @@ from hpcad.autodiff.state import CHANGES, effect
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
-from hpcad.parallel.buckets import Bucket, make_buckets
+from hpcad.parallel.buckets import Bucket, choose_sizes, make_buckets
+from hpcad.parallel.fit import Fit, measured_fit
+from hpcad.parallel.overlap import Overlap, OverlapBook, measure_alone
+from hpcad.parallel.progress import POLL_SECONDS, Progress, choose
 from hpcad.parallel.world import World, init
-
-POLL_SECONDS = 0.005  # MPI moves a message only inside MPI calls; oftener costs more than it gains
 
 
 class DataParallel:
@@ -34,16 +35,21 @@ class DataParallel:
         Its gradients are moved into memory of the communicator.
     world : World, optional
         :func:`hpcad.parallel.init` when left out.
-    bucket_mb, first_bucket_mb : float
-        Sizes of the messages, in 10^6 bytes.
+    bucket_mb, first_bucket_mb : float, optional
+        Sizes of the messages, in 10^6 bytes. Chosen from a measurement of the network when left
+        out (:func:`hpcad.parallel.buckets.choose_sizes`).
     overlap : bool
         Start reductions during backward. Otherwise all of them start at its end.
+    progress : {"auto", "poll", "thread"}
+        Who makes messages move meanwhile; see :mod:`hpcad.parallel.progress`.
 
     Attributes
     ----------
     exposed_seconds : float
-        Time that backward passes have spent at their end waiting for reductions. It is read and
-        reset by whoever keeps the books.
+        Time that backward passes have spent on reductions: in starting and testing them, and in
+        waiting for them at the end. It is read and reset by whoever keeps the books.
+    sizes : BucketSizes
+    progress : Progress
     """
 
     def __init__(
@@ -51,24 +57,32 @@ class DataParallel:
         model: Module,
         world: World | None = None,
         *,
-        bucket_mb: float = 4.0,
-        first_bucket_mb: float = 0.5,
+        bucket_mb: float | None = None,
+        first_bucket_mb: float | None = None,
         overlap: bool = True,
+        progress: str = "auto",
     ) -> None:
-        if bucket_mb <= 0 or first_bucket_mb <= 0:
-            raise ConfigError(
-                f"bucket sizes must be positive, not {bucket_mb} and {first_bucket_mb} MB"
-            )
+        for megabytes in (bucket_mb, first_bucket_mb):
+            if megabytes is not None and not megabytes > 0:
+                raise ConfigError(f"bucket sizes must be positive, not {megabytes} MB")
         self.world = world or init()
         self.model = model
         self.overlap = overlap
         self.exposed_seconds = 0.0
+        self._calls = 0.0  # seconds in starting and testing, in this pass
         self._communicator = self.world.communicator
         # Communicators reduce host memory; device gradients are staged in _reduce.
         on_host = isinstance(model.parameters()[0].value, np.ndarray)
         shared = self.world.size > 1 and on_host
         self.arenas = flatten(model, self._communicator.allocate if shared else None)
-        self.buckets = make_buckets(self.arenas, int(bucket_mb * 1e6), int(first_bucket_mb * 1e6))
+        fit = measured_fit(self._communicator) if self.world.size > 1 else None
+        total = sum(arena.grads.flat.nbytes for arena in self.arenas)
+        self.sizes = choose_sizes(bucket_mb, first_bucket_mb, total, fit)
+        self.buckets = make_buckets(self.arenas, self.sizes.others, self.sizes.first)
+        self.progress = self._who_makes_progress(progress, fit)
+        self._reducer = self.progress.reducer
+        alone = measure_alone(self._communicator, self.buckets) if shared else 0.0
+        self._book = OverlapBook(alone)
         self._bucket_of = {id(p): b for b in self.buckets for p in b.parameters}
         self._local = 0  # depth of no_sync
         self._reduced = False
@@ -81,6 +95,24 @@ class DataParallel:
     def broadcast_parameters(self) -> None:
         """Give every rank the parameters of rank 0."""
         effect(self._broadcast_parameters, writes=True)
+
+    def describe(self) -> str:
+        """How the gradients are reduced, in a sentence; equal on every rank."""
+        if self.world.size == 1:
+            return "gradients stay on the one rank"
+        when = "during" if self.overlap else "after"
+        count = len(self.buckets)
+        messages = f"{count} message{'s' if count > 1 else ''}"
+        return (
+            f"gradients in {messages} {when} the backward pass: {self.sizes}, "
+            f"{self.progress.reason}"
+        )
+
+    def overlap_summary(self) -> Overlap | None:
+        """What communication cost per step so far; None where there was none. Collective."""
+        if self.world.size == 1 or not self._book.alone:
+            return None
+        return self._book.summary(self._communicator)
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -111,10 +143,12 @@ class DataParallel:
             return
         self._bucket_of[id(parameter)].pending -= 1
         if self.overlap:
+            started = time.perf_counter()
             # Always in the same order on every rank: the messages could not meet otherwise.
             while self._next < len(self.buckets) and self.buckets[self._next].pending == 0:
                 self._launch(self.buckets[self._next])
-            self._poll()
+            self._poll(started)
+            self._calls += time.perf_counter() - started
 
     def finish(self) -> None:
         """Reduce what is left and wait until every gradient is the average."""
@@ -130,11 +164,20 @@ class DataParallel:
             for parameter in bucket.parameters:
                 parameter.fresh = True
         if self.world.size > 1:
-            self.exposed_seconds += time.perf_counter() - started
+            waited = time.perf_counter() - started
+            self._book.step(self._calls, waited)
+            self.exposed_seconds += self._calls + waited
         self._reduced = True
         self._reset()
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _who_makes_progress(self, wish: str, fit: Fit | None) -> Progress:
+        if fit is None:
+            return Progress("poll", self._communicator, "with nobody to send to")
+        if wish == "auto" and not self.overlap:
+            return Progress("poll", self._communicator, "polled: nothing overlaps")
+        return choose(self._communicator, self.world.thread_level, fit, wish)
 
     def _broadcast_parameters(self) -> None:
         if self.world.size > 1:
@@ -175,7 +218,7 @@ class DataParallel:
 
     def _reset(self) -> None:
         self._next = 0
-        self._last_poll = 0.0
+        self._last_poll = self._calls = 0.0
         for bucket in self.buckets:
             bucket.pending = sum(not p.frozen for p in bucket.parameters)
 
@@ -185,14 +228,12 @@ class DataParallel:
         if self.world.size == 1:
             return
         gradients = bucket.gradients
-        name = f"gradients of {bucket.parameters[-1].name}"
         if isinstance(gradients, np.ndarray):
-            bucket.request = self._communicator.iallreduce(gradients, "sum", name)
+            bucket.request = self._reducer.iallreduce(gradients, "sum", bucket.name)
         else:
-            _on_host(gradients, lambda host: self._communicator.allreduce(host, "sum", name))
+            _on_host(gradients, lambda host: self._communicator.allreduce(host, "sum", bucket.name))
 
-    def _poll(self) -> None:
-        now = time.perf_counter()
+    def _poll(self, now: float) -> None:
         if now - self._last_poll > POLL_SECONDS:
             self._last_poll = now
             for bucket in self.buckets[: self._next]:

@@ -1,0 +1,125 @@
+"""A thread that carries out reductions while the computing thread computes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from hpcad.parallel.communicator import Communicator
+
+
+class CommunicationThread:
+    """A daemon thread that reduces arrays in the order in which they were handed over.
+
+    Parameters
+    ----------
+    communicator : MpiCommunicator
+        Collective over it: the thread gets a duplicate, with the same shared memory. Calls are
+        still compared between the ranks on the communicator itself, by the computing thread.
+    """
+
+    def __init__(self, communicator: Any) -> None:
+        self._door, self._agreement = communicator._door, communicator._agreement
+        self._checks = communicator._checks
+        self._work: queue.SimpleQueue[ThreadRequest] = queue.SimpleQueue()
+        thread = threading.Thread(
+            target=_carry_out,
+            args=(self._work, _twin(communicator)),
+            name="hpcad communication",
+            daemon=True,
+        )
+        thread.start()
+
+    def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> ThreadRequest:
+        """Hand a reduction over; see :class:`Communicator`."""
+        record = self._door.enter("iallreduce", array.dtype.str, array.size, name, op, False)
+        agreement = self._agreement(record) if self._checks else None
+        request = ThreadRequest(array, op, name, record, agreement)
+        self._work.put(request)
+        return request
+
+
+class ThreadRequest:
+    """A reduction that the communication thread carries out.
+
+    Parameters
+    ----------
+    array, op, name
+        See :meth:`Communicator.allreduce`.
+    record : Record
+        Of the door.
+    agreement : Agreement or None
+        Whether all ranks mean the same; only the computing thread asks.
+    """
+
+    def __init__(self, array: np.ndarray, op: str, name: str, record: Any, agreement: Any) -> None:
+        self.array, self.op, self.name = array, op, name
+        self._record, self._agreement = record, agreement
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+
+    def test(self) -> bool:
+        """Whether the reduction has ended."""
+        if self._agreement is not None and self._agreement.reached(wait=False):
+            self._agreement = None
+        return self._agreement is None and self._ended.is_set() and self._closed()
+
+    def wait(self) -> None:
+        """Return when the reduction has ended.
+
+        Raises
+        ------
+        CollectiveError
+            The ranks started different ones.
+        """
+        self._record.wait()
+        if self._agreement is not None:
+            self._agreement.reached(wait=True)
+            self._agreement = None
+        self._ended.wait()
+        self._closed()
+
+    def carry_out(self, communicator: Communicator) -> None:
+        """Reduce; in the communication thread."""
+        try:
+            communicator.allreduce(self.array, self.op, self.name)
+        except BaseException as error:  # noqa: BLE001  # whoever waits raises it
+            self._error = error
+        self._ended.set()
+
+    def _closed(self) -> bool:
+        self._record.finish()
+        if self._error is not None:
+            raise self._error
+        return True
+
+
+def _carry_out(work: queue.SimpleQueue[ThreadRequest], communicator: Communicator) -> None:
+    while True:
+        work.get().carry_out(communicator)
+
+
+def _twin(communicator: Any) -> Any:
+    """The same ranks and shared memory, with messages of their own."""
+    comm, label = communicator.comm.Dup(), f"{communicator._door.label}, by thread"
+    if communicator.kind == "node":
+        twin = type(communicator)(comm, label, communicator.local.Dup())
+        twin._windows = communicator._windows
+    else:
+        twin = type(communicator)(comm, label)
+    twin._checks = False  # calls are compared where they are started
+    return twin
+
+
+_threads: WeakKeyDictionary[Communicator, CommunicationThread] = WeakKeyDictionary()
+
+
+def thread_of(communicator: Any) -> CommunicationThread:
+    """The communication thread of a communicator; one for all engines. Collective."""
+    if communicator not in _threads:
+        _threads[communicator] = CommunicationThread(communicator)
+    return _threads[communicator]

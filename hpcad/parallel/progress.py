@@ -1,0 +1,180 @@
+"""Who makes messages move while the rank computes.
+
+MPI moves a started reduction only while somebody is inside of an MPI call. Two ways:
+
+``poll``
+    The computing thread itself looks after its requests between two operations of the backward
+    pass, every few milliseconds. Costs nothing else; but nothing moves during a long operation.
+``thread``
+    A communication thread carries out blocking reductions, one after another in the order in
+    which they were started, on a communicator of its own. It sleeps while there are none. It needs
+    ``MPI_THREAD_MULTIPLE``, and takes time from the computing thread where no core is spare.
+
+Which of them wins depends on library, network and cores, so :func:`choose` tries both, except where
+there is nothing to choose: on a single node the reduction is an addition in shared memory that one
+of the node's cores must do anyway.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from hpcad.errors import ConfigError
+from hpcad.parallel.communication_thread import thread_of
+from hpcad.parallel.communicator import Communicator, Request
+from hpcad.parallel.fit import Fit
+
+WAYS = ("auto", "poll", "thread")
+POLL_SECONDS = 0.005  # oftener costs more than it gains
+_TRIAL_SECONDS = 0.06  # of communication, behind as much computation
+_TRIAL_BYTES = 1 << 23  # at most
+_MESSAGES, _TRIES = 4, 3
+_NAME = "choosing who makes progress"
+_GAIN = 0.95  # the thread must be this much faster: polling needs nothing that could fail
+
+
+class Reducer(Protocol):
+    """What an engine starts reductions with."""
+
+    def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> Request:
+        """Start a reduction in place; see :class:`Communicator`."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who makes progress, and why.
+
+    Attributes
+    ----------
+    way : str
+        ``"poll"`` or ``"thread"``.
+    reducer : Reducer
+    reason : str
+        A clause: "polled, 61 ms against 75 ms by a thread".
+    """
+
+    way: str
+    reducer: Reducer
+    reason: str
+
+
+_chosen: WeakKeyDictionary[Communicator, Progress] = WeakKeyDictionary()
+
+
+def choose(communicator: Communicator, thread_level: str, fit: Fit, way: str) -> Progress:
+    """Who makes progress for this communicator; tried at the first call, then remembered.
+
+    Collective; equal on every rank.
+
+    Parameters
+    ----------
+    thread_level : str
+        MPI's promise, as in :class:`~hpcad.parallel.World`.
+    fit : Fit
+        Of the communicator's reductions: says how long the trial's messages should be.
+    way : {"auto", "poll", "thread"}
+
+    Raises
+    ------
+    ConfigError
+        An unknown way, or a thread where MPI or the communicator does not allow it.
+    """
+    if way not in WAYS:
+        raise ConfigError(f"progress is one of {', '.join(WAYS)}, not {way!r}")
+    obstacle = _obstacle(communicator, thread_level)
+    if way == "poll":
+        return Progress("poll", communicator, "polled, as asked for")
+    if way == "thread":
+        if obstacle:
+            raise ConfigError(
+                f"a communication thread was asked for, but {obstacle}; leave progress at 'auto'"
+            )
+        return Progress("thread", thread_of(communicator), "by a thread, as asked for")
+    if obstacle:
+        return Progress("poll", communicator, f"polled: {obstacle}")
+    if _on_one_node(communicator):
+        return Progress("poll", communicator, "polled: the ranks share memory")
+    if communicator not in _chosen:
+        _chosen[communicator] = _try_both(communicator, fit)
+    return _chosen[communicator]
+
+
+def _obstacle(communicator: Communicator, thread_level: str) -> str:
+    if communicator.size == 1:
+        return "there is one rank"
+    if communicator.kind not in ("mpi", "node", "naive"):
+        return f"a {communicator.kind!r} communicator needs no thread"
+    if thread_level != "multiple":
+        return f"MPI allows {thread_level!r} threads, not 'multiple'"
+    return ""
+
+
+def _on_one_node(communicator: Any) -> bool:
+    return communicator.kind == "node" and communicator.across is None
+
+
+def _try_both(communicator: Communicator, fit: Fit) -> Progress:
+    """Send a few messages behind some matrix products, both ways in turn."""
+    wanted = (_TRIAL_SECONDS / _MESSAGES - fit.alpha) / fit.beta
+    nbytes = int(min(max(wanted, 1 << 16), _TRIAL_BYTES / _MESSAGES)) & ~63
+    memory = communicator.allocate(nbytes * _MESSAGES).view(np.float32)
+    messages = memory.reshape(_MESSAGES, -1)
+    reducers: dict[str, Reducer] = {"poll": communicator, "thread": thread_of(communicator)}
+    work = _Work()
+    products = work.times(communicator, _MESSAGES * fit.seconds(nbytes))
+    times = np.empty((_TRIES + 1, len(reducers)))
+    for i in range(len(times)):
+        for j, reducer in enumerate(reducers.values()):
+            communicator.barrier(_NAME)
+            times[i, j] = _trial(reducer, messages, work, products)
+    communicator.allreduce(times, "max", _NAME)
+    poll, thread = (float(x) for x in np.median(times[1:], axis=0))
+    if thread < _GAIN * poll:
+        reason = f"by a thread, {1e3 * thread:.0f} ms in a trial against {1e3 * poll:.0f} ms polled"
+        return Progress("thread", reducers["thread"], reason)
+    reason = f"polled, {1e3 * poll:.0f} ms in a trial against {1e3 * thread:.0f} ms by a thread"
+    return Progress("poll", communicator, reason)
+
+
+class _Work:
+    """Matrix products, as a backward pass has."""
+
+    def __init__(self) -> None:
+        self._factor = np.full((256, 256), 1 / 256, np.float32)
+        self._product = np.empty_like(self._factor)
+
+    def once(self) -> None:
+        """Multiply two matrices of 256 x 256."""
+        np.matmul(self._factor, self._factor, out=self._product)
+
+    def times(self, communicator: Communicator, seconds: float) -> int:
+        """How many products take so long, on the slowest rank."""
+        self.once()
+        started = time.perf_counter()
+        for _ in range(8):
+            self.once()
+        one = np.array([(time.perf_counter() - started) / 8])
+        communicator.allreduce(one, "max", _NAME)
+        return max(_MESSAGES, int(min(seconds, 2 * _TRIAL_SECONDS) / float(one[0])))
+
+
+def _trial(reducer: Reducer, messages: np.ndarray, work: _Work, products: int) -> float:
+    """Seconds of a backward pass, as it were: a message after every few products."""
+    started = polled = time.perf_counter()
+    requests: list[Request] = []
+    for i in range(products):
+        work.once()
+        if i * _MESSAGES >= len(requests) * products and len(requests) < _MESSAGES:
+            requests.append(reducer.iallreduce(messages[len(requests)], "sum", _NAME))
+        if time.perf_counter() - polled > POLL_SECONDS:
+            polled = time.perf_counter()
+            for request in requests:
+                request.test()
+    for request in requests:
+        request.wait()
+    return time.perf_counter() - started
