@@ -3,10 +3,11 @@
     mpirun -n 2 python benchmarks/allreduce.py [--sizes 1KB,1MB,64MB] [--rounds 15] [--json FILE]
 
 Float32 arrays, summed in place, in memory that the communicator has allocated (that is where
-gradients lie). All ways take turns, size by size, in one run. A call counts as long as the slowest
-rank needs for it; the table has medians. GB/s are bytes of one array over time, "bus" is that times
-2 (P-1)/P, what each rank must send at least. "numpy add" is the limit of the memory: each rank adds
-1/P of two private arrays of this size and copies the sum into the other.
+gradients lie); they hold zeros, since sums that grow would overflow. All ways take turns, size by
+size, in one run. A call counts as long as the slowest rank needs for it; the table has medians.
+GB/s are bytes of one array over time, "bus" is that times 2 (P-1)/P, what each rank must send at
+least. "numpy add" is the limit of the memory: each rank adds 1/P of two private arrays of this size
+and copies the sum into the other.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def _makers(world: Any) -> dict[str, Maker]:
     from hpcad.parallel.choice import COMMUNICATORS
 
     def raw(count: int) -> Way:
-        array, comm = np.ones(count, np.float32), MPI.COMM_WORLD.Dup()
+        array, comm = np.zeros(count, np.float32), MPI.COMM_WORLD.Dup()
         return lambda: comm.Allreduce(MPI.IN_PLACE, array, MPI.SUM)
 
     def ours(kind: str) -> Maker:
@@ -73,14 +74,14 @@ def _makers(world: Any) -> dict[str, Maker]:
 
         def make(count: int) -> Way:
             array = communicator.allocate(4 * count).view(np.float32)
-            array[...] = 1
+            array[...] = 0
             return lambda: communicator.allreduce(array)
 
         return make
 
     def memory(count: int) -> Way:
         share = -(-count // world.size)
-        a, b = np.ones(share, np.float32), np.ones(share, np.float32)
+        a, b = np.zeros(share, np.float32), np.zeros(share, np.float32)
 
         def run() -> None:
             np.add(a, b, out=a)
@@ -107,7 +108,7 @@ def _gloo(world: Any) -> Maker | None:
     dist.init_process_group("gloo", rank=world.rank, world_size=world.size)
 
     def make(count: int) -> Way:
-        tensor = torch.ones(count)
+        tensor = torch.zeros(count)
         return lambda: dist.all_reduce(tensor)
 
     return make

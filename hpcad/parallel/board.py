@@ -23,13 +23,18 @@ class Board:
     ----------
     comm : MPI.Intracomm
         The ranks of a node.
+
+    Attributes
+    ----------
+    table : list of ndarray of int64
+        The words of every rank. ``quick.c`` knows their places, too.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._window = SharedWindow(comm, 8 * (_PRINTS + AHEAD))
         table = [block.view(np.int64) for block in self._window.blocks]
         self._mine = table[comm.Get_rank()]
-        self._table = table
+        self.table = table
 
     def arrive(self, number: int, fingerprint: int) -> None:
         """Say that this rank's array of a reduction is complete, and what it wants done."""
@@ -52,14 +57,14 @@ class Board:
 
     def missing(self, number: int) -> list[int]:
         """Local ranks that have not come to a reduction."""
-        return [rank for rank, words in enumerate(self._table) if words[_ARRIVED] <= number]
+        return [rank for rank, words in enumerate(self.table) if words[_ARRIVED] <= number]
 
     def fingerprints(self, number: int) -> list[int]:
         """What every rank that has come wants done."""
-        return [int(words[_PRINTS + number % AHEAD]) for words in self._table]
+        return [int(words[_PRINTS + number % AHEAD]) for words in self.table]
 
     def _all(self, place: int, number: int) -> bool:
-        for words in self._table:
+        for words in self.table:
             if words[place] <= number:
                 return False
         self._window.fence()  # what they wrote before may be read now

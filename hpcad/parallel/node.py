@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,13 +15,15 @@ from mpi4py import MPI
 from hpcad.parallel.board import AHEAD, Board
 from hpcad.parallel.buffer import reducible
 from hpcad.parallel.check import MessageAgreement, disagree
-from hpcad.parallel.door import Record
 from hpcad.parallel.mpi import MpiCommunicator, MpiRequest
-from hpcad.parallel.node_request import NodeRequest
+from hpcad.parallel.node_request import NodeRequest, SmallRequest
+from hpcad.parallel.quick import DONE, KNOWN, SLOT, Plan, Quick
+from hpcad.parallel.record import Call, Record
 from hpcad.parallel.window import SharedWindow, has_room
 
-_SMALL = 1 << 12  # bytes; what is shorter than a page or so is as well sent
 _SPIN_SECONDS = 2e-3
+
+Start = Callable[[int, Record], NodeRequest]
 
 
 class NodeCommunicator(MpiCommunicator):
@@ -67,7 +70,8 @@ class NodeCommunicator(MpiCommunicator):
         self.board = Board(self.local)
         self._windows: list[SharedWindow] = []
         self._active: deque[NodeRequest] = deque()
-        self._begun = 0
+        self._quick = Quick(self.local, self.board)
+        self._plans: dict[tuple[np.dtype, tuple[int, ...], str, str], Plan] = {}
         super().__init__(comm, label)
 
     def _between_nodes(self, comm: MPI.Intracomm) -> MPI.Intracomm | None:
@@ -91,57 +95,89 @@ class NodeCommunicator(MpiCommunicator):
 
     def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
         """Overwrite ``array`` with its reduction; see :class:`Communicator`."""
+        if type(array) is np.ndarray and array.flags.carray and not self._active:
+            plan = self._plans.get((array.dtype, array.shape, op, name))
+            if plan is not None:
+                record = self._door.record(plan.call, sys._getframe(1))
+                plan.numbers[...] = array
+                if plan.run() == DONE:
+                    array[...] = plan.numbers
+                    record.finish()
+                else:
+                    record.wait()
+                    self._begin(self._small(array.reshape(-1), op), record).wait()
+                return
         flat = reducible(array, op, "allreduce")
-        place = self._place(flat)
-        if place is None:
+        start = self._way(flat, op)
+        if start is None:
             super().allreduce(array, op, name)
             return
         record = self._door.enter("allreduce", flat.dtype.str, flat.size, name, op, False)
-        self._start(place, flat, op, record).wait()
+        self._begin(start, record).wait()
+        self._plan(array, op, name, record.what)
 
     def iallreduce(  # type: ignore[override]  # both requests do what the protocol asks
         self, array: np.ndarray, op: str = "sum", name: str = ""
     ) -> NodeRequest | MpiRequest:
         """Start :meth:`allreduce`; see :class:`Communicator`."""
         flat = reducible(array, op, "iallreduce")
-        place = self._place(flat)
-        if place is None:
+        start = self._way(flat, op)
+        if start is None:
             return super().iallreduce(array, op, name)
         record = self._door.enter("iallreduce", flat.dtype.str, flat.size, name, op, False)
-        return self._start(place, flat, op, record)
+        return self._begin(start, record)
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _place(self, flat: np.ndarray) -> tuple[SharedWindow, int] | None:
-        if flat.nbytes < _SMALL or flat.dtype == np.float16:  # that is summed in single precision
+    def _way(self, flat: np.ndarray, op: str) -> Start | None:
+        """How to reduce an array here; None where messages do it."""
+        if flat.dtype == np.float16:  # that is summed in single precision
             return None
+        if flat.nbytes <= SLOT and self.across is None:
+            return self._small(flat, op)
         for window in self._windows:
             offset = window.find(flat)
             if offset is not None:
-                return window, offset
+                arrays = window.views(offset, flat.dtype, flat.size)
+                return lambda number, record: NodeRequest(self, number, arrays, op, record)
         return None
 
-    def _start(
-        self, place: tuple[SharedWindow, int], flat: np.ndarray, op: str, record: Record
-    ) -> NodeRequest:
-        window, offset = place
-        return self._begin(window.views(offset, flat.dtype, flat.size), op, record)
+    def _small(self, flat: np.ndarray, op: str) -> Start:
+        return lambda number, record: SmallRequest(
+            self, number, self._quick.views(number, flat), op, record, flat
+        )
 
-    def _begin(self, arrays: list[np.ndarray], op: str, record: Record) -> NodeRequest:
-        number, self._begun = self._begun, self._begun + 1
+    def _begin(self, start: Start, record: Record) -> NodeRequest:
+        number = self._quick.take_number()
         if number >= AHEAD:  # the board has no place for more
             self.wait_until(lambda: self.board.finished(number - AHEAD))
-        request = NodeRequest(self, number, arrays, op, record)
+        request = start(number, record)
         self._active.append(request)
         self.advance()
         return request
+
+    def _plan(self, array: np.ndarray, op: str, name: str, call: Call) -> None:
+        """Let the next reduction of an array like this one go the quick way."""
+        plan = None
+        if type(array) is np.ndarray and self.across is None and len(self._plans) < KNOWN:
+            plan = self._quick.plan(call, op, array)
+        if plan is not None:
+            self._plans[array.dtype, array.shape, op, name] = plan
 
     def _place_of_statements(self) -> MPI.Intracomm | None:
         owner = self.across is not None and self.across != MPI.COMM_NULL
         return self.across.Dup() if owner and self._checks else None  # type: ignore[union-attr]
 
     def _agreement(self, record: Record) -> NodeRequest:
-        return self._begin([], "", record)
+        return self._begin(lambda number, _: NodeRequest(self, number, [], "", record), record)
+
+    def _agree(self, record: Record) -> None:
+        """Send what was started before, then return when all ranks are about to do the same."""
+        if self._checks and self.across is None and not self._active:
+            self._started.advance(wait=True)
+            if self._quick.agree(record.what):
+                return
+        super()._agree(record)
 
     def compare(self, number: int, record: Record) -> MessageAgreement | None:
         """Compare a call with the others of this node; state it to the other nodes, if any.

@@ -24,7 +24,7 @@ until their parts are here; until this node has finished."""
 
 
 class NodeRequest:
-    """A reduction under way.
+    """A reduction under way, of arrays that lie in shared memory.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class NodeRequest:
         self._span = slice_of(size, group.local_rank, group.slices)
         self._agreement: Agreement | None = None
         self.stage = WAITING
-        group.board.arrive(number, record.fingerprint)
+        group.board.arrive(number, record.what.code)
 
     def reached(self, wait: bool) -> bool:
         """Whether all ranks have stated the same; see :class:`Agreement`."""
@@ -139,6 +139,32 @@ class NodeRequest:
                 array[start:stop] = self._arrays[own][start:stop]
         self._sent = []
         return True
+
+
+class SmallRequest(NodeRequest):
+    """A reduction of a few numbers: every rank reads those of all, and computes the whole result.
+
+    Parameters
+    ----------
+    target : ndarray, shape (n,)
+        Receives the result.
+    """
+
+    def __init__(
+        self,
+        group: NodeCommunicator,
+        number: int,
+        arrays: list[np.ndarray],
+        op: str,
+        record: Record,
+        target: np.ndarray,
+    ) -> None:
+        self._target = target
+        arrays[group.local_rank][...] = target
+        super().__init__(group, number, arrays, op, record)
+
+    def _combine(self) -> None:
+        combine(self._arrays, [self._target], self._op, 0, self._target.size)
 
 
 def slice_of(size: int, rank: int, slices: int) -> tuple[int, int]:
