@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import hpcad
 from hpcad import optim
 from hpcad.backend import counted_flops, get_backend
+from hpcad.parallel import DataParallel, World
 
 PRODUCTS = "products (BLAS)"  # what a program's report calls them
 
@@ -30,12 +31,15 @@ class HpcadStep:
     ----------
     case : Case
     compiled : bool
+    world : World, optional
+        Whose ranks average their gradients.
     """
 
-    def __init__(self, case: Case, compiled: bool = False) -> None:
+    def __init__(self, case: Case, compiled: bool = False, world: World | None = None) -> None:
         self.case, self.compiled = case, compiled
         kind = optim.AdamW if case.weight_decay else optim.Adam
         self.model = initial_model(case)
+        self.engine = DataParallel(self.model, world) if world else None
         self.optimizer = kind(
             self.model,
             case.learning_rate,

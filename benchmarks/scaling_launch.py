@@ -16,7 +16,7 @@ _WORKER = Path(__file__).with_name("scaling_worker.py")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 # Open MPI's mpirun refuses root and more ranks than cores, and binds each rank to one core.
-_OPEN_MPI = {
+OPEN_MPI = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
@@ -50,11 +50,11 @@ def run_point(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "point.json"
         numbers = {"--batch": batch, "--steps": steps, "--warmup": warmup}
-        words = [_mpirun(), "-n", str(ranks), sys.executable, str(_WORKER), "--model", model]
+        words = [mpirun(), "-n", str(ranks), sys.executable, str(_WORKER), "--model", model]
         for option, number in numbers.items():
             words += [option, str(number)]
         environment = {
-            **_OPEN_MPI,
+            **OPEN_MPI,
             **os.environ,
             **dict.fromkeys(_THREADS, str(threads)),
             "HPCAD_MPI": "1",
@@ -68,7 +68,8 @@ def run_point(
     return result
 
 
-def _mpirun() -> str:
+def mpirun() -> str:
+    """Path of the mpirun that belongs to this Python, or the one on PATH."""
     beside = Path(sys.executable).with_name("mpirun")
     found = str(beside) if beside.exists() else shutil.which("mpirun")
     if found is None:

@@ -17,8 +17,8 @@ TORCH, TORCH_COMPILE, JAX = "torch eager", "torch.compile", "JAX jit"
 PEERS = (TORCH, TORCH_COMPILE, JAX)
 # hpcad lets glibc reuse large freed blocks. A peer is measured with glibc as it comes and, where it
 # can gain by that, with the same setting.
-_SYSTEM = {"HPCAD_MALLOC": "system"}  # its first weights are drawn by hpcad
-_KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+SYSTEM = {"HPCAD_MALLOC": "system"}  # its first weights are drawn by hpcad
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 _LIBRARIES = ("scipy-openblas32", "dnnl", "mkl_rt")  # looked for where none is named
 
 
@@ -94,16 +94,16 @@ def _hpcad(blas: str) -> list[Contender]:
 def _torch(kind: str) -> list[Contender]:
     """Fused or foreach optimizer, times layouts, times settings of the allocator."""
     usual = {"optimizer": "loop"}
-    found = [Contender(f"{TORCH}, default settings", TORCH, "torch_steps", usual, _SYSTEM, True)]
-    choices = product(_layouts(kind), ("fused", "foreach"), (_SYSTEM, _KEEPING))
+    found = [Contender(f"{TORCH}, default settings", TORCH, "torch_steps", usual, SYSTEM, True)]
+    choices = product(_layouts(kind), ("fused", "foreach"), (SYSTEM, KEEPING))
     for layout, optimizer, memory in choices:
         options = {"layout": layout, "optimizer": optimizer}
-        name = _name(TORCH, _LAYOUTS[layout], optimizer, _MEMORY[memory is _KEEPING])
+        name = _name(TORCH, _LAYOUTS[layout], optimizer, _MEMORY[memory is KEEPING])
         found.append(Contender(name, TORCH, "torch_steps", options, memory))
     if kind == "RecurrentClassifier":
         options = {"net": "loop", "optimizer": "fused"}
         name = f"{TORCH}, loop over cells, fused, keeping memory"
-        found.append(Contender(name, TORCH, "torch_steps", options, _KEEPING))
+        found.append(Contender(name, TORCH, "torch_steps", options, KEEPING))
     return found
 
 
@@ -113,13 +113,13 @@ def _torch_compile(kind: str) -> list[Contender]:
     found = []
     for layout in _layouts(kind):
         for optimizer, mode, memory in (
-            ("fused", "default", _SYSTEM),
-            ("fused", "default", _KEEPING),
-            ("compiled", "default", _KEEPING),
-            ("fused", "max-autotune", _KEEPING),
+            ("fused", "default", SYSTEM),
+            ("fused", "default", KEEPING),
+            ("compiled", "default", KEEPING),
+            ("fused", "max-autotune", KEEPING),
         ):
             options = {"layout": layout, "optimizer": optimizer, "net": net, "mode": mode}
-            words = _LAYOUTS[layout], mode, f"{optimizer} optimizer", _MEMORY[memory is _KEEPING]
+            words = _LAYOUTS[layout], mode, f"{optimizer} optimizer", _MEMORY[memory is KEEPING]
             name = _name(TORCH_COMPILE, *words)
             found.append(Contender(name, TORCH_COMPILE, "torch_steps", options, memory))
     return found
@@ -142,7 +142,7 @@ def _jax(kind: str) -> list[Contender]:
             JAX,
             "jax_steps",
             options,
-            _KEEPING if memory else _SYSTEM,
+            KEEPING if memory else SYSTEM,
         )
         for options in ways.get(kind, [{}])
         for memory in _MEMORY
