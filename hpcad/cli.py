@@ -112,6 +112,12 @@ def _add_train(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="start N ranks on this machine under mpirun (on a cluster, use srun or mpirun itself)",
     )
+    train.add_argument(
+        "--timeline",
+        metavar="DIRECTORY",
+        type=Path,
+        help="write what each rank did when there, for https://ui.perfetto.dev (a file per rank)",
+    )
     start = train.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
@@ -187,16 +193,16 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.fresh:
         _set_aside(Path(job.output.directory), world)
         resume = False
-    _run(job, REGISTRY[job.model.kind], world, resume)
+    _run(job, REGISTRY[job.model.kind], world, resume, arguments.timeline)
     return 0
 
 
-def _run(job: Job, entry: Any, world: World, resume: bool | str) -> None:
+def _run(job: Job, entry: Any, world: World, resume: bool | str, timeline: Path | None) -> None:
     """Run the job; an error of one rank ends it for all, at once."""
     from hpcad.training.run import run
 
     try:
-        run(job, entry, world, resume)
+        run(job, entry, world, resume, timeline)
     except HpcadError as error:
         if world.size == 1:
             raise

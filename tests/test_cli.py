@@ -52,12 +52,13 @@ def test_train_passes_job_entry_world_and_resume(job, runs):
     from hpcad.models import REGISTRY
 
     assert cli.main(["train", str(job), "--set", "training.epochs=7", "data.batch=16"]) == 0
-    ((found, entry, world, resume),) = runs
+    ((found, entry, world, resume, timeline),) = runs
     assert (found.training.epochs, found.data.batch) == (7, 16)
     assert found.model.config.hidden == [8]
     assert entry is REGISTRY["mlp"]
     assert world.size == 1
     assert resume is True
+    assert timeline is None
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,11 @@ def test_train_passes_job_entry_world_and_resume(job, runs):
 def test_how_a_run_starts(job, runs, options, resume):
     assert cli.main(["train", str(job), *options]) == 0
     assert runs[0][3] == resume
+
+
+def test_a_timeline_is_asked_for(job, runs):
+    assert cli.main(["train", str(job), "--timeline", "somewhere"]) == 0
+    assert runs[0][4] == Path("somewhere")
 
 
 def test_fresh_and_resume_exclude_each_other(job, runs):
@@ -267,7 +273,7 @@ def under_mpirun(tmp_path: Path, ranks: int, body: str) -> subprocess.CompletedP
         "import hpcad.training.run\n"
         "from hpcad.cli import main\n"
         "from hpcad.errors import DataError\n"
-        f"def run(job, entry, world, resume):\n{lines}\n"
+        f"def run(job, entry, world, resume, timeline):\n{lines}\n"
         "hpcad.training.run.run = run\n"
         "sys.exit(main(['train', 'digits.toml']))\n"
     )

@@ -22,6 +22,8 @@ PHASES = (
     "evaluation",
 )
 
+Watch = Callable[[str, float, float], None]
+
 
 class PhaseTimer:
     """Measure phases of a loop.
@@ -40,10 +42,14 @@ class PhaseTimer:
     ----------
     clock
         Returns seconds; monotonic.
+    watch : callable, optional
+        Called with name, beginning and end of every passage through a phase, when it ends.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, watch: Watch | None = None
+    ) -> None:
+        self._clock, self._watch = clock, watch
         self._open: list[_Span] = []
         self.reset()
 
@@ -144,6 +150,8 @@ class _Span:
         now = self._timer._clock()
         elapsed = now - self._began
         self._timer._charge(self._name, elapsed - self.inner)
+        if self._timer._watch is not None:
+            self._timer._watch(self._name, self._began, now)
         if outer is not None:
             outer.inner += elapsed
         self._name, self._began, self.inner = name, now, 0.0

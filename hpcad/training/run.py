@@ -22,13 +22,20 @@ from hpcad.optim import (
     WarmupLinear,
 )
 from hpcad.parallel import DataParallel, World
+from hpcad.parallel.timeline import Timeline
 from hpcad.training.job import Job
 from hpcad.training.prepare import Prepare
 from hpcad.training.result import Result
 from hpcad.training.trainer import Trainer
 
 
-def run(job: Job, entry: Any, world: World, resume: bool | str | Path = True) -> Result:
+def run(
+    job: Job,
+    entry: Any,
+    world: World,
+    resume: bool | str | Path = True,
+    timeline: str | Path | None = None,
+) -> Result:
     """Run a job; collective.
 
     Parameters
@@ -39,7 +46,18 @@ def run(job: Job, entry: Any, world: World, resume: bool | str | Path = True) ->
     world : World
     resume : bool or path
         See :meth:`Trainer.run`.
+    timeline : path, optional
+        Directory for a :class:`~hpcad.parallel.timeline.Timeline`.
     """
+    if timeline is None:
+        return _run(job, entry, world, resume, None)
+    with Timeline(timeline, world) as record:
+        return _run(job, entry, world, resume, record)
+
+
+def _run(
+    job: Job, entry: Any, world: World, resume: bool | str | Path, timeline: Timeline | None
+) -> Result:
     train, test = open_data(job, world)
     model = entry.build(job.model.config, train)
     backend = get_backend(world.device.partition(":")[0])
@@ -81,6 +99,7 @@ def run(job: Job, entry: Any, world: World, resume: bool | str | Path = True) ->
         engine=engine,
         compile=job.training.compile,
         description=job.to_dict(),
+        timeline=timeline,
     )
     if world.is_root:
         print(_opening(job, model, train, world), flush=True)

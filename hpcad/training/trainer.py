@@ -18,6 +18,7 @@ from hpcad.errors import ConfigError, HpcadError
 from hpcad.nn import Module
 from hpcad.optim import Optimizer
 from hpcad.parallel import DataParallel, World, init
+from hpcad.parallel.timeline import Timeline
 from hpcad.training.checks import (
     check_counts,
     require_finite,
@@ -80,6 +81,8 @@ class Trainer:
         or the first two steps differ, one line says so, and every step runs eagerly.
     description : dict, optional
         JSON-able; stored in checkpoints (the command line stores the job file).
+    timeline : Timeline, optional
+        Gets the phases of every step.
 
     Examples
     --------
@@ -113,6 +116,7 @@ class Trainer:
         engine: DataParallel | None = None,
         compile: bool = True,
         description: dict[str, Any] | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         if epochs is None and steps is None:
             raise ConfigError("a Trainer needs epochs= or steps=, or it would never stop")
@@ -140,7 +144,7 @@ class Trainer:
         self.checkpoint_every, self.log_every = checkpoint_every, log_every
         self.evaluate_every = evaluate_every
         self.engine = engine or DataParallel(model, self.world)
-        self.compile = compile
+        self.compile, self.timeline = compile, timeline
         self.checkpoints = RunCheckpoints(
             self.directory,
             model,
@@ -175,7 +179,7 @@ class Trainer:
         require_same(self.world, self._settings())
         self.result = self.checkpoints.start(resume)
         loader = self._loader()  # before anything is written: it checks batch against world
-        phases = PhaseTimer()
+        phases = self._phase_timer()
         self._program = self._training_program(phases)
         try:
             with loader, self._report() as report:
@@ -251,6 +255,16 @@ class Trainer:
         require_finite(self.world, loss, arenas, self.result)
 
     # -- its parts ---------------------------------------------------------------------------
+
+    def _phase_timer(self) -> PhaseTimer:
+        timeline = self.timeline
+        if timeline is None:
+            return PhaseTimer()
+
+        def watch(name: str, began: float, ended: float) -> None:
+            timeline.phase(name, began, ended, self.result.step)
+
+        return PhaseTimer(watch=watch)
 
     def _training_program(self, phases: PhaseTimer) -> TrainingProgram:
         return TrainingProgram(
