@@ -5,9 +5,7 @@ MPI_Finalize, which waits for ranks that wait for this one, for ever. :func:`ins
 that by a report and MPI_Abort.
 
 ``sys.exit(n)`` on one rank does not pass the hook: Python gives no place to see the exit code
-before MPI_Finalize. (A Trainer turns it into an error.) Raise an error instead, call
-``world.communicator.abort(n)``, or start the program by ``python -m mpi4py prog.py`` or
-``hpcad``, which see it.
+before MPI_Finalize. The others then miss that rank, and say so (:mod:`hpcad.parallel.farewell`).
 """
 
 from __future__ import annotations
