@@ -8,6 +8,7 @@ went on while the rank computed have tracks of their own, as many as were under 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -20,7 +21,7 @@ import numpy as np
 
 from hpcad.errors import ConfigError
 from hpcad.parallel.clock import align
-from hpcad.parallel.record import Record, listeners
+from hpcad.parallel.record import Call, Record, listeners
 from hpcad.parallel.world import World
 
 LIMIT = 1_000_000  # events of a rank, about 200 MB
@@ -42,7 +43,7 @@ class Timeline:
         Gets ``rank-00000.json`` and so on, which replace those of an earlier run.
     world : World
     limit : int
-        Most events of a rank; later ones are counted, and their number is in the file.
+        Most events of a rank; of later ones only the number is in the file.
 
     Raises
     ------
@@ -81,7 +82,7 @@ class Timeline:
             Optimizer steps that had been taken before.
         """
         with self._lock:
-            self._span(COMPUTE, name, "phase", began, ended, {"step": step})
+            self._span(COMPUTE, _named(name, "phase"), began, ended, f'"step": {step}')
 
     def __enter__(self) -> Timeline:
         world, problem = self._world, None
@@ -118,7 +119,9 @@ class Timeline:
         listeners.remove(self._collective)
         with self._lock:
             if self.left_out:
-                self._instant(f"the file is full: {self.left_out} more events are left out")
+                name = f"the file is full: {self.left_out} more events are left out"
+                now = self._microseconds(perf_counter())
+                self._event(ph="i", s="p", name=name, tid=COMPUTE, ts=now)
             self._write("\n]\n")
             if self._file is not None:
                 self._file.close()
@@ -132,50 +135,34 @@ class Timeline:
         waited = record.finished - record.waiting_since
         if started and record.waiting_since == record.started:
             waited = 0.0  # it ended while the rank did something else
-        arguments = {
-            "call": record.call,
-            "communicator": record.communicator,
-            "number": record.sequence,
-            "count": record.count,
-            "bytes": record.count * _item_size(record.dtype),
-            "line": record.place,
-            "waited_us": round(1e6 * waited, 3),
-        }
+        what, number = record.what, f'"number": {record.sequence}'
         with self._lock:
             first = STARTED if started else COMMUNICATION
             row, new = self._rows[first].place(record.started, record.finished)
             if new:
                 self._describe("thread_name", first + row, name=self._rows[first].name(row))
                 self._describe("thread_sort_index", first + row, sort_index=first + row)
-            self._span(first + row, _title(record), "collective", record.started, record.finished,
-                       arguments)  # fmt: skip
+            text = _described(what, record.file, record.line)
+            more = f'{number}, "waited_us": {round(1e6 * waited, 3)}'
+            self._span(first + row, text, record.started, record.finished, more)
             if started and waited and threading.get_ident() == self._thread:
-                self._span(COMPUTE, f"wait for {_title(record)}", "wait", record.waiting_since,
-                           record.finished, {"number": record.sequence})  # fmt: skip
+                text = _named(f"wait for {_title(what)}", "wait")
+                self._span(COMPUTE, text, record.waiting_since, record.finished, number)
 
-    def _span(
-        self,
-        track: int,
-        name: str,
-        kind: str,
-        began: float,
-        ended: float,
-        arguments: dict[str, Any],
-    ) -> None:
+    def _span(self, track: int, text: str, began: float, ended: float, arguments: str) -> None:
+        """Note a span; ``text`` is its beginning in JSON, up to its first arguments."""
         if self._left <= 0:
             self.left_out += 1
             return
         self._left -= 1
         # Both ends are rounded: what lies within another span still does.
         start, stop = self._microseconds(began), self._microseconds(ended)
-        self._event(ph="X", name=name, cat=kind, tid=track, ts=start,
-                    dur=round(stop - start, 3), args=arguments)  # fmt: skip
+        self._lines.append(
+            f'{{"pid": {self._world.rank}, "tid": {track}, "ts": {start}, '
+            f'"dur": {round(stop - start, 3)}, {text}{arguments}}}}}'
+        )
         if len(self._lines) >= _AT_ONCE or ended - self._written > _SECONDS:
             self._write()
-
-    def _instant(self, name: str) -> None:
-        now = self._microseconds(perf_counter())
-        self._event(ph="i", s="p", name=name, tid=COMPUTE, ts=now)
 
     def _describe(self, what: str, track: int, **arguments: Any) -> None:
         self._event(ph="M", name=what, tid=track, args=arguments)
@@ -233,8 +220,28 @@ class _Rows:
         return len(self._ends) - 1, True
 
 
-def _title(record: Record) -> str:
-    return f"{record.operation} {record.name}".rstrip()
+# What is the same for many events is written in JSON once: it is most of the work.
+@functools.lru_cache(maxsize=4096)
+def _named(name: str, kind: str, **arguments: Any) -> str:
+    text = json.dumps({"ph": "X", "name": name, "cat": kind, "args": arguments})
+    return text[1:-2] + (", " if arguments else "")  # its arguments go on
+
+
+@functools.lru_cache(maxsize=4096)
+def _described(what: Call, file: str, line: int) -> str:
+    return _named(
+        _title(what),
+        "collective",
+        call=str(what),
+        communicator=what.communicator,
+        count=what.count,
+        bytes=what.count * _item_size(what.dtype),
+        line=f"{file}:{line}",
+    )
+
+
+def _title(what: Call) -> str:
+    return f"{what.operation} {what.name}".rstrip()
 
 
 def _item_size(dtype: str) -> int:
