@@ -1,15 +1,28 @@
-"""A thread that carries out reductions while the computing thread computes."""
+"""A thread that carries out reductions while the computing thread computes.
+
+A blocking reduction spins in most MPI libraries, and takes half of the core that the computing
+thread wants. So the thread starts reductions that do not block, tests them a few times, and
+sleeps for a millisecond; and less while the program waits.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
+from collections import deque
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from hpcad.parallel.communicator import Communicator
+from hpcad.parallel.communicator import Communicator, Request
+
+# One test moves what fits into the buffers of a connection, or less. Over TCP at 1 Gbit/s (MPICH) a
+# reduction of 4 MB took 35 ms with 16 tests every millisecond (3 ms of CPU time), 82 ms with one.
+TESTS = 16
+_SLEEP_SECONDS = 1e-3
+_SHORT_SECONDS = 5e-5
 
 
 class CommunicationThread:
@@ -61,6 +74,8 @@ class ThreadRequest:
         self._record, self._agreement = record, agreement
         self._ended = threading.Event()
         self._error: BaseException | None = None
+        self._request: Request | None = None
+        self.awaited = False  # whether the program goes on only when this has ended
 
     def test(self) -> bool:
         """Whether the reduction has ended."""
@@ -76,6 +91,7 @@ class ThreadRequest:
         CollectiveError
             The ranks started different ones.
         """
+        self.awaited = True
         self._record.wait()
         if self._agreement is not None:
             self._agreement.reached(wait=True)
@@ -83,12 +99,25 @@ class ThreadRequest:
         self._ended.wait()
         self._closed()
 
-    def carry_out(self, communicator: Communicator) -> None:
-        """Reduce; in the communication thread."""
+    def start(self, communicator: Communicator) -> None:
+        """Start the reduction; in the communication thread."""
         try:
-            communicator.allreduce(self.array, self.op, self.name)
+            self._request = communicator.iallreduce(self.array, self.op, self.name)
         except BaseException as error:  # noqa: BLE001  # whoever waits raises it
-            self._error = error
+            self._end(error)
+
+    def goes_on(self) -> bool:
+        """Let the reduction progress; whether it still has to. In the communication thread."""
+        try:
+            for _ in range(TESTS):
+                if self._request is not None and self._request.test():
+                    self._end(None)
+        except BaseException as error:  # noqa: BLE001  # as above
+            self._end(error)
+        return not self._ended.is_set()
+
+    def _end(self, error: BaseException | None) -> None:
+        self._error, self._request = error, None
         self._ended.set()
 
     def _closed(self) -> bool:
@@ -99,19 +128,30 @@ class ThreadRequest:
 
 
 def _carry_out(work: queue.SimpleQueue[ThreadRequest], communicator: Communicator) -> None:
+    """Start what is handed over, in order, and test it until it has ended; for ever."""
+    under_way: deque[ThreadRequest] = deque()
     while True:
-        work.get().carry_out(communicator)
+        while not under_way or not work.empty():
+            request = work.get()  # sleeps where there is nothing to do
+            request.start(communicator)
+            under_way.append(request)
+        if not under_way[0].goes_on():
+            under_way.popleft()
+        else:
+            time.sleep(_SHORT_SECONDS if under_way[0].awaited else _SLEEP_SECONDS)
 
 
 def _twin(communicator: Any) -> Any:
     """The same ranks and shared memory, with messages of their own."""
+    from hpcad.parallel.mpi_request import Started  # loads MPI
+
     comm, label = communicator.comm.Dup(), f"{communicator._door.label}, by thread"
     if communicator.kind == "node":
         twin = type(communicator)(comm, label, communicator.local.Dup())
         twin._windows = communicator._windows
     else:
         twin = type(communicator)(comm, label)
-    twin._checks = False  # calls are compared where they are started
+    twin._checks, twin._started = False, Started(None)  # calls are compared where they are made
     return twin
 
 

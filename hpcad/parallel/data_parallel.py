@@ -236,9 +236,21 @@ class DataParallel:
     def _poll(self, now: float) -> None:
         if now - self._last_poll > POLL_SECONDS:
             self._last_poll = now
-            for bucket in self.buckets[: self._next]:
-                if bucket.request is not None and bucket.request.test():
+            for _ in range(self.progress.tests):
+                if not self._test():
+                    return
+
+    def _test(self) -> bool:
+        """Let reductions progress; whether any is under way still."""
+        left = False
+        for i in range(self._next):
+            bucket = self.buckets[i]
+            if bucket.request is not None:
+                if bucket.request.test():
                     bucket.request = None
+                else:
+                    left = True
+        return left
 
     def _broadcast(self, host: np.ndarray) -> None:
         self._communicator.broadcast(host, 0, "parameters")

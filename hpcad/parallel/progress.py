@@ -6,9 +6,9 @@ MPI moves a started reduction only while somebody is inside of an MPI call. Two 
     The computing thread itself looks after its requests between two operations of the backward
     pass, every few milliseconds. Costs nothing else; but nothing moves during a long operation.
 ``thread``
-    A communication thread carries out blocking reductions, one after another in the order in
-    which they were started, on a communicator of its own. It sleeps while there are none. It needs
-    ``MPI_THREAD_MULTIPLE``, and takes time from the computing thread where no core is spare.
+    A communication thread carries out the reductions in the order in which they were started, on a
+    communicator of its own, and looks after them every millisecond. It sleeps while there are none.
+    It needs ``MPI_THREAD_MULTIPLE``, and some time of the computing thread where no core is spare.
 
 Which of them wins depends on library, network and cores, so :func:`choose` tries both, except where
 there is nothing to choose: on a single node the reduction is an addition in shared memory that one
@@ -18,6 +18,7 @@ of the node's cores must do anyway.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -25,7 +26,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from hpcad.errors import ConfigError
-from hpcad.parallel.communication_thread import thread_of
+from hpcad.parallel.communication_thread import TESTS, thread_of
 from hpcad.parallel.communicator import Communicator, Request
 from hpcad.parallel.fit import Fit
 
@@ -56,11 +57,14 @@ class Progress:
     reducer : Reducer
     reason : str
         A clause: "polled, 61 ms against 75 ms by a thread".
+    tests : int
+        Times to test the requests whenever it is time to poll.
     """
 
     way: str
     reducer: Reducer
     reason: str
+    tests: int = 1
 
 
 _chosen: WeakKeyDictionary[Communicator, Progress] = WeakKeyDictionary()
@@ -88,7 +92,7 @@ def choose(communicator: Communicator, thread_level: str, fit: Fit, way: str) ->
         raise ConfigError(f"progress is one of {', '.join(WAYS)}, not {way!r}")
     obstacle = _obstacle(communicator, thread_level)
     if way == "poll":
-        return Progress("poll", communicator, "polled, as asked for")
+        return Progress("poll", communicator, "polled, as asked for", _tests(communicator))
     if way == "thread":
         if obstacle:
             raise ConfigError(
@@ -96,7 +100,7 @@ def choose(communicator: Communicator, thread_level: str, fit: Fit, way: str) ->
             )
         return Progress("thread", thread_of(communicator), "by a thread, as asked for")
     if obstacle:
-        return Progress("poll", communicator, f"polled: {obstacle}")
+        return Progress("poll", communicator, f"polled: {obstacle}", _tests(communicator))
     if _on_one_node(communicator):
         return Progress("poll", communicator, "polled: the ranks share memory")
     if communicator not in _chosen:
@@ -114,6 +118,11 @@ def _obstacle(communicator: Communicator, thread_level: str) -> str:
     return ""
 
 
+def _tests(communicator: Communicator) -> int:
+    """Within a node one test does all there is to do."""
+    return 1 if _on_one_node(communicator) else 2 * TESTS
+
+
 def _on_one_node(communicator: Any) -> bool:
     return communicator.kind == "node" and communicator.across is None
 
@@ -124,21 +133,24 @@ def _try_both(communicator: Communicator, fit: Fit) -> Progress:
     nbytes = int(min(max(wanted, 1 << 16), _TRIAL_BYTES / _MESSAGES)) & ~63
     memory = communicator.allocate(nbytes * _MESSAGES).view(np.float32)
     messages = memory.reshape(_MESSAGES, -1)
-    reducers: dict[str, Reducer] = {"poll": communicator, "thread": thread_of(communicator)}
+    reducers: list[tuple[Reducer, int]] = [
+        (communicator, _tests(communicator)),
+        (thread_of(communicator), 1),
+    ]
     work = _Work()
     products = work.times(communicator, _MESSAGES * fit.seconds(nbytes))
     times = np.empty((_TRIES + 1, len(reducers)))
     for i in range(len(times)):
-        for j, reducer in enumerate(reducers.values()):
+        for j, (reducer, tests) in enumerate(reducers):
             communicator.barrier(_NAME)
-            times[i, j] = _trial(reducer, messages, work, products)
+            times[i, j] = _trial(reducer, tests, messages, work, products)
     communicator.allreduce(times, "max", _NAME)
     poll, thread = (float(x) for x in np.median(times[1:], axis=0))
     if thread < _GAIN * poll:
         reason = f"by a thread, {1e3 * thread:.0f} ms in a trial against {1e3 * poll:.0f} ms polled"
-        return Progress("thread", reducers["thread"], reason)
+        return Progress("thread", reducers[1][0], reason)
     reason = f"polled, {1e3 * poll:.0f} ms in a trial against {1e3 * thread:.0f} ms by a thread"
-    return Progress("poll", communicator, reason)
+    return Progress("poll", communicator, reason, _tests(communicator))
 
 
 class _Work:
@@ -163,7 +175,7 @@ class _Work:
         return max(_MESSAGES, int(min(seconds, 2 * _TRIAL_SECONDS) / float(one[0])))
 
 
-def _trial(reducer: Reducer, messages: np.ndarray, work: _Work, products: int) -> float:
+def _trial(reducer: Reducer, tests: int, messages: np.ndarray, work: _Work, products: int) -> float:
     """Seconds of a backward pass, as it were: a message after every few products."""
     started = polled = time.perf_counter()
     requests: list[Request] = []
@@ -173,8 +185,17 @@ def _trial(reducer: Reducer, messages: np.ndarray, work: _Work, products: int) -
             requests.append(reducer.iallreduce(messages[len(requests)], "sum", _NAME))
         if time.perf_counter() - polled > POLL_SECONDS:
             polled = time.perf_counter()
-            for request in requests:
-                request.test()
+            poll(requests, tests)
     for request in requests:
         request.wait()
     return time.perf_counter() - started
+
+
+def poll(requests: Iterable[Request], times: int) -> None:
+    """Let requests progress; stop where all have ended."""
+    for _ in range(times):
+        left = False
+        for request in requests:
+            left = not request.test() or left
+        if not left:
+            return
