@@ -188,6 +188,11 @@ class Push:
         """Of the arguments in the given slots; None if all are zero."""
         inner = [self.tangents.get(slot) for slot in ins]
         one = next((t for t in inner if t is not None), None)
+        if one is None and primitive.ordered:  # other ranks may have one, and wait for this rank
+            like = value_of(next(iter(self.tangents.values()), None))
+            tracked = [slot for slot in ins if slot != NO_SLOT]
+            zeros = {s: backend_of(like).zeros(*self.tape.avals[s]) for s in tracked}
+            return [zeros.get(slot) for slot in ins]
         if one is not None and primitive.jvp == "jointly linear":
             xp = backend_of(value_of(one)).xp
             inner = [

@@ -14,6 +14,7 @@ from hpcad.autodiff.state import STATE, effect
 from hpcad.autodiff.tape import NO_SLOT, Record, Tape
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.autodiff.transposed import derived_vjp
+from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 
 
@@ -101,7 +102,9 @@ class Pull:
             if type(out) is int:
                 g = cotangents.pop(out, None)
                 if g is None:
-                    continue
+                    if not primitive.ordered:
+                        continue
+                    g = self._zeros(out)  # other ranks may have one, and wait for this rank
             else:
                 g = tuple([cotangents.pop(slot, None) for slot in out])
                 if all(part is None for part in g):
@@ -130,6 +133,10 @@ class Pull:
                     self._accumulate(slot, part, record)
                 else:
                     cotangents[slot] = part
+
+    def _zeros(self, slot: int) -> Any:
+        like = value_of(next(iter(self.cotangents.values()), None))
+        return backend_of(like).zeros(*self.tape.avals[slot])
 
     def _walk_special(self, i: int, record: Record, g: Any) -> None:
         """One argument that is a parameter, or under observation."""

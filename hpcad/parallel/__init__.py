@@ -4,6 +4,23 @@ Importing this room loads no MPI library; :func:`init` does, and only when the p
 by a launcher (``mpirun``, ``srun``, ...) or ``HPCAD_MPI=1`` asks for it.
 """
 
+from hpcad.parallel.collectives import (
+    Grid,
+    allgather,
+    allreduce,
+    alltoall,
+    attach,
+    bcast,
+    gather,
+    halo_exchange,
+    recv,
+    reduce,
+    reduce_scatter,
+    scan,
+    scatter,
+    send,
+    sendrecv,
+)
 from hpcad.parallel.communicator import Communicator, Request
 from hpcad.parallel.data_parallel import DataParallel
 from hpcad.parallel.mean import mean
@@ -13,9 +30,24 @@ from hpcad.parallel.world import World, init
 __all__ = [
     "Communicator",
     "DataParallel",
+    "Grid",
     "Request",
     "SerialCommunicator",
     "World",
+    "allgather",
+    "allreduce",
+    "alltoall",
+    "attach",
+    "bcast",
+    "gather",
+    "halo_exchange",
     "init",
     "mean",
+    "recv",
+    "reduce",
+    "reduce_scatter",
+    "scan",
+    "scatter",
+    "send",
+    "sendrecv",
 ]

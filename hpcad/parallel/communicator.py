@@ -92,6 +92,57 @@ class Communicator(Protocol):
     def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> Request:
         """Start :meth:`allreduce` and return at once."""
 
+    # Blocks are equal: ``n`` elements a rank, ``size * n`` in all, in rank order. Arrays that are
+    # only read may be read-only. Another number of elements is a ShapeError.
+
+    def reduce(self, array: np.ndarray, op: str = "sum", root: int = 0, name: str = "") -> None:
+        """Overwrite the root's ``array`` with the reduction; leave the others as they are."""
+
+    def reduce_scatter(
+        self, array: np.ndarray, out: np.ndarray, op: str = "sum", name: str = ""
+    ) -> None:
+        """Reduce ``array`` over the ranks, and write block ``rank`` of the result to ``out``."""
+
+    def scan(
+        self, array: np.ndarray, op: str = "sum", reverse: bool = False, name: str = ""
+    ) -> None:
+        """Overwrite ``array`` with the reduction over ranks 0 to this one (from it to the last)."""
+
+    def gather(
+        self, array: np.ndarray, out: np.ndarray | None, root: int = 0, name: str = ""
+    ) -> None:
+        """Write the arrays of all ranks to the root's ``out``."""
+
+    def scatter(
+        self, array: np.ndarray | None, out: np.ndarray, root: int = 0, name: str = ""
+    ) -> None:
+        """Write block r of the root's ``array`` to ``out`` of rank r."""
+
+    def allgather(self, array: np.ndarray, out: np.ndarray, name: str = "") -> None:
+        """Write the arrays of all ranks to ``out`` on every rank."""
+
+    def alltoall(self, array: np.ndarray, out: np.ndarray, name: str = "") -> None:
+        """Send block r of ``array`` to rank r; block r of ``out`` comes from there."""
+
+    # Messages concern two ranks, and are not compared with what others do.
+
+    def send(self, array: np.ndarray, dest: int, tag: int = 0, name: str = "") -> None:
+        """Send ``array`` to rank ``dest``, which must call :meth:`receive`."""
+
+    def receive(self, array: np.ndarray, source: int, tag: int = 0, name: str = "") -> None:
+        """Overwrite ``array`` with what rank ``source`` sends, of the same shape and dtype."""
+
+    def sendrecv(
+        self,
+        array: np.ndarray,
+        dest: int | None,
+        out: np.ndarray,
+        source: int | None,
+        tag: int = 0,
+        name: str = "",
+    ) -> None:
+        """Send ``array`` to ``dest`` while receiving ``out`` from ``source``; None is nobody."""
+
     def broadcast_json(self, value: Any, root: int = 0, name: str = "") -> Any:
         """Return the root's ``value`` on every rank, as JSON gives it back (tuples are lists)."""
 

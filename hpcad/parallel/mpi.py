@@ -24,6 +24,7 @@ from hpcad.parallel.agreement import agree
 from hpcad.parallel.buffer import flat_view, narrow, reducible, widen
 from hpcad.parallel.check import Agreement, MessageAgreement, is_wanted
 from hpcad.parallel.door import Door, Record
+from hpcad.parallel.mpi_exchanges import MpiExchanges
 from hpcad.parallel.mpi_request import MpiRequest, Started
 from hpcad.parallel.operations import mpi_op
 from hpcad.parallel.payload import encode
@@ -34,7 +35,7 @@ _ABORT_SECONDS = 5.0
 _FORWARD_SECONDS = 0.25
 
 
-class MpiCommunicator:
+class MpiCommunicator(MpiExchanges):
     """Collectives over an MPI communicator, which this object owns.
 
     Parameters
@@ -55,12 +56,14 @@ class MpiCommunicator:
     kind = "mpi"
 
     def __init__(self, comm: MPI.Intracomm, label: str = "mpi") -> None:
+        super().__init__()
         self.comm = comm
         self.rank: int = comm.Get_rank()
         self.size: int = comm.Get_size()
         self._checks = self.size > 1 and is_wanted()
         self._started = Started(self._agreement if self._checks else None)
         self._door = Door(label, self._agree)
+        self._messages = Door(f"messages of {label}")  # of two ranks: the others are not asked
         self._statements = self._place_of_statements()
 
     def barrier(self, name: str = "") -> None:

@@ -18,7 +18,7 @@ _TAG = 7
 
 
 class NaiveCommunicator(MpiCommunicator):
-    """Reductions and broadcasts by point-to-point messages through rank 0."""
+    """Every collective by point-to-point messages, the reductions through rank 0."""
 
     kind = "naive"
 
@@ -53,6 +53,67 @@ class NaiveCommunicator(MpiCommunicator):
         for target in range(self.size):
             if target != root:
                 self._send(data, target)
+
+    # -- blocks ----------------------------------------------------------------------------------
+
+    def _reduce(self, work: np.ndarray, op: str, root: int) -> None:
+        if self.rank != root:
+            self._send(work, root)
+            return
+        own = work.copy()
+        for source in range(self.size):
+            arriving = own
+            if source != root:
+                arriving = np.empty_like(work)
+                self._receive(arriving, source)
+            if source == 0:
+                work[...] = arriving
+            else:
+                _COMBINE[op](work, arriving, out=work)
+
+    def _scan(self, work: np.ndarray, op: str, reverse: bool) -> None:
+        before, behind = (
+            (self.rank + 1, self.rank - 1) if reverse else (self.rank - 1, self.rank + 1)
+        )
+        if 0 <= before < self.size:
+            arriving = np.empty_like(work)
+            self._receive(arriving, before)
+            _COMBINE[op](arriving, work, out=work)
+        if 0 <= behind < self.size:
+            self._send(work, behind)
+
+    def _reduce_scatter(self, work: np.ndarray, out: np.ndarray, op: str) -> None:
+        total = work.copy()
+        self._reduce(total, op, 0)
+        self._scatter(total.view(np.uint8) if self.rank == 0 else None, out.view(np.uint8), 0)
+
+    def _gather(self, block: np.ndarray, whole: np.ndarray | None, root: int) -> None:
+        if whole is None:
+            self._send(block, root)
+            return
+        for source, place in enumerate(whole.reshape(self.size, -1)):
+            if source == root:
+                place[...] = block
+            else:
+                self._receive(place, source)
+
+    def _scatter(self, whole: np.ndarray | None, block: np.ndarray, root: int) -> None:
+        if whole is None:
+            self._receive(block, root)
+            return
+        for target, piece in enumerate(whole.reshape(self.size, -1)):
+            if target == root:
+                block[...] = piece
+            else:
+                self._send(piece, target)
+
+    def _allgather(self, block: np.ndarray, whole: np.ndarray) -> None:
+        self._gather(block, whole if self.rank == 0 else None, 0)
+        self._broadcast_bytes(whole, 0)
+
+    def _alltoall(self, sent: np.ndarray, received: np.ndarray) -> None:
+        for source, place in enumerate(received.reshape(self.size, -1)):
+            self._scatter(sent if self.rank == source else None, place, source)
 
     def _send(self, data: np.ndarray, target: int) -> None:
         for part in self.parts(data):

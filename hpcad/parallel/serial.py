@@ -13,6 +13,7 @@ from hpcad.backend import get_backend
 from hpcad.parallel.buffer import flat_view, reducible
 from hpcad.parallel.door import Door
 from hpcad.parallel.payload import encode
+from hpcad.parallel.serial_exchanges import SerialExchanges
 
 
 class FinishedRequest:
@@ -26,7 +27,7 @@ class FinishedRequest:
         """Return at once."""
 
 
-class SerialCommunicator:
+class SerialCommunicator(SerialExchanges):
     """A communicator of size 1: checks what it is given as the others do, and moves nothing."""
 
     kind = "serial"
@@ -34,7 +35,9 @@ class SerialCommunicator:
     size = 1
 
     def __init__(self, label: str = "serial") -> None:
+        super().__init__()
         self._door = Door(label)
+        self._messages = Door(f"messages of {label}")
 
     def barrier(self, name: str = "") -> None:
         """Return at once."""
