@@ -53,7 +53,9 @@ def values(rank: int, count: int, dtype: str) -> np.ndarray:
 def in_numpy(op: str, count: int, dtype: str, size: int) -> np.ndarray:
     """What the reduction must be, with no message at all."""
     combine = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}[op]
-    return combine.reduce([values(rank, count, dtype) for rank in range(size)])
+    wide = "float32" if dtype == "float16" else dtype
+    every = [values(rank, count, dtype) for rank in range(size)]
+    return combine.reduce(every, dtype=wide).astype(dtype)
 
 
 @pytest.mark.parametrize("count", COUNTS)

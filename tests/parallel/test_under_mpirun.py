@@ -13,22 +13,36 @@ SECONDS = 240
 CLOSING_LINE = re.compile(r"=* ?(\d+ passed.*? in [\d.]+s)")
 
 
+# `python -m mpi4py` ends the job when one rank's pytest fails; the thread method of pytest-timeout
+# is the one that fires inside a blocked MPI call.
+PYTEST = ["-m", "mpi4py", "-m", "pytest", "--with-mpi", "-x", "-p", "no:cacheprovider",
+          "--timeout-method=thread", "--color=no"]  # fmt: skip
+
+
 @pytest.mark.timeout(SECONDS + 30)
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_tests_under_mpirun(ranks, launched_sets):
-    # `python -m mpi4py` ends the job when one rank's pytest fails; the thread method of
-    # pytest-timeout is the one that fires inside a blocked MPI call.
-    arguments = ["-m", "mpi4py", "-m", "pytest", "--with-mpi", "-x", "-p", "no:cacheprovider"]
-    arguments += [
-        "--timeout=60",
-        "--timeout-method=thread",
-        "--color=no",
-        "-m",
-        "not slow",
-        "tests/mpi",
-    ]
-    done = mpirun(ranks, arguments, timeout=SECONDS, cwd=REPOSITORY)
+    run(ranks, ["--timeout=60", "-m", "not slow", "tests/mpi"], "tests/mpi", launched_sets)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * SECONDS + 30)
+@pytest.mark.parametrize("ranks", [5, 8])
+def test_communicators_under_mpirun(ranks, launched_sets):
+    files = ["tests/mpi/test_collectives.py", "tests/mpi/test_node.py"]
+    run(ranks, ["--timeout=120", *files], "communicators", launched_sets, 2 * SECONDS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * SECONDS + 30)
+def test_large_arrays_under_mpirun(launched_sets):
+    arguments = ["--timeout=300", "-m", "slow", "tests/mpi/test_large.py"]
+    run(2, arguments, "large arrays", launched_sets, 2 * SECONDS)
+
+
+def run(ranks, arguments, title, launched_sets, seconds=SECONDS):
+    done = mpirun(ranks, [*PYTEST, *arguments], timeout=seconds, cwd=REPOSITORY)
     closing = CLOSING_LINE.findall(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-4000:]
     assert closing, done.stdout[-6000:]
-    launched_sets.append(f"mpirun -n {ranks}, tests/mpi: {closing[0]} on each rank")
+    launched_sets.append(f"mpirun -n {ranks}, {title}: {closing[0]} on each rank")
