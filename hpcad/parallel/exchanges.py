@@ -18,9 +18,10 @@ import numpy as np
 from hpcad.errors import CollectiveError, ConfigError, ShapeError
 from hpcad.parallel.buffer import flat_view, narrow, reducible, widen
 from hpcad.parallel.door import Door, Record
+from hpcad.parallel.exchange_hooks import ExchangeHooks
 
 
-class Exchanges:
+class Exchanges(ExchangeHooks):
     """Public methods of every communicator; see :class:`~hpcad.parallel.communicator.Communicator`.
 
     Two-sided messages (:meth:`send`, :meth:`receive`, :meth:`sendrecv`) concern two ranks, so they
@@ -28,8 +29,6 @@ class Exchanges:
     error of the rank that receives it.
     """
 
-    rank: int
-    size: int
     _door: Door
     _messages: Door
 
@@ -222,45 +221,6 @@ class Exchanges:
                 f"all ranks has {whole.size} x {whole.dtype}; pad the blocks to one length, and "
                 "use one dtype"
             )
-
-    # -- hooks: arrays are flat, and of bytes but for reductions -----------------------------------
-
-    def _reduce(self, work: np.ndarray, op: str, root: int) -> None:
-        raise NotImplementedError
-
-    def _reduce_scatter(self, work: np.ndarray, out: np.ndarray, op: str) -> None:
-        raise NotImplementedError
-
-    def _scan(self, work: np.ndarray, op: str, reverse: bool) -> None:
-        raise NotImplementedError
-
-    def _gather(self, block: np.ndarray, whole: np.ndarray | None, root: int) -> None:
-        raise NotImplementedError
-
-    def _scatter(self, whole: np.ndarray | None, block: np.ndarray, root: int) -> None:
-        raise NotImplementedError
-
-    def _allgather(self, block: np.ndarray, whole: np.ndarray) -> None:
-        raise NotImplementedError
-
-    def _alltoall(self, sent: np.ndarray, received: np.ndarray) -> None:
-        raise NotImplementedError
-
-    def _send_message(self, data: np.ndarray, dest: int, tag: int) -> None:
-        raise NotImplementedError
-
-    def _receive_message(self, data: np.ndarray, source: int, tag: int) -> None:
-        raise NotImplementedError
-
-    def _exchange(
-        self,
-        sent: np.ndarray,
-        dest: int | None,
-        received: np.ndarray,
-        source: int | None,
-        tag: int,
-    ) -> None:
-        raise NotImplementedError
 
 
 def _readable(array: Any, call: str) -> np.ndarray:
