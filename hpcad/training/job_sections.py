@@ -105,11 +105,12 @@ class CheckpointSection:
 
 @dataclass(frozen=True)
 class ParallelSection:
-    """Gradient buckets: their size in MB, a smaller first one, and overlap with backward."""
+    """Gradient buckets: size in MB, a smaller first one, overlap with backward, and by whom."""
 
-    bucket_mb: float = bounded(4.0, above=0)
-    first_bucket_mb: float = bounded(0.5, above=0)
+    bucket_mb: float | None = bounded(None, above=0)
+    first_bucket_mb: float | None = bounded(None, above=0)
     overlap: bool = True
+    progress: Literal["auto", "poll", "thread"] = "auto"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from hpcad.optim import (
     WarmupLinear,
 )
 from hpcad.parallel import DataParallel, World
+from hpcad.parallel.overlap import Overlap
 from hpcad.parallel.timeline import Timeline
 from hpcad.training.job import Job
 from hpcad.training.prepare import Prepare
@@ -68,6 +69,7 @@ def _run(
         bucket_mb=job.parallel.bucket_mb,
         first_bucket_mb=job.parallel.first_bucket_mb,
         overlap=job.parallel.overlap,
+        progress=job.parallel.progress,
     )
     prepare = Prepare(
         np.dtype(job.training.dtype),
@@ -102,10 +104,11 @@ def _run(
         timeline=timeline,
     )
     if world.is_root:
-        print(_opening(job, model, train, world), flush=True)
+        print(_opening(job, model, train, engine), flush=True)
     result = trainer.run(resume)
+    overlap = engine.overlap_summary()
     if world.is_root:
-        print(_closing(result), flush=True)
+        print(_closing(result, overlap), flush=True)
     return result
 
 
@@ -153,7 +156,8 @@ def _training_steps(job: Job, samples: int) -> int:
     return min(candidates)
 
 
-def _opening(job: Job, model: Module, train: Dataset, world: World) -> str:
+def _opening(job: Job, model: Module, train: Dataset, engine: DataParallel) -> str:
+    world = engine.world
     ranks = f"{world.size} rank{'s' if world.size > 1 else ''}"
     nodes = f"{world.nodes} node{'s' if world.nodes > 1 else ''}"
     count = world.blas_threads
@@ -162,6 +166,8 @@ def _opening(job: Job, model: Module, train: Dataset, world: World) -> str:
     note = ""
     if job.schedule.warmup >= steps:
         note = f"\nnote: warm-up takes {job.schedule.warmup} steps, but the training has {steps}"
+    if world.size > 1:
+        note = f"\n{engine.describe()}{note}"
     return (
         f"{job.name}: {type(model).__name__} with {model.parameter_count():,} parameters, "
         f"{len(train):,} training samples, global batch {job.data.batch}\n"
@@ -169,11 +175,13 @@ def _opening(job: Job, model: Module, train: Dataset, world: World) -> str:
     )
 
 
-def _closing(result: Result) -> str:
+def _closing(result: Result, overlap: Overlap | None) -> str:
     lines = ["", result.phases, ""]
     if result.resumed_step == result.step:
         lines = [""]
         lines.append("nothing was left to do: raise [training] epochs or steps, or use --fresh")
+    if overlap is not None:
+        lines.append(str(overlap))
     shown = [f"{name} {value:.4f}" for name, value in result.metrics.items()]
     if shown:
         lines.append(f"test {', '.join(shown)}")
