@@ -70,10 +70,16 @@ class ForwardTrace(Trace):
             answer = primitive.compute(values, params)
             if primitive.saves:
                 answer, saved = answer
-        if self.observer is None:
-            pushed = push(primitive, tangents, answer, saved, values, params)
-        else:
-            pushed = self.observer.push(push, primitive, tangents, answer, saved, values, params)
+        before, STATE.working = STATE.working, (self.level, len(STATE.traces))
+        try:
+            if self.observer is None:
+                pushed = push(primitive, tangents, answer, saved, values, params)
+            else:
+                pushed = self.observer.push(
+                    push, primitive, tangents, answer, saved, values, params
+                )
+        finally:
+            STATE.working = before
         if primitive.outputs:
             return tuple(
                 self.input(a, t if t is not None else LINKS.zeros_like(a))

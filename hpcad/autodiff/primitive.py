@@ -109,7 +109,7 @@ class Primitive:
         if register and name in PRIMITIVES:
             raise ValueError(f"primitive {name!r} is defined twice")
         self.name = name
-        self.value = value
+        self.value = value if register else _apart(value)
         self.shape = shape
         self.vjp = tuple(vjp) if vjp is not None else None
         self.joint = joint
@@ -205,6 +205,19 @@ class Primitive:
             needs = (reverse_needs, tangent_needs)[purpose] if purpose < 2 else None
             found = self.keeps[purpose][mask] = Keep.of(self, needs, mask)
         return found
+
+
+def _apart(value: Any) -> Any:
+    """The value of a primitive that users made: no transform around follows what it does inside."""
+
+    def apart(*args: Any, **params: Any) -> Any:
+        before, STATE.working = STATE.working, (0, len(STATE.traces))
+        try:
+            return value(*args, **params)
+        finally:
+            STATE.working = before
+
+    return value if value is None else apart
 
 
 def _describe(arg: Any) -> str:

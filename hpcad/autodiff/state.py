@@ -21,6 +21,9 @@ class TraceState(threading.local):
         ambient tape, on which parameters record.
     traces : list
         The traces of those transforms, outermost first.
+    working : tuple of int
+        A level, and a number of traces: of the first so many, those from this level on evaluate
+        a primitive or its rule just now, and follow nothing that is done for it.
     recording : bool
         False inside :func:`no_grad`.
     guarding : bool
@@ -37,11 +40,17 @@ class TraceState(threading.local):
     def __init__(self) -> None:
         self.depth = 0
         self.traces: list[Any] = []
+        self.working = (0, 0)
         self.recording = True
         self.guarding = True
         self.observer: Any = None
         self.capture: Any = None
         self.ambient: Callable[[], Any] = _nothing
+
+    def following(self) -> list[Any]:
+        """The traces that follow what the running code does, outermost first."""
+        level, count = self.working
+        return [t for i, t in enumerate(self.traces) if i >= count or t.level < level]
 
 
 def _nothing() -> None:

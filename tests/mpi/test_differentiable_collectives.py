@@ -315,3 +315,25 @@ def test_numbers_have_no_blocks_and_roots_are_ranks(comm):
         parallel.reduce(np.ones(2), comm.size, comm)
     with pytest.raises(ConfigError, match="unknown reduction"):
         parallel.allreduce(np.ones(2), "median", comm)
+
+
+def test_primitives_of_users_and_linear_solvers_may_communicate_inside(comm):
+    norm = hpcad.primitive(
+        lambda x: np.sqrt(comm_sum(comm, np.sum(x * x))),
+        vjp=[lambda g, y, x: parallel.allreduce(g, "sum", comm) * x / y],
+        jvp=[lambda t, y, x: parallel.allreduce(hnp.sum(t * x), "sum", comm) / y],
+    )
+
+    def by_parts(x):
+        return hnp.sqrt(parallel.allreduce(hnp.sum(x * x), "sum", comm))
+
+    x, v = array(comm, 1), array(comm, 2)
+    close(grad(norm)(x), grad(by_parts)(x))
+    close(jvp(norm, (x,), (v,))[1], jvp(by_parts, (x,), (v,))[1])
+    for product in NESTINGS.values():
+        close(product(norm, x, v), product(by_parts, x, v))
+
+
+def comm_sum(comm, number):
+    """The sum over ranks of a plain number, by the collective that is differentiable."""
+    return np.asarray(parallel.allreduce(np.asarray(number), "sum", comm))

@@ -11,6 +11,9 @@ use what all have received, another rank may pass constants. Three things keep t
    has come (:mod:`hpcad.autodiff.reverse`). It meets the records in the exact reverse order.
 3. Rules end in collectives again, and those are followed by the transforms that are outside.
 
+Inside of a primitive that users made, and of the equations that are solved by one, the transforms
+around follow only what they would follow anyway: its rules say what its derivative is.
+
 The ambient tape, on which parameters record, does neither: ``backward()`` walks what the loss
 depends on. There :func:`~hpcad.parallel.collectives.attach.attach` ties a result to the loss.
 """
@@ -61,14 +64,18 @@ def linear(
     def vjp(g: Any, _y: Any, _x: Any, **params: Any) -> Any:
         return on_every_rank(adjoint(), g, **turned(**params))
 
-    return Primitive(
+    def jvp(t: Any, _y: Any, _x: Any, **params: Any) -> Any:
+        return on_every_rank(made, t, **params)
+
+    made = Primitive(
         name,
         on_host(exchange),
         shape,
         [vjp],
-        jvp="linear",
+        jvp=[jvp],
         ordered=True,
     )
+    return made
 
 
 def on_host(exchange: Exchange) -> Callable[..., Any]:
@@ -91,7 +98,7 @@ def followed(x: Any) -> Any:
     x = as_array(x)
     if x.dtype.kind not in "fc":
         return _outside(x)
-    traces = [trace for trace in STATE.traces if isinstance(trace, Tape | ForwardTrace)]
+    traces = [trace for trace in STATE.following() if isinstance(trace, Tape | ForwardTrace)]
     return _followed(x, list(dict.fromkeys(t for t in traces if t.level > AMBIENT)))
 
 

@@ -31,30 +31,23 @@ from hpcad.primitives.indexing import getitem
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import reshape
 
-Call = Callable[..., Any]  # of a primitive: as the rule has it, or on_every_rank
 
-
-def _plainly(primitive: Primitive, x: Any, **params: Any) -> Any:
-    """In tangent rules: their arguments are followed by the transforms outside already."""
-    return primitive(x, **params)
-
-
-def _share(call: Call, y: Any, x: Any, communicator: Communicator) -> Any:
+def _share(y: Any, x: Any, communicator: Communicator) -> Any:
     """1 / (number of ranks that attain y) on those, 0 on others; one reduction."""
     hit = maximum(equal(x, y), not_equal(x, x))
     weight = multiply(hit, np.finfo(x.dtype).dtype.type(1))
-    return divide(weight, call(allreduce_sum, weight, communicator=communicator))
+    return divide(weight, on_every_rank(allreduce_sum, weight, communicator=communicator))
 
 
-def _others(call: Call, y: Any, x: Any, communicator: Communicator) -> Any:
+def _others(_y: Any, x: Any, communicator: Communicator) -> Any:
     """The product of the other ranks' arrays; one gathering."""
     shape, rank = tuple(np.shape(x)), communicator.rank
-    every = call(allgather, reshape(x, (1, *shape)), communicator=communicator)
+    every = on_every_rank(allgather, reshape(x, (1, *shape)), communicator=communicator)
     parts = [getitem(every, np.s_[:rank]), getitem(every, np.s_[rank + 1 :])]
     return prod(concatenate(parts), 0)
 
 
-def _reduction(op: str, factor: Callable[[Call, Any, Any, Communicator], Any]) -> Primitive:
+def _reduction(op: str, factor: Callable[[Any, Any, Communicator], Any]) -> Primitive:
     """``y = op over ranks of x``, of which the derivative with respect to x_r is ``factor``."""
 
     def exchange(x: np.ndarray, *, communicator: Communicator) -> np.ndarray:
@@ -63,11 +56,11 @@ def _reduction(op: str, factor: Callable[[Call, Any, Any, Communicator], Any]) -
 
     def vjp(g: Any, y: Any, x: Any, communicator: Communicator) -> Any:
         total = on_every_rank(allreduce_sum, g, communicator=communicator)
-        return multiply(total, factor(on_every_rank, y, x, communicator))
+        return multiply(total, factor(y, x, communicator))
 
     def jvp(t: Any, y: Any, x: Any, communicator: Communicator) -> Any:
-        own = multiply(t, factor(_plainly, y, x, communicator))
-        return allreduce_sum(own, communicator=communicator)
+        own = multiply(t, factor(y, x, communicator))
+        return on_every_rank(allreduce_sum, own, communicator=communicator)
 
     return Primitive(
         f"allreduce_{op}", on_host(exchange), shapes.same, [vjp], jvp=[jvp], ordered=True
