@@ -70,22 +70,27 @@ class ForwardTrace(Trace):
             answer = primitive.compute(values, params)
             if primitive.saves:
                 answer, saved = answer
-        before, STATE.working = STATE.working, (self.level, len(STATE.traces))
-        try:
-            if self.observer is None:
-                pushed = push(primitive, tangents, answer, saved, values, params)
-            else:
-                pushed = self.observer.push(
-                    push, primitive, tangents, answer, saved, values, params
-                )
-        finally:
-            STATE.working = before
+        call = primitive, tangents, answer, saved, values, params
+        if primitive.apart:
+            pushed = self._apart(*call)
+        elif self.observer is None:
+            pushed = push(*call)
+        else:
+            pushed = self.observer.push(push, *call)
         if primitive.outputs:
             return tuple(
                 self.input(a, t if t is not None else LINKS.zeros_like(a))
                 for a, t in zip(answer, pushed, strict=True)
             )
         return self.input(answer, pushed)
+
+    def _apart(self, *call: Any) -> Any:
+        """:func:`push`, while this trace and those above follow nothing that is done for it."""
+        before, STATE.working = STATE.working, (self.level, len(STATE.traces))
+        try:
+            return push(*call) if self.observer is None else self.observer.push(push, *call)
+        finally:
+            STATE.working = before
 
 
 def push(

@@ -86,8 +86,8 @@ class Primitive:
     if) ``saved`` is None, so that the residuals can be found again from it.
     """
 
-    __slots__ = ("constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name", "ordered",
-                 "outputs", "plain", "saves", "shape", "value", "vjp")  # fmt: skip
+    __slots__ = ("apart", "constant", "into", "joint", "joint_jvp", "jvp", "keeps", "name",
+                 "ordered", "outputs", "plain", "saves", "shape", "value", "vjp")  # fmt: skip
 
     def __init__(
         self,
@@ -120,6 +120,7 @@ class Primitive:
         self.saves = saves
         self.constant = constant
         self.ordered = ordered
+        self.apart = ordered or not register  # its rules, or users, may call collectives
         self.plain = not (outputs or saves)  # its value is one array and nothing else
         # By purpose of the tape, then by which arguments are tracked.
         self.keeps: tuple[dict[int, Keep], ...] = ({}, {}, {})

@@ -201,6 +201,25 @@ def test_third_derivatives_agree(comm, name):
     close(forwards, backwards, 1e-9)
 
 
+def test_data_parallel_loss_has_the_derivatives_of_one_process(comm):
+    """Uneven batches and replicated weights: gradient, tangent, and each nesting of both."""
+    rng = np.random.default_rng(5)
+    batch, weights, v = rng.standard_normal((7, 3)), rng.standard_normal(3), np.ones(3)
+    mine = np.array_split(batch, comm.size)[comm.rank]
+
+    def loss(w):
+        return parallel.mean(hnp.tanh(hnp.asarray(mine) @ w) ** 2, comm)
+
+    def alone(w):
+        return hnp.mean(hnp.tanh(hnp.asarray(batch) @ w) ** 2)
+
+    close(jvp(loss, (weights,), (v,))[1], jvp(alone, (weights,), (v,))[1])
+    close(parallel.allreduce(grad(loss)(weights), "mean", comm), grad(alone)(weights))
+    for product in NESTINGS.values():
+        found = parallel.allreduce(product(loss, weights, v), "mean", comm)
+        close(found, hvp(alone, weights, v))
+
+
 # -- ranks that do not need what they received, or give constants --------------------------------
 
 
