@@ -19,8 +19,9 @@ import numpy as np
 from hpcad.parallel.communicator import Communicator, Request
 
 # One test moves what fits into the buffers of a connection, or less. Over TCP at 1 Gbit/s (MPICH) a
-# reduction of 4 MB took 35 ms with 16 tests every millisecond (3 ms of CPU time), 82 ms with one.
-TESTS = 16
+# reduction of 4 MB took 82 ms with one test every millisecond, 39 with 4, and 35 with 16; but after
+# each one this thread must get Python's lock back.
+_TESTS = 4
 _SLEEP_SECONDS = 1e-3
 _SHORT_SECONDS = 5e-5
 
@@ -109,7 +110,7 @@ class ThreadRequest:
     def goes_on(self) -> bool:
         """Let the reduction progress; whether it still has to. In the communication thread."""
         try:
-            for _ in range(TESTS):
+            for _ in range(_TESTS):
                 if self._request is not None and self._request.test():
                     self._end(None)
         except BaseException as error:  # noqa: BLE001  # as above

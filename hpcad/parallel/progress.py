@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from hpcad.errors import ConfigError
-from hpcad.parallel.communication_thread import TESTS, thread_of
+from hpcad.parallel.communication_thread import thread_of
 from hpcad.parallel.communicator import Communicator, Request
 from hpcad.parallel.fit import Fit
 
@@ -34,9 +34,9 @@ WAYS = ("auto", "poll", "thread")
 POLL_SECONDS = 0.005  # oftener costs more than it gains
 _TRIAL_SECONDS = 0.06  # of communication, behind as much computation
 _TRIAL_BYTES = 1 << 23  # at most
-_MESSAGES, _TRIES = 4, 3
+_MESSAGES, _TRIES = 8, 3
+_TESTS = 32  # at a time, between nodes: a test moves one buffer of a connection
 _NAME = "choosing who makes progress"
-_GAIN = 0.95  # the thread must be this much faster: polling needs nothing that could fail
 
 
 class Reducer(Protocol):
@@ -120,7 +120,7 @@ def _obstacle(communicator: Communicator, thread_level: str) -> str:
 
 def _tests(communicator: Communicator) -> int:
     """Within a node one test does all there is to do."""
-    return 1 if _on_one_node(communicator) else 2 * TESTS
+    return 1 if _on_one_node(communicator) else _TESTS
 
 
 def _on_one_node(communicator: Any) -> bool:
@@ -138,7 +138,7 @@ def _try_both(communicator: Communicator, fit: Fit) -> Progress:
         (thread_of(communicator), 1),
     ]
     work = _Work()
-    products = work.times(communicator, _MESSAGES * fit.seconds(nbytes))
+    products = work.times(communicator, _alone(communicator, messages))
     times = np.empty((_TRIES + 1, len(reducers)))
     for i in range(len(times)):
         for j, (reducer, tests) in enumerate(reducers):
@@ -146,46 +146,60 @@ def _try_both(communicator: Communicator, fit: Fit) -> Progress:
             times[i, j] = _trial(reducer, tests, messages, work, products)
     communicator.allreduce(times, "max", _NAME)
     poll, thread = (float(x) for x in np.median(times[1:], axis=0))
-    if thread < _GAIN * poll:
+    if thread < poll:
         reason = f"by a thread, {1e3 * thread:.0f} ms in a trial against {1e3 * poll:.0f} ms polled"
         return Progress("thread", reducers[1][0], reason)
     reason = f"polled, {1e3 * poll:.0f} ms in a trial against {1e3 * thread:.0f} ms by a thread"
     return Progress("poll", communicator, reason, _tests(communicator))
 
 
+def _alone(communicator: Communicator, messages: np.ndarray) -> float:
+    """Seconds of the messages with nothing to compute; the slowest rank's."""
+    seconds = np.zeros(1)
+    for _ in range(2):  # the first time opens connections
+        communicator.barrier(_NAME)
+        started = time.perf_counter()
+        for message in messages:
+            communicator.allreduce(message, "sum", _NAME)
+        seconds[0] = time.perf_counter() - started
+    communicator.allreduce(seconds, "max", _NAME)
+    return float(seconds[0])
+
+
 class _Work:
     """Matrix products, as a backward pass has."""
 
     def __init__(self) -> None:
-        self._factor = np.full((256, 256), 1 / 256, np.float32)
+        self._factor = np.full((512, 512), 1 / 512, np.float32)
         self._product = np.empty_like(self._factor)
 
     def once(self) -> None:
-        """Multiply two matrices of 256 x 256."""
+        """Multiply two matrices of 512 x 512."""
         np.matmul(self._factor, self._factor, out=self._product)
 
     def times(self, communicator: Communicator, seconds: float) -> int:
         """How many products take so long, on the slowest rank."""
         self.once()
         started = time.perf_counter()
-        for _ in range(8):
+        for _ in range(4):
             self.once()
-        one = np.array([(time.perf_counter() - started) / 8])
+        one = np.array([(time.perf_counter() - started) / 4])
         communicator.allreduce(one, "max", _NAME)
-        return max(_MESSAGES, int(min(seconds, 2 * _TRIAL_SECONDS) / float(one[0])))
+        return max(2 * _MESSAGES, int(min(seconds, 4 * _TRIAL_SECONDS) / float(one[0])))
 
 
 def _trial(reducer: Reducer, tests: int, messages: np.ndarray, work: _Work, products: int) -> float:
-    """Seconds of a backward pass, as it were: a message after every few products."""
-    started = polled = time.perf_counter()
+    """Seconds of a backward pass, as it were: two gradients are ready before each message."""
+    started = time.perf_counter()
     requests: list[Request] = []
+    ready = 0
     for i in range(products):
         work.once()
-        if i * _MESSAGES >= len(requests) * products and len(requests) < _MESSAGES:
-            requests.append(reducer.iallreduce(messages[len(requests)], "sum", _NAME))
-        if time.perf_counter() - polled > POLL_SECONDS:
-            polled = time.perf_counter()
-            poll(requests, tests)
+        if i * 2 * _MESSAGES >= ready * products:
+            ready += 1
+            if ready % 2 == 0:
+                requests.append(reducer.iallreduce(messages[len(requests)], "sum", _NAME))
+            poll(requests, tests)  # an engine has no other occasion
     for request in requests:
         request.wait()
     return time.perf_counter() - started
