@@ -311,8 +311,15 @@ def test_constants_are_sent_anew_by_a_compiled_function(comm):
 
 @pytest.mark.parametrize("name", ["max", "alltoall", "scan"])
 def test_recomputation_runs_collectives_again(comm, name):
-    loss, x = loss_of(name, comm), array(comm, 1)
+    x, v = array(comm, 1), array(comm, 2)
+
+    def loss(x):
+        ones = ALL[name](np.ones_like(v), comm)  # of a constant
+        return loss_of(name, comm)(x) * hnp.sum(ones)
+
     close(grad(hpcad.remat(loss))(x), grad(loss)(x))
+    for product in NESTINGS.values():
+        close(product(hpcad.remat(loss), x, v), product(loss, x, v))
 
 
 # -- errors ----------------------------------------------------------------------------------------

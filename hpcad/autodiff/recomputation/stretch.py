@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hpcad.autodiff.forward import ForwardTrace
 from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.keep import REVERSE
 from hpcad.autodiff.primitive import Primitive
@@ -128,6 +129,8 @@ class Surroundings:
     def __init__(self) -> None:
         self.context = contextvars.copy_context()
         self.depth = STATE.depth
+        # Of the first run; they are over when it is run again, and collectives ask who follows.
+        self.tangents = [trace for trace in STATE.traces if isinstance(trace, ForwardTrace)]
         self.recording = STATE.recording
         self.checking = STATE.guarding
 
@@ -141,11 +144,12 @@ class Surroundings:
         STATE.recording = self.recording
         if tape.level == AMBIENT:
             STATE.ambient = weakref.ref(tape)
-        STATE.traces.append(tape)
+        count = len(STATE.traces)
+        STATE.traces += [tape, *(trace for trace in self.tangents if trace.level > tape.level)]
         try:
             with unpruned(tape):
                 yield
         finally:
-            STATE.traces.pop()
+            del STATE.traces[count:]
             STATE.depth, STATE.recording, STATE.guarding, STATE.ambient = before
             tape.spent = spent
