@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     facts = environment.describe() | {
         "torch": version("torch"), "ranks": options.ranks, "rounds": options.rounds,
-        "steps": options.steps,
+        "steps": options.steps, "gemm_libraries": options.blas,
     }  # fmt: skip
     print("\n".join(environment.lines(facts)))
     print(f"# PyTorch {facts['torch']}; {options.ranks} ranks, each with one thread on a core of "
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     with tempfile.TemporaryDirectory() as cache:  # choices among BLAS libraries are this run's
         os.environ.setdefault("HPCAD_CACHE_DIR", cache)
+        os.environ["HPCAD_BLAS"] = options.blas
         for name in options.models:
             print(f"\n{name}: {CASES[name].title}", flush=True)
             try:
@@ -233,6 +234,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=_positive, default=15)
     parser.add_argument("--steps", type=_positive, default=5, help="timed steps in a turn")
     parser.add_argument("--warmup", type=_positive, default=2, help="rounds that are not counted")
+    parser.add_argument(
+        "--blas", default="numpy", help="libraries that hpcad chooses from, as HPCAD_BLAS takes "
+        "them; default: NumPy's own, so that all ranks and the process alone use the same",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     return parser.parse_args(arguments)
 
