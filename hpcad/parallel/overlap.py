@@ -23,8 +23,8 @@ from hpcad.parallel.buckets import Bucket
 from hpcad.parallel.communicator import Communicator
 
 _KEPT = 1024  # steps
-_ALONE_SECONDS = 0.1  # for measuring
-_TRIES = 2
+_ALONE_SECONDS = 0.3  # for measuring
+_TRIES = 3
 _NAME = "communication alone"
 
 
@@ -100,7 +100,7 @@ class OverlapBook:
 def measure_alone(communicator: Communicator, buckets: list[Bucket]) -> float:
     """Seconds of the buckets' reductions with nothing to hide behind; equal on every rank.
 
-    Collective. The gradients are as before afterwards. Buckets are reduced in turn for about 0.1
+    Collective. The gradients are as before afterwards. Buckets are reduced in turn for about 0.3
     seconds, at least one; the others are taken to be as fast per byte.
 
     Parameters
