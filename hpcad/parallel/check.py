@@ -48,11 +48,14 @@ class MessageAgreement:
     ----------
     comm : MPI.Intracomm
         Nobody else sends on it.
+    agreed : MPI.Intracomm
+        The same ranks, where only calls travel that all have agreed about: there they talk when
+        they disagree. (On ``comm`` some of them may have stated later calls already.)
     record : Record
     """
 
-    def __init__(self, comm: MPI.Intracomm, record: Record) -> None:
-        self._comm, self._record = comm, record
+    def __init__(self, comm: MPI.Intracomm, agreed: MPI.Intracomm, record: Record) -> None:
+        self._agreed, self._record = agreed, record
         print_ = record.fingerprint
         self._stated = np.array([print_, -print_], np.int64)
         self._request = comm.Iallreduce(MPI.IN_PLACE, self._stated, MPI.MAX)
@@ -64,7 +67,7 @@ class MessageAgreement:
         elif not self._request.Test():
             return False
         if self._stated[0] != -self._stated[1]:  # the largest and the smallest
-            disagree(self._comm, self._record)
+            disagree(self._agreed, self._record)
         return True
 
 

@@ -163,7 +163,7 @@ class MpiCommunicator(MpiExchanges):
 
     def _agreement(self, record: Record) -> Agreement:
         """State a call to the other ranks."""
-        return MessageAgreement(self._statements, record)
+        return MessageAgreement(self._statements, self.comm, record)
 
     def _agree(self, record: Record) -> None:
         """Send what was started before, then return when all ranks are about to do the same."""

@@ -191,7 +191,9 @@ class NodeCommunicator(MpiCommunicator):
             return None
         if len(set(self.board.fingerprints(number))) > 1:
             disagree(self.local, record)
-        return None if self._statements is None else MessageAgreement(self._statements, record)
+        if self._statements is None or self.across is None:
+            return None
+        return MessageAgreement(self._statements, self.across, record)
 
     def advance(self) -> None:
         """Bring every reduction under way as far as it can go, in the order of their numbers."""

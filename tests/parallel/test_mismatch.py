@@ -39,6 +39,12 @@ CASES = {
         "of 10 x",
     ),
     "request and call": ("group.iallreduce(a).wait()", "group.barrier()", "iallreduce", "barrier"),
+    "request before others": (
+        "[r.wait() for r in (group.iallreduce(a[:9]), group.iallreduce(a))]",
+        "group.iallreduce(a).wait()",
+        "of 9 x",
+        "of 10 x",
+    ),
     "gradients": ("group.allreduce(w[:9000])", "group.allreduce(w)", "of 9000 x", "of 10000 x"),
     "leaves early": ("pass", "group.allreduce(a)", "end of the program", "allreduce"),
     "exits early": ("sys.exit(3)", "group.allreduce(a)", "end of the program", "allreduce"),
