@@ -17,7 +17,7 @@ from hpcad.parallel.buffer import reducible
 from hpcad.parallel.check import MessageAgreement, disagree
 from hpcad.parallel.mpi import MpiCommunicator, MpiRequest
 from hpcad.parallel.node_request import NodeRequest, SmallRequest
-from hpcad.parallel.quick import DONE, KNOWN, SLOT, Plan, Quick
+from hpcad.parallel.quick import DONE, KNOWN, Plan, Quick
 from hpcad.parallel.record import Call, Record
 from hpcad.parallel.window import SharedWindow, has_room
 
@@ -133,7 +133,7 @@ class NodeCommunicator(MpiCommunicator):
         """How to reduce an array here; None where messages do it."""
         if flat.dtype == np.float16:  # that is summed in single precision
             return None
-        if flat.nbytes <= SLOT and self.across is None:
+        if flat.nbytes <= self._quick.slot and self.across is None:
             return self._small(flat, op)
         for window in self._windows:
             offset = window.find(flat)

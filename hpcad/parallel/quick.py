@@ -16,7 +16,8 @@ from hpcad.parallel.board import AHEAD, Board
 from hpcad.parallel.record import Call
 from hpcad.parallel.window import SharedWindow, address
 
-SLOT = 4096  # bytes of a reduction; longer ones are worth a request
+# Bytes of a reduction. Every rank reads those of all, so with many ranks only short ones pay.
+_OF_ALL, _LEAST, _MOST = 1 << 16, 1 << 12, 1 << 15
 DONE = 0
 KNOWN = 1024  # kinds of calls that are remembered
 _OPS = ("sum", "prod", "max", "min")
@@ -78,11 +79,17 @@ class Quick:
         The ranks of a node.
     board : Board
         Of the same ranks.
+
+    Attributes
+    ----------
+    slot : int
+        Bytes that a reduction may have; longer ones are worth a request.
     """
 
     def __init__(self, comm: MPI.Intracomm, board: Board) -> None:
-        self._window = SharedWindow(comm, AHEAD * SLOT)
-        self._numbers = np.zeros(SLOT // 8, np.float64)
+        self.slot = min(max(_OF_ALL // comm.Get_size() & ~63, _LEAST), _MOST)
+        self._window = SharedWindow(comm, AHEAD * self.slot)
+        self._numbers = np.zeros(self.slot // 8, np.float64)
         blocks = self._window.blocks
         pointers = ctypes.c_void_p * len(blocks)
         self._board = pointers(*map(address, board.table))
@@ -91,7 +98,7 @@ class Quick:
             ctypes.addressof(self._board),
             ctypes.addressof(self._slots),
             address(self._numbers),
-            *(len(blocks), comm.Get_rank(), SLOT, 0, 0),
+            *(len(blocks), comm.Get_rank(), self.slot, 0, 0),
         )
         self._routine = _routine()
         self._agreements: dict[Call, Plan] = {}
@@ -105,7 +112,7 @@ class Quick:
     def plan(self, call: Call, op: str, array: np.ndarray) -> Plan | None:
         """How to reduce arrays like this one; None where there is no routine for them."""
         kind = KINDS.get((array.dtype.name, op))
-        if kind is None or self._routine is None or array.nbytes > SLOT:
+        if kind is None or self._routine is None or array.nbytes > self.slot:
             return None
         numbers = self._numbers.view(np.uint8)[: array.nbytes].view(array.dtype)
         return Plan(call, self._routine, self._group, kind, numbers.reshape(array.shape))
@@ -124,7 +131,7 @@ class Quick:
 
     def views(self, number: int, array: np.ndarray) -> list[np.ndarray]:
         """The slots of all ranks for a call, as flat arrays like this one."""
-        return self._window.views(number % AHEAD * SLOT, array.dtype, array.size)
+        return self._window.views(number % AHEAD * self.slot, array.dtype, array.size)
 
 
 @functools.cache

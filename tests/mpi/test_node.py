@@ -10,7 +10,7 @@ from hpcad.parallel.board import AHEAD
 
 pytestmark = pytest.mark.mpi
 
-COUNTS = (1024, 1031, 100_003)  # a page, and primes that no number of ranks divides
+COUNTS = (1024, 1031, 100_003)  # some go through slots, the last are reduced in place
 CASES = [
     *[(dtype, op) for dtype in ("int16", "int32", "uint64", "float32", "float64")
       for op in ("sum", "max", "min", "prod")],
