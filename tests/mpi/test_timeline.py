@@ -55,9 +55,8 @@ def test_a_barrier_ends_at_the_same_time_on_all_ranks(folder):
 def test_a_wait_shows_where_the_program_stood(folder):
     with Timeline(folder, WORLD):
         array = np.ones(1000)
-        request = COMMUNICATOR.iallreduce(array, "sum", "late")
-        time.sleep(0.05 * (WORLD.rank == 0))
-        request.wait()
+        time.sleep(0.05 * (WORLD.rank == 0))  # the others wait until it has started, too
+        COMMUNICATOR.iallreduce(array, "sum", "late").wait()
     COMMUNICATOR.barrier()
     events = json.loads((folder / f"rank-{WORLD.rank:05d}.json").read_text())
     (call,) = [e for e in events if e["tid"] >= STARTED and e["ph"] == "X"]

@@ -21,27 +21,33 @@ PYTEST = ["-m", "mpi4py", "-m", "pytest", "--with-mpi", "-x", "-p", "no:cachepro
 
 @pytest.mark.timeout(SECONDS + 30)
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
-def test_tests_under_mpirun(ranks, launched_sets):
-    run(ranks, ["--timeout=60", "-m", "not slow", "tests/mpi"], "tests/mpi", launched_sets)
+def test_tests_under_mpirun(ranks, launched_sets, tmp_path):
+    run(
+        tmp_path, ranks, ["--timeout=60", "-m", "not slow", "tests/mpi"], "tests/mpi", launched_sets
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS + 30)
 @pytest.mark.parametrize("ranks", [5, 8])
-def test_communicators_under_mpirun(ranks, launched_sets):
+def test_communicators_under_mpirun(ranks, launched_sets, tmp_path):
     files = ["tests/mpi/test_collectives.py", "tests/mpi/test_node.py"]
-    run(ranks, ["--timeout=120", *files], "communicators", launched_sets, 2 * SECONDS)
+    run(tmp_path, ranks, ["--timeout=120", *files], "communicators", launched_sets, 2 * SECONDS)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS + 30)
-def test_large_arrays_under_mpirun(launched_sets):
+def test_large_arrays_under_mpirun(launched_sets, tmp_path):
     arguments = ["--timeout=300", "-m", "slow", "tests/mpi/test_large.py"]
-    run(2, arguments, "large arrays", launched_sets, 2 * SECONDS)
+    run(tmp_path, 2, arguments, "large arrays", launched_sets, 2 * SECONDS)
 
 
-def run(ranks, arguments, title, launched_sets, seconds=SECONDS):
-    done = mpirun(ranks, [*PYTEST, *arguments], timeout=seconds, cwd=REPOSITORY)
+def run(folder, ranks, arguments, title, launched_sets, seconds=SECONDS):
+    # The ranks' temporary directories have a place of their own, where nothing is old: several
+    # processes that remove the same old ones at the same time disturb each other.
+    env = {"PYTEST_DEBUG_TEMPROOT": str(folder)}
+    words = [*PYTEST, "-o", "tmp_path_retention_count=1000", *arguments]
+    done = mpirun(ranks, words, timeout=seconds, cwd=REPOSITORY, env=env)
     closing = CLOSING_LINE.findall(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-4000:]
     assert closing, done.stdout[-6000:]
