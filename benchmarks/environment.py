@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info
 
 import hpcad
 
-_VARIABLES = ("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MPICH_", "FI_", "OMPI_", "MALLOC_")
+_VARIABLES = ("OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "MPICH_", "FI_", "OMPI_MCA_", "MALLOC_")
 
 
 def available_cores() -> int:
@@ -39,8 +39,14 @@ def describe() -> dict[str, Any]:
         "commit": _commit(),
         "blas": blas(),
         "blas_hint": blas_hint(),
-        "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_VARIABLES)},
+        "variables": _variables(),
     }
+
+
+def _variables() -> dict[str, str]:
+    """What steers the libraries. What a launcher tells its processes about paths does not."""
+    found = {k: v for k, v in sorted(os.environ.items()) if k.startswith(_VARIABLES)}
+    return {k: v for k, v in found.items() if os.sep not in v}
 
 
 def lines(facts: dict[str, Any]) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 
+from hpcad.errors import CollectiveError
 from hpcad.parallel.exchanges import Exchanges
 
 
@@ -33,6 +36,12 @@ class SerialExchanges(Exchanges):
     def _alltoall(self, sent: np.ndarray, received: np.ndarray) -> None:
         received[...] = sent
 
+    def _send_message(self, data: np.ndarray, dest: int, tag: int) -> None:
+        _refuse(dest)
+
+    def _receive_message(self, data: np.ndarray, source: int, tag: int) -> None:
+        _refuse(source)
+
     def _exchange(
         self,
         sent: np.ndarray,
@@ -42,3 +51,8 @@ class SerialExchanges(Exchanges):
         tag: int,
     ) -> None:
         pass  # what goes to oneself has arrived
+
+
+def _refuse(rank: int) -> NoReturn:
+    """Messages to oneself do not come here, and others were refused before."""
+    raise CollectiveError(f"a job of one rank has no rank {rank} to exchange messages with")
