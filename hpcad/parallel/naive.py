@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
+from hpcad.backend.native.combine import UFUNCS
 from hpcad.parallel.buffer import narrow, reducible, widen
 from hpcad.parallel.mpi import MpiCommunicator
 from hpcad.parallel.serial import FinishedRequest
 
-_COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
 _TAG = 7
 
 
@@ -43,7 +43,7 @@ class NaiveCommunicator(MpiCommunicator):
             arriving = np.empty_like(work)
             for source in range(1, self.size):
                 self._receive(arriving, source)
-                _COMBINE[op](work, arriving, out=work)
+                UFUNCS[op](work, arriving, out=work)
         self._broadcast_bytes(work.view(np.uint8), 0)
 
     def _broadcast_bytes(self, data: np.ndarray, root: int) -> None:
@@ -69,7 +69,7 @@ class NaiveCommunicator(MpiCommunicator):
             if source == 0:
                 work[...] = arriving
             else:
-                _COMBINE[op](work, arriving, out=work)
+                UFUNCS[op](work, arriving, out=work)
 
     def _scan(self, work: np.ndarray, op: str, reverse: bool) -> None:
         before, behind = (
@@ -78,7 +78,7 @@ class NaiveCommunicator(MpiCommunicator):
         if 0 <= before < self.size:
             arriving = np.empty_like(work)
             self._receive(arriving, before)
-            _COMBINE[op](arriving, work, out=work)
+            UFUNCS[op](arriving, work, out=work)
         if 0 <= behind < self.size:
             self._send(work, behind)
 

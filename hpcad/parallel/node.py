@@ -83,11 +83,11 @@ class NodeCommunicator(MpiCommunicator):
     # -- what it does differently ----------------------------------------------------------------
 
     def allocate(self, nbytes: int) -> np.ndarray:
-        """Return ``nbytes`` zeroed bytes of shared memory, or of one's own where it is too small.
+        """Return ``nbytes`` zeroed bytes of shared memory, of one's own if a node has too little.
 
         Collective; the same ``nbytes`` on every rank.
         """
-        if not nbytes or not has_room(self.local, nbytes):
+        if not nbytes or not has_room(self.local, self.comm, nbytes):
             return super().allocate(nbytes)
         window = SharedWindow(self.local, nbytes)
         self._windows.append(window)
@@ -108,11 +108,12 @@ class NodeCommunicator(MpiCommunicator):
                     self._begin(self._small(array.reshape(-1), op), record).wait()
                 return
         flat = reducible(array, op, "allreduce")
-        start = self._way(flat, op)
-        if start is None:
+        way = self._way(flat, op)
+        if way is None:
             super().allreduce(array, op, name)
             return
-        record = self._door.enter("allreduce", flat.dtype.str, flat.size, name, op, False)
+        start, detail = way
+        record = self._door.enter("allreduce", flat.dtype.str, flat.size, name, detail, False)
         self._begin(start, record).wait()
         self._plan(array, op, name, record.what)
 
@@ -121,26 +122,35 @@ class NodeCommunicator(MpiCommunicator):
     ) -> NodeRequest | MpiRequest:
         """Start :meth:`allreduce`; see :class:`Communicator`."""
         flat = reducible(array, op, "iallreduce")
-        start = self._way(flat, op)
-        if start is None:
+        way = self._way(flat, op)
+        if way is None:
             return super().iallreduce(array, op, name)
-        record = self._door.enter("iallreduce", flat.dtype.str, flat.size, name, op, False)
+        start, detail = way
+        record = self._door.enter("iallreduce", flat.dtype.str, flat.size, name, detail, False)
         return self._begin(start, record)
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _way(self, flat: np.ndarray, op: str) -> Start | None:
-        """How to reduce an array here; None where messages do it."""
+    def _way(self, flat: np.ndarray, op: str) -> tuple[Start, str] | None:
+        """How to reduce an array here, and what to call that; None where messages do it.
+
+        The place in shared memory is part of the name: on ranks that pass another place, or an
+        array from elsewhere, it is another call.
+        """
         if flat.dtype == np.float16:  # that is summed in single precision
             return None
         if flat.nbytes <= self._quick.slot and self.across is None:
-            return self._small(flat, op)
-        for window in self._windows:
+            return self._small(flat, op), op
+        for i, window in enumerate(self._windows):
             offset = window.find(flat)
             if offset is not None:
                 arrays = window.views(offset, flat.dtype, flat.size)
-                return lambda number, record: NodeRequest(self, number, arrays, op, record)
+                detail = f"{op} in shared memory (block {i}, byte {offset})"
+                return self._in_place(arrays, op), detail
         return None
+
+    def _in_place(self, arrays: list[np.ndarray], op: str) -> Start:
+        return lambda number, record: NodeRequest(self, number, arrays, op, record)
 
     def _small(self, flat: np.ndarray, op: str) -> Start:
         return lambda number, record: SmallRequest(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from hpcad.backend.native.combine import UFUNCS
+
 _KNOWN = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN, "prod": MPI.PROD}
-_UFUNCS = {"max": np.maximum, "min": np.minimum}
 
 
 def mpi_op(op: str, dtype: np.dtype) -> MPI.Op:
@@ -18,13 +19,13 @@ def mpi_op(op: str, dtype: np.dtype) -> MPI.Op:
     MPI does not say what the maximum of a NaN and a number is, and libraries return either. Ours is
     NaN, as in NumPy: a rank whose loss is NaN must not be outvoted.
     """
-    return _with_nan(op, dtype.str) if op in _UFUNCS and dtype.kind == "f" else _KNOWN[op]
+    return _with_nan(op, dtype.str) if op in ("max", "min") and dtype.kind == "f" else _KNOWN[op]
 
 
 @functools.cache
 def _with_nan(op: str, dtype: str) -> MPI.Op:
     def combine(source: Any, target: Any, _datatype: MPI.Datatype) -> None:
         result = np.frombuffer(target, dtype)
-        _UFUNCS[op](np.frombuffer(source, dtype), result, out=result)
+        UFUNCS[op](np.frombuffer(source, dtype), result, out=result)
 
     return MPI.Op.Create(combine, commute=True)

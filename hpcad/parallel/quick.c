@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "combine.h"
+
 #define SPINS 400  /* looks before the core is offered to others, who may be the ones awaited */
 #define LOOKS 2000 /* in all; then the caller goes on with what else is under way */
 
@@ -64,11 +66,6 @@ static long least(const struct group *g, long place)
     return found;
 }
 
-#define SUM(a, b) ((a) + (b))
-#define PROD(a, b) ((a) * (b))
-#define MAX(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
-#define MIN(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
-
 #define COMBINE(name, real, OP)                                                                    \
     static void name(const struct group *g, long offset, long count)                               \
     {                                                                                              \
@@ -81,10 +78,10 @@ static long least(const struct group *g, long place)
         }                                                                                          \
     }
 #define COMBINE_ALL(type, real)                                                                    \
-    COMBINE(sum_##type, real, SUM)                                                                 \
-    COMBINE(prod_##type, real, PROD)                                                               \
-    COMBINE(max_##type, real, MAX)                                                                 \
-    COMBINE(min_##type, real, MIN)
+    COMBINE(sum_##type, real, HP_SUM)                                                                 \
+    COMBINE(prod_##type, real, HP_PROD)                                                               \
+    COMBINE(max_##type, real, HP_MAX)                                                                 \
+    COMBINE(min_##type, real, HP_MIN)
 #define NAMES(type) sum_##type, prod_##type, max_##type, min_##type
 
 COMBINE_ALL(float32, float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 
 import numpy as np
 from mpi4py import MPI
@@ -73,24 +74,28 @@ def address(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def has_room(comm: MPI.Comm, nbytes: int) -> bool:
-    """Whether shared memory of the node can take so much of every rank. Collective.
+def has_room(local: MPI.Intracomm, everyone: MPI.Intracomm, nbytes: int) -> bool:
+    """Whether shared memory of every node can take so much of each of its ranks.
+
+    Collective over ``everyone``, of whom ``local`` are those of a node; equal on all.
 
     Containers often mount a small ``/dev/shm``. What exceeds it ends a process by SIGBUS, not by
     an error, when it is first touched.
     """
     needed = np.array([nbytes], np.int64)
-    comm.Allreduce(MPI.IN_PLACE, needed, MPI.SUM)
-    room = np.array([needed[0] + _RESERVE <= _free_bytes()], np.int32)
-    comm.Allreduce(MPI.IN_PLACE, room, MPI.MIN)
-    if not room[0]:
+    local.Allreduce(MPI.IN_PLACE, needed, MPI.SUM)
+    free = _free_bytes()
+    room = np.array([needed[0] + _RESERVE <= free], np.int32)
+    if not room[0] and local.Get_rank() == 0:
         log.warning(
-            "%.0f MB of shared memory do not fit into /dev/shm (%.0f MB are free); the ranks of "
-            "this node exchange gradients by MPI messages, which is slower. Enlarge it, e.g. "
-            "with --shm-size in containers.",
+            "%.0f MB of shared memory do not fit into /dev/shm of %s (%.0f MB are free); all ranks "
+            "exchange gradients by MPI messages, which is slower. Enlarge it, e.g. with --shm-size "
+            "in containers.",
             needed[0] / 1e6,
-            _free_bytes() / 1e6,
+            socket.gethostname(),
+            free / 1e6,
         )
+    everyone.Allreduce(MPI.IN_PLACE, room, MPI.MIN)
     return bool(room[0])
 
 

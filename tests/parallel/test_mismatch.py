@@ -76,6 +76,25 @@ def test_mismatch_names_ranks_calls_and_lines(case, kind, ranks):
             assert f"<string>:{line + 3}" in told
 
 
+PLACES = {
+    "an array from elsewhere": ("np.ones(10_000)", "allreduce sum of 10000 x float64 at"),
+    "another place": ("w2[1000:]", "byte 8000"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_ranks_that_pass_other_places_in_shared_memory_are_told_so(case):
+    given, said = PLACES[case]
+    program = f"""{PROLOGUE}
+w2 = group.allocate(88_000).view(np.float64)
+group.allreduce({given} if last else w2[:10_000])
+"""
+    done = mpirun(3, ["-c", program], timeout=30, env={"HPCAD_COMMUNICATOR": "node"})
+    assert done.returncode == 12, done.stderr
+    assert said in done.stderr
+    assert "sum in shared memory (block 1, byte 0) of 10000 x float64" in done.stderr
+
+
 NEVER = """
 if last:
     time.sleep(600)

@@ -5,13 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#define BLOCK 4096 /* bytes */
+#include "combine.h"
 
-#define HP_SUM(a, b) ((a) + (b))
-#define HP_PROD(a, b) ((a) * (b))
-/* A NaN on either side wins, as in NumPy. */
-#define HP_MAX(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
-#define HP_MIN(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+#define BLOCK 4096 /* bytes */
 
 #define HP_COMBINE(name, real, OP)                                                                 \
     void hp_combine_##name(char **arrays, long count, char **targets, long written, long first,    \
