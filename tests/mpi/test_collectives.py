@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hpcad.errors import ShapeError
-from hpcad.parallel import init
+
+from .groups import make_group
 
 pytestmark = pytest.mark.mpi
 
@@ -20,27 +21,12 @@ CASES = [(dtype, op) for dtype in ORDERED for op in ("sum", "max", "min", "prod"
 
 @pytest.fixture(scope="module", params=["world", "mpi", "node", "nodes of 2"])
 def fast(request):
-    from mpi4py import MPI
-
-    from hpcad.parallel.mpi import MpiCommunicator
-    from hpcad.parallel.node import NodeCommunicator
-
-    if request.param == "world":
-        return init().communicator
-    comm = MPI.COMM_WORLD.Dup()
-    if request.param == "mpi":
-        return MpiCommunicator(comm)
-    local = comm.Split(comm.Get_rank() // 2) if request.param == "nodes of 2" else None
-    return NodeCommunicator(comm, local=local)
+    return make_group(request.param)
 
 
 @pytest.fixture(scope="module")
 def naive():
-    from mpi4py import MPI
-
-    from hpcad.parallel.naive import NaiveCommunicator
-
-    return NaiveCommunicator(MPI.COMM_WORLD.Dup())
+    return make_group("naive")
 
 
 def values(rank: int, count: int, dtype: str) -> np.ndarray:

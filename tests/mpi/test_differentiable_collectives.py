@@ -11,6 +11,7 @@ from hpcad.autodiff import grad, hvp, jvp, linearize, vhp, vjp
 from hpcad.parallel import init
 
 from .differentiable_cases import ALL, NESTINGS, array, close, every, linear, loss_of, over_ranks
+from .groups import make_group
 
 pytestmark = pytest.mark.mpi
 
@@ -22,11 +23,7 @@ def comm():
 
 @pytest.fixture(scope="module")
 def naive():
-    from mpi4py import MPI
-
-    from hpcad.parallel.naive import NaiveCommunicator
-
-    return NaiveCommunicator(MPI.COMM_WORLD.Dup())
+    return make_group("naive")
 
 
 # -- first derivatives -----------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hpcad.errors import CollectiveError, ConfigError, ShapeError
-from hpcad.parallel import init
+
+from .groups import make_group
 
 pytestmark = pytest.mark.mpi
 
@@ -16,15 +17,7 @@ DTYPES = ("uint8", "float16", "int64", "float32", "float64", "complex128")
 
 @pytest.fixture(scope="module", params=["world", "naive", "mpi in pieces", "naive in pieces"])
 def group(request):
-    from mpi4py import MPI
-
-    from hpcad.parallel.mpi import MpiCommunicator
-    from hpcad.parallel.naive import NaiveCommunicator
-
-    if request.param == "world":
-        return init().communicator
-    kind = MpiCommunicator if request.param.startswith("mpi") else NaiveCommunicator
-    communicator = kind(MPI.COMM_WORLD.Dup())
+    communicator = make_group(request.param.split()[0])
     if "pieces" in request.param:
         communicator.chunk = 1000  # elements or bytes: no number of ranks divides 8072
     return communicator

@@ -7,6 +7,8 @@ import pytest
 
 from hpcad.parallel import init
 
+from .groups import make_group
+
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 COUNT = (1 << 29) + 5  # float32: 20 bytes more than 2**31
@@ -15,11 +17,7 @@ COUNT = (1 << 29) + 5  # float32: 20 bytes more than 2**31
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["mpi", "node"], ids=["by messages", "in shared memory"])
 def test_more_than_two_gigabytes_are_reduced(kind):
-    from mpi4py import MPI
-
-    from hpcad.parallel.choice import COMMUNICATORS
-
-    group = COMMUNICATORS[kind](MPI.COMM_WORLD.Dup())
+    group = make_group(kind)
     array = group.allocate(4 * COUNT).view(np.float32)
     array[...] = group.rank + 1
     array[-3:] = 10 * group.rank

@@ -7,6 +7,8 @@ import pytest
 
 from hpcad.parallel import init
 
+from .groups import make_group
+
 pytestmark = pytest.mark.mpi
 
 COUNTS = (1024, 1031, 100_003)  # some go through slots, the last are reduced in place
@@ -17,25 +19,14 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["one node", "nodes of 2", "nodes of 3"])
+@pytest.fixture(scope="module", params=["node", "nodes of 2", "nodes of 3"])
 def node(request):
-    from mpi4py import MPI
-
-    from hpcad.parallel.node import NodeCommunicator
-
-    comm = MPI.COMM_WORLD.Dup()
-    if request.param == "one node":
-        return NodeCommunicator(comm)
-    return NodeCommunicator(comm, local=comm.Split(comm.Get_rank() // int(request.param[-1])))
+    return make_group(request.param)
 
 
 @pytest.fixture(scope="module")
 def naive():
-    from mpi4py import MPI
-
-    from hpcad.parallel.naive import NaiveCommunicator
-
-    return NaiveCommunicator(MPI.COMM_WORLD.Dup())
+    return make_group("naive")
 
 
 def fill(array: np.ndarray, rank: int) -> None:

@@ -8,38 +8,27 @@ import time
 
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 from hpcad import nn, parallel
 from hpcad.errors import CollectiveError, ConfigError
 from hpcad.models import MLP, MLPConfig
 from hpcad.parallel import fit, progress
 from hpcad.parallel.communication_thread import thread_of
-from hpcad.parallel.mpi import MpiCommunicator
-from hpcad.parallel.node import NodeCommunicator
+
+from .groups import make_group
 
 pytestmark = pytest.mark.mpi(min_size=2)
 
 WORLD = parallel.init()
 
 
-def several_nodes():
-    comm = MPI.COMM_WORLD.Dup()
-    return NodeCommunicator(comm, "nodes", comm.Split(comm.rank // 2, comm.rank))
-
-
-COMMUNICATORS = {
-    "mpi": lambda: MpiCommunicator(MPI.COMM_WORLD.Dup(), "mpi"),
-    "node": lambda: NodeCommunicator(MPI.COMM_WORLD.Dup(), "node"),
-    "several nodes": several_nodes,
-}
 _made = {}
 
 
-@pytest.fixture(params=COMMUNICATORS)
+@pytest.fixture(params=["mpi", "node", "nodes of 2"])
 def communicator(request):
     if request.param not in _made:
-        _made[request.param] = COMMUNICATORS[request.param]()
+        _made[request.param] = make_group(request.param)
     return _made[request.param]
 
 
@@ -90,7 +79,7 @@ def test_both_ways_reduce_several_arrays_in_order(communicator, way, dtype):
 def test_ranks_that_start_different_reductions_are_told(way):
     with_threads()
     # One that nobody uses afterwards.
-    communicator = MpiCommunicator(MPI.COMM_WORLD.Dup(), "wrong")
+    communicator = make_group("mpi")
     chosen = progress.choose(communicator, "multiple", fit.Fit(1e-5, 1e-9), way)
     array = np.ones(1000, np.float32)
     name = "gradients of the head" if WORLD.rank == 0 else "gradients of the body"
@@ -101,7 +90,7 @@ def test_ranks_that_start_different_reductions_are_told(way):
 
 def test_trying_both_ways_chooses_the_same_on_every_rank():
     with_threads()
-    communicator = MpiCommunicator(MPI.COMM_WORLD.Dup(), "choosing")
+    communicator = make_group("mpi")
     chosen = progress.choose(communicator, "multiple", fit.measured_fit(communicator), "auto")
     assert chosen.way in ("poll", "thread")
     assert len({tuple(x) for x in everywhere([chosen.way, chosen.reason])}) == 1
@@ -109,7 +98,7 @@ def test_trying_both_ways_chooses_the_same_on_every_rank():
 
 
 def test_one_node_is_polled_without_a_trial():
-    communicator = NodeCommunicator(MPI.COMM_WORLD.Dup(), "no trial")
+    communicator = make_group("node")
     chosen = progress.choose(communicator, "multiple", fit.Fit(1e-5, 1e-9), "auto")
     assert (chosen.way, chosen.tests) == ("poll", 1)
     assert "share memory" in chosen.reason
