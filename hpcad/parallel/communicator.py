@@ -101,7 +101,10 @@ class Communicator(Protocol):
     def reduce_scatter(
         self, array: np.ndarray, out: np.ndarray, op: str = "sum", name: str = ""
     ) -> None:
-        """Reduce ``array`` over the ranks, and write block ``rank`` of the result to ``out``."""
+        """Reduce ``array`` over the ranks, and write block ``rank`` of the result to ``out``.
+
+        ``array`` may be overwritten; one that is read-only is copied first.
+        """
 
     def scan(
         self, array: np.ndarray, op: str = "sum", reverse: bool = False, name: str = ""

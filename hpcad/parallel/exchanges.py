@@ -50,7 +50,10 @@ class Exchanges(ExchangeHooks):
     def reduce_scatter(
         self, array: np.ndarray, out: np.ndarray, op: str = "sum", name: str = ""
     ) -> None:
-        """Reduce ``array`` over the ranks, and write block ``rank`` of the result to ``out``."""
+        """Reduce ``array`` over the ranks, and write block ``rank`` of the result to ``out``.
+
+        ``array`` may be overwritten; one that is read-only is copied first.
+        """
         whole = reducible(_writeable(array), op, "reduce_scatter")
         block = self._block_of(array, out, "reduce_scatter")
         with self._door.enter("reduce_scatter", block.dtype.str, block.size, name, op):
