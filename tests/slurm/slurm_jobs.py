@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -72,12 +73,22 @@ def _run_once(
 
 def run_step(
     words: Sequence[str | Path], *, timeout: float, env: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    """Run an ``srun`` command; one whose start was garbled is run again."""
+) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run an ``srun`` command; one whose start was garbled is run again. Also return its seconds.
+
+    What hangs is cancelled: it must not keep the nodes from the tests that follow.
+    """
     for _ in range(_ATTEMPTS):
-        done = run_bounded(words, timeout=timeout, env=env)
-        if not garbled(done.stderr):
-            return done
+        started = time.monotonic()
+        try:
+            done = run_bounded(words, timeout=timeout, env=env)
+        except pytest.fail.Exception as failure:
+            run_bounded(["scancel", f"--user={os.geteuid()}"], timeout=30, env=env)
+            if not garbled(str(failure)):
+                raise
+        else:
+            if not garbled(done.stderr):
+                return done, time.monotonic() - started
     pytest.skip(f"Slurm's pmi2 garbled the start of MPI {_ATTEMPTS} times in a row")
 
 

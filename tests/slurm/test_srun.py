@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -88,9 +87,8 @@ def test_exception_on_one_rank_ends_the_step(slurm, tmp_path, mpi_type):
         "if world.rank == 3: raise ValueError('a bad step')\n"
         "world.communicator.barrier()\n"
     )
-    start = time.monotonic()
     words = ["srun", f"--mpi={mpi_type}", *ON_TWO_NODES, sys.executable, program]
-    done = run_step(words, timeout=60, env=slurm)
-    assert time.monotonic() - start < 10
+    done, seconds = run_step(words, timeout=30, env=slurm)
+    assert seconds < 10
     assert done.returncode != 0
     assert "[rank 3 on n1] ValueError: a bad step" in done.stderr
