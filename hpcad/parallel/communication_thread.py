@@ -18,9 +18,8 @@ import numpy as np
 
 from hpcad.parallel.communicator import Communicator, Request
 
-# One test moves what fits into the buffers of a connection, or less. Over TCP at 1 Gbit/s (MPICH) a
-# reduction of 4 MB took 82 ms with one test every millisecond, 39 with 4, and 35 with 16; but after
-# each one this thread must get Python's lock back.
+# One test moves what fits into the buffers of a connection, or less, so that one in a millisecond
+# does not fill a fast network; but after each one this thread must get Python's lock back.
 _TESTS = 4
 _SLEEP_SECONDS = 1e-3
 _SHORT_SECONDS = 5e-5
