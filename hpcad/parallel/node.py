@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from hpcad.parallel.buffer import reducible
 from hpcad.parallel.check import MessageAgreement, disagree
 from hpcad.parallel.mpi import MpiCommunicator, MpiRequest
 from hpcad.parallel.node_request import NodeRequest, SmallRequest
-from hpcad.parallel.quick import DONE, KNOWN, Plan, Quick
+from hpcad.parallel.quick import DONE, KNOWN, REFUSED, Plan, Quick
 from hpcad.parallel.record import Call, Record
 from hpcad.parallel.window import SharedWindow, has_room
 
@@ -95,18 +96,18 @@ class NodeCommunicator(MpiCommunicator):
 
     def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
         """Overwrite ``array`` with its reduction; see :class:`Communicator`."""
-        if type(array) is np.ndarray and array.flags.carray and not self._active:
+        if type(array) is np.ndarray and not self._active:
             plan = self._plans.get((array.dtype, array.shape, op, name))
             if plan is not None:
-                record = self._door.record(plan.call, sys._getframe(1))
-                plan.numbers[...] = array
-                if plan.run() == DONE:
-                    array[...] = plan.numbers
-                    record.finish()
-                else:
-                    record.wait()
+                started = perf_counter()
+                how = plan.run(array)
+                if how == DONE:
+                    self._door.note(plan.call, sys._getframe(1), started)
+                    return
+                if how != REFUSED:
+                    record = self._door.record(plan.call, sys._getframe(1), started)
                     self._begin(self._small(array.reshape(-1), op), record).wait()
-                return
+                    return
         flat = reducible(array, op, "allreduce")
         way = self._way(flat, op)
         if way is None:
@@ -217,12 +218,12 @@ class NodeCommunicator(MpiCommunicator):
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Advance until something holds. Gives the core away: ranks may be more than cores."""
-        started = time.perf_counter()
+        started = perf_counter()
         while True:
             self.advance()
             if condition():
                 return
-            if time.perf_counter() - started > _SPIN_SECONDS:
+            if perf_counter() - started > _SPIN_SECONDS:
                 time.sleep(2e-5)
             else:
                 os.sched_yield()

@@ -18,7 +18,7 @@ from hpcad.parallel.window import SharedWindow, address
 
 # Bytes of a reduction. Every rank reads those of all, so with many ranks only short ones pay.
 _OF_ALL, _LEAST, _MOST = 1 << 16, 1 << 12, 1 << 15
-DONE = 0
+DONE, REFUSED = 0, 3
 KNOWN = 1024  # kinds of calls that are remembered
 _OPS = ("sum", "prod", "max", "min")
 KINDS = {
@@ -50,22 +50,19 @@ class Plan:
     ----------
     call : Call
     run : callable
-        Takes part in the next call of the communicator: :data:`DONE`, or else a request has to do
-        it, under the same number.
-    numbers : ndarray
-        Of the array's shape: takes its numbers, and then holds the result.
+        Takes part in the next call of the communicator with an array of the plan's dtype and
+        shape: :data:`DONE`; or :data:`REFUSED`, an array that is not contiguous or not writable,
+        and nothing has happened; or else a request has to do it, under the same number.
     """
 
-    __slots__ = ("_struct", "call", "numbers", "run")
+    __slots__ = ("_struct", "call", "run")
 
     def __init__(
-        self, call: Call, routine: Any, group: _Group, kind: int, numbers: np.ndarray
+        self, call: Call, routine: Any, group: _Group, kind: int, count: int, nbytes: int
     ) -> None:
-        self.call, self.numbers = call, numbers
-        place = ctypes.addressof(group)
-        self._struct = _Plan(place, call.code, kind, numbers.size, numbers.nbytes)
-        pointer = ctypes.c_void_p(ctypes.addressof(self._struct))
-        self.run: Callable[[], int] = functools.partial(routine, pointer)
+        self.call = call
+        self._struct = _Plan(ctypes.addressof(group), call.code, kind, count, nbytes)
+        self.run: Callable[[np.ndarray | None], int] = routine(ctypes.addressof(self._struct))
 
 
 class Quick:
@@ -114,8 +111,7 @@ class Quick:
         kind = KINDS.get((array.dtype.name, op))
         if kind is None or self._routine is None or array.nbytes > self.slot:
             return None
-        numbers = self._numbers.view(np.uint8)[: array.nbytes].view(array.dtype)
-        return Plan(call, self._routine, self._group, kind, numbers.reshape(array.shape))
+        return Plan(call, self._routine, self._group, kind, array.size, array.nbytes)
 
     def agree(self, call: Call) -> bool:
         """Whether all ranks have stated this call; if not, a request has to wait for them."""
@@ -125,9 +121,9 @@ class Quick:
         if plan is None:
             if len(self._agreements) >= KNOWN:
                 self._agreements.clear()
-            plan = Plan(call, self._routine, self._group, -1, self._numbers[:0])
+            plan = Plan(call, self._routine, self._group, -1, 0, 0)
             self._agreements[call] = plan
-        return plan.run() == DONE
+        return plan.run(None) == DONE
 
     def views(self, number: int, array: np.ndarray) -> list[np.ndarray]:
         """The slots of all ranks for a call, as flat arrays like this one."""
@@ -140,6 +136,9 @@ def _routine() -> Any:
     if library is None:
         return None
     # It holds Python's lock, for some microseconds at most: to give it away costs as much.
-    routine = ctypes.PyDLL(library._name).hp_quick
-    routine.restype = ctypes.c_long
+    try:
+        routine = ctypes.PyDLL(library._name).hp_quick
+    except OSError:  # an interpreter that hides its C functions
+        return None
+    routine.argtypes, routine.restype = (ctypes.c_void_p,), ctypes.py_object
     return routine

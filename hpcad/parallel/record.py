@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from types import FrameType, TracebackType
+from types import CodeType, TracebackType
 
 import numpy as np
 
@@ -55,13 +55,21 @@ class Record:
 
     __slots__ = ("_at", "_code", "finished", "sequence", "started", "waiting_since", "what")
 
-    def __init__(self, what: Call, sequence: int, frame: FrameType) -> None:
+    def __init__(
+        self,
+        what: Call,
+        sequence: int,
+        code: CodeType,
+        at: int,
+        started: float,
+        finished: float = 0.0,
+    ) -> None:
         self.what = what
         self.sequence = sequence
-        self._code = frame.f_code
-        self._at = frame.f_lasti
-        self.finished = 0.0
-        self.started = self.waiting_since = perf_counter()
+        self._code = code
+        self._at = at
+        self.started = self.waiting_since = started
+        self.finished = finished
 
     @property
     def communicator(self) -> str:
