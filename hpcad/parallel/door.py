@@ -31,7 +31,7 @@ _records: deque[Record | Note] = deque(maxlen=CAPACITY)  # append is atomic: thr
 
 def records() -> list[Record]:
     """Return the last :data:`CAPACITY` calls of this process, oldest first."""
-    return [Record(*kept) if type(kept) is tuple else kept for kept in tuple(_records)]
+    return [Record(*kept) if isinstance(kept, tuple) else kept for kept in tuple(_records)]
 
 
 def longest_wait() -> Record | None:
