@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from hpcad.checkpoint.format import Manifest
+from hpcad.checkpoint.format_v1 import Manifest
 from hpcad.checkpoint.reader import read_checkpoint, read_manifest
 from hpcad.checkpoint.store import find_checkpoints
 from hpcad.errors import CheckpointError

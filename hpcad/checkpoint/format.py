@@ -1,23 +1,23 @@
-"""What a checkpoint file is: names, dtypes, checksums, and the manifest.
+"""What a checkpoint is on the disk: names, dtypes, checksums (version 2 of the format).
 
-One checkpoint is one HDF5 file ``step-00000123.h5``, readable with ``h5dump``::
+One checkpoint is one directory, and its manifest makes it one::
 
-    /                attributes format = "hpcad-checkpoint", version = 1
-    /manifest        uint8 JSON text, attribute xxh3_128 = its checksum
-    /state           uint8 JSON text: step, cursor, schedule, configuration, ...
-    /arrays/...      one contiguous little-endian dataset per array, "a/b" in groups
+    step-00000123/
+        manifest.json               what the parts hold, and the state: :mod:`.manifest`
+        9f86d081884c7d65-0000.h5    the part of rank 0: HDF5, readable with h5dump
+        9f86d081884c7d65-0001.h5    the part of rank 1
 
-The manifest names every array with shape, dtype and checksum. It is the whitelist of the reader:
-nothing that it does not name is ever opened.
+A directory without ``manifest.json`` is no checkpoint. The manifest is the whitelist of the reader:
+no file that it does not name is ever opened, and every byte of an array is found by the offsets in
+it, so that HDF5 need not parse anything in order to load. Version 1 (:mod:`.format_v1`) was one
+file.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,32 +26,54 @@ import xxhash
 from hpcad.errors import CheckpointError
 
 FORMAT = "hpcad-checkpoint"
-VERSION = 1
+VERSION = 2
 CHECKSUM = "xxh3_128"
+MANIFEST_NAME = "manifest.json"
+#: A text file with the name of the newest checkpoint's directory. For people; never relied on.
+LATEST_NAME = "latest"
+MAX_AXES = 32
 
 #: dtype of an array -> dtype of its dataset. HDF5 has no boolean; h5py's enum would be one more
-#: datatype class for the strict reader to admit, so booleans are stored as bytes.
+#: datatype class for readers to admit, so booleans are stored as bytes.
 STORED_DTYPES = {code: code for code in ("<f2", "<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1")}
 STORED_DTYPES |= {"<u2": "<u2", "<u4": "<u4", "<u8": "<u8", "|b1": "|u1"}
 
-_FILE_NAME = re.compile(r"step-(\d{8,18})\.h5")
+_DIRECTORY_NAME = re.compile(r"step-([0-9]{8,18})(\.h5)?")
+PART_NAME = re.compile(r"([0-9a-f]{16})-[0-9]{4,9}\.h5")
 _MAX_NAME = 1024
-_MAX_RANK = 32
 
 
 class DamagedCheckpointError(CheckpointError):
-    """The file is not what its manifest and checksums say; an older checkpoint may be whole."""
+    """It is not what its manifest and checksums say; an older checkpoint may be whole."""
 
 
-def file_name(step: int) -> str:
-    """Return the file name of the checkpoint of `step`."""
-    return f"step-{step:08d}.h5"
+def directory_name(step: int) -> str:
+    """Return the name of the directory of the checkpoint of `step`."""
+    return f"step-{step:08d}"
 
 
 def step_of(name: str) -> int | None:
-    """Return the step that a file name states, or None when it is not a checkpoint's name."""
-    match = _FILE_NAME.fullmatch(name)
-    return int(match.group(1)) if match else None
+    """Return the step that a name states, or None when it is not a checkpoint's name.
+
+    Both versions count: the directory ``step-00000123`` and the file ``step-00000123.h5``.
+    """
+    match = _DIRECTORY_NAME.fullmatch(name)
+    if match is None:
+        return None
+    step = int(match.group(1))
+    # One step has one name: with more zeros in front it would be another checkpoint of that step.
+    return step if name.startswith(directory_name(step)) else None
+
+
+def part_name(nonce: str, rank: int) -> str:
+    """Return the file name of the part that `rank` writes in the save `nonce`."""
+    return f"{nonce}-{rank:04d}.h5"
+
+
+def nonce_of(name: str) -> str | None:
+    """Return the nonce in a part's file name, or None when it is not a part's name."""
+    match = PART_NAME.fullmatch(name)
+    return match.group(1) if match else None
 
 
 def raw_bytes(array: np.ndarray) -> memoryview:
@@ -64,81 +86,17 @@ def checksum(data: memoryview | bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-@dataclass(frozen=True)
-class ArraySpec:
-    """Name, dtype string (little-endian), shape and checksum of one array."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    checksum: str
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the array; exact, since Python integers do not overflow."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The table of contents of a checkpoint file."""
-
-    step: int
-    arrays: tuple[ArraySpec, ...]
-    state_bytes: int
-    state_checksum: str
-    written: str
-    host: str
-    hpcad: str
-
-    def encode(self) -> bytes:
-        """Return the manifest as JSON text."""
-        record = {
-            "format": FORMAT,
-            "version": VERSION,
-            "step": self.step,
-            "written": self.written,
-            "host": self.host,
-            "hpcad": self.hpcad,
-            "state": {"bytes": self.state_bytes, CHECKSUM: self.state_checksum},
-            "arrays": [
-                {"name": a.name, "dtype": a.dtype, "shape": list(a.shape), CHECKSUM: a.checksum}
-                for a in self.arrays
-            ],
-        }
-        return json.dumps(record, indent=1).encode()
-
-    @staticmethod
-    def decode(text: bytes) -> Manifest:
-        """Read a manifest; whatever does not fit is a `DamagedCheckpointError`."""
-        try:
-            record = json.loads(text)
-            if record["format"] != FORMAT or record["version"] != VERSION:
-                raise ValueError("its manifest is of another format than the file")
-            manifest = Manifest(
-                step=_count(record["step"]),
-                arrays=tuple(_array_spec(item) for item in record["arrays"]),
-                state_bytes=_count(record["state"]["bytes"]),
-                state_checksum=_text(record["state"][CHECKSUM]),
-                written=_text(record["written"]),
-                host=_text(record["host"]),
-                hpcad=_text(record["hpcad"]),
-            )
-            check_names([a.name for a in manifest.arrays])
-        except (ValueError, TypeError, KeyError, RecursionError, CheckpointError) as error:
-            raise DamagedCheckpointError(f"its manifest cannot be used ({error!r})") from error
-        return manifest
-
-
-def encode_state(state: Mapping[str, Any]) -> bytes:
+def encode_state(state: Mapping[str, Any]) -> str:
     """Return `state` as JSON text. NaN is kept: a diverged loss must not prevent a save."""
     try:
-        return json.dumps(state).encode()
+        text = json.dumps(state)
+        json.loads(text, object_pairs_hook=unique_keys)
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"the state of a checkpoint must consist of JSON values ({error}); "
             "put NumPy arrays into `arrays` and numbers into int or float"
         ) from error
+    return text
 
 
 def check_names(names: list[str]) -> None:
@@ -167,20 +125,25 @@ def check_names(names: list[str]) -> None:
         raise CheckpointError(f"{both[0]!r} names both an array and a group of arrays")
 
 
-def _array_spec(item: dict[str, Any]) -> ArraySpec:
-    shape = tuple(_count(extent) for extent in item["shape"])
-    if item["dtype"] not in STORED_DTYPES or len(shape) > _MAX_RANK:
-        raise ValueError(f"array {item['name']!r} has dtype {item['dtype']!r}, {len(shape)} axes")
-    return ArraySpec(_text(item["name"]), item["dtype"], shape, _text(item[CHECKSUM]))
-
-
-def _count(value: Any) -> int:
+def count_of(value: Any) -> int:
+    """Return `value` if it is an integer from 0 to 2**63 - 1; else raise `ValueError`."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError(f"{value!r} is not a count")
     return value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any, pattern: re.Pattern[str] | None = None) -> str:
+    """Return `value` if it is text (that matches as a whole); else raise `ValueError`."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
+    if pattern is not None and not pattern.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is not of the form {pattern.pattern}")
     return value
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON (an `object_pairs_hook`); a repeated key is a `ValueError`."""
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("a key occurs twice in an object")
+    return record

@@ -26,13 +26,12 @@ from hpcad.checkpoint.format import (
     CHECKSUM,
     FORMAT,
     STORED_DTYPES,
-    VERSION,
     DamagedCheckpointError,
-    Manifest,
     checksum,
     raw_bytes,
     step_of,
 )
+from hpcad.checkpoint.format_v1 import VERSION, Manifest
 from hpcad.errors import CheckpointError
 
 _CHUNK = 1 << 28

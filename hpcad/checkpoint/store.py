@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from hpcad.checkpoint.format import DamagedCheckpointError, file_name, step_of
+from hpcad.checkpoint.format import DamagedCheckpointError, step_of
+from hpcad.checkpoint.format_v1 import file_name
 from hpcad.checkpoint.reader import Checkpoint, read_checkpoint
 from hpcad.checkpoint.writer import fsync_directory, leftovers, write_checkpoint
 from hpcad.errors import CheckpointError, ConfigError

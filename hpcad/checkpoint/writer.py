@@ -24,15 +24,12 @@ from hpcad.checkpoint.format import (
     CHECKSUM,
     FORMAT,
     STORED_DTYPES,
-    VERSION,
-    ArraySpec,
-    Manifest,
     check_names,
     checksum,
     encode_state,
-    file_name,
     raw_bytes,
 )
+from hpcad.checkpoint.format_v1 import VERSION, ArraySpec, Manifest, file_name
 from hpcad.checkpoint.skeleton import build_skeleton
 from hpcad.errors import CheckpointError
 
@@ -63,7 +60,7 @@ def write_checkpoint(
     """
     check_names(list(arrays))
     stored = {name: _storable(name, array) for name, array in arrays.items()}
-    state_text = encode_state(state)
+    state_text = encode_state(state).encode()
     manifest = _manifest(step, stored, state_text).encode()
     target = directory / file_name(step)
     temporary = directory / f".{target.name}.tmp-{_owner()}-{secrets.token_hex(4)}"
