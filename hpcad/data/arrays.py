@@ -58,10 +58,16 @@ class ArrayDataset(Dataset):
     def __len__(self) -> int:
         return self._count
 
-    def read(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+    def read(
+        self, ids: np.ndarray, out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
         """The samples with the numbers ``ids``, in that order; see :meth:`Dataset.read`."""
         checked = self._checked(ids)
-        return {name: array[checked] for name, array in self._arrays.items()}
+        targets = self._targets(len(checked), out)
+        for name, array in self._arrays.items():
+            # The ids are known to exist; with mode="raise" NumPy would write into a copy first.
+            np.take(array, checked, axis=0, out=targets[name], mode="clip")
+        return targets
 
     def _identity(self) -> str:
         state = xxhash.xxh3_128()

@@ -7,15 +7,18 @@ sizes, and a rank opens a shard when it first needs a sample of it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpcad.data.builtin import resolve
+from hpcad.data.contiguous import check_target
 from hpcad.data.manifest import FILE_NAME, FieldSpec, Manifest
 from hpcad.data.manifest_reader import parse_manifest, read_manifest_json
-from hpcad.data.shards import check_file, open_shard
+from hpcad.data.shard_rows import ShardRows
+from hpcad.data.shards import check_file
 from hpcad.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,9 +53,7 @@ class Dataset:
         self.fields: dict[str, FieldSpec] = dict(manifest.fields)
         self.metadata: dict[str, Any] = manifest.metadata
         self.hash = manifest.hash
-        self._verify = verify
-        self._stops = np.cumsum([shard.count for shard in manifest.shards], dtype=np.int64)
-        self._opened: dict[int, dict[str, np.ndarray]] = {}
+        self._rows = ShardRows(directory, manifest, verify)
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -61,26 +62,35 @@ class Dataset:
         fields = ", ".join(f"{name}: {spec}" for name, spec in self.fields.items())
         return f"<{type(self).__name__} of {len(self)} samples in {self.directory} ({fields})>"
 
-    def read(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """The samples with the numbers ``ids``, in that order.
+    def read(
+        self, ids: np.ndarray, out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The samples with the numbers ``ids``, in that order. Any number of threads may read.
 
         Parameters
         ----------
         ids
             Integers from 0 to ``len(self) - 1``, of shape ``(n,)``; n may be 0.
+        out
+            Where to put them: for every field a C-contiguous array of shape ``(n, *shape)`` and
+            the field's dtype, so that memory can be used again. New arrays when left out.
 
         Returns
         -------
         dict of str to numpy.ndarray
-            For every field a new array of shape ``(n, *shape)`` and the field's dtype.
+            For every field an array of shape ``(n, *shape)`` and the field's dtype: those of
+            ``out``, or new ones.
 
         Raises
         ------
         DataError
-            If an id does not exist, or a shard is missing, cut short or damaged.
+            If an id does not exist, ``out`` does not fit, or a shard is missing, cut short or
+            damaged.
         """
         ids = self._checked(ids)
-        return {name: self._rows(name, ids) for name in self.manifest.fields}
+        targets = self._targets(len(ids), out)
+        self._rows.read(ids, targets)
+        return targets
 
     def _checked(self, ids: np.ndarray) -> np.ndarray:
         ids = np.asarray(ids)
@@ -95,28 +105,17 @@ class Dataset:
             )
         return ids.astype(np.int64, copy=False)
 
-    def _rows(self, name: str, positions: np.ndarray) -> np.ndarray:
-        """Rows of the concatenated arrays of all shards; ``positions`` are within bounds."""
-        if len(self._stops) == 1 and positions.size:
-            return self._shard(0)[name][positions]
-        spec = self.manifest.fields[name]
-        rows = np.empty((len(positions), *spec.shape), spec.dtype)
-        shard_of = np.searchsorted(self._stops, positions, side="right")
-        by_shard = np.argsort(shard_of, kind="stable")
-        touched, firsts = np.unique(shard_of[by_shard], return_index=True)
-        for shard, part in zip(touched, np.split(by_shard, firsts[1:]), strict=False):
-            array = self._shard(int(shard))[name]
-            start = self._stops[shard] - len(array)
-            rows[part] = array[positions[part] - start]
-        return rows
-
-    def _shard(self, index: int) -> dict[str, np.ndarray]:
-        # Two threads may open the same shard at once; both maps are right and one is dropped.
-        if (arrays := self._opened.get(index)) is None:
-            entry = self.manifest.shards[index]
-            arrays = open_shard(self.directory, entry, verify=self._verify)
-            self._opened[index] = arrays
-        return arrays
+    def _targets(self, n: int, out: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        """Where ``n`` samples go: new arrays, or those of ``out`` if they fit."""
+        if out is None:
+            return {name: np.empty((n, *f.shape), f.dtype) for name, f in self.fields.items()}
+        if set(out) != set(self.fields):
+            raise DataError(
+                f"out= has the fields {sorted(out)}, the dataset has {sorted(self.fields)}"
+            )
+        for name, field in self.fields.items():
+            check_target(out[name], (n, *field.shape), field.dtype)
+        return dict(out)
 
 
 def open_dataset(

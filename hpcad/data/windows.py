@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,16 @@ class TokenWindows(Dataset):
     def __len__(self) -> int:
         return self._count
 
-    def read(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+    def read(
+        self, ids: np.ndarray, out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
         """The windows with the numbers ``ids``: ``x`` and ``y`` of shape ``(n, window)``."""
         starts = self._checked(ids) * self.stride
-        positions = starts[:, np.newaxis] + np.arange(self.window + 1)
-        tokens = self._rows("tokens", positions.reshape(-1)).reshape(positions.shape)
-        return {
-            "x": np.ascontiguousarray(tokens[:, :-1]),
-            "y": np.ascontiguousarray(tokens[:, 1:]),
-        }
+        targets = self._targets(len(starts), out)
+        # Each window lies in one piece (or a few, across shards) and is read as such.
+        length = self.window + 1
+        tokens = np.empty((len(starts), length), targets["x"].dtype)
+        self._rows.read_runs("tokens", starts, length, tokens)
+        targets["x"][...] = tokens[:, :-1]
+        targets["y"][...] = tokens[:, 1:]
+        return targets

@@ -1,0 +1,210 @@
+"""Rows of all shards, as if each field were one long array.
+
+A batch in random order touches many shards with a sample or two of each. So what is asked for is
+sorted out with NumPy once, and each field is then read with one call into C, whatever the number
+of shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpcad.data.contiguous import ContiguousArray, flat_bytes, unreadable
+from hpcad.data.descriptors import OPEN, StoredFile
+from hpcad.data.gather import GatherError, Pieces, gather
+from hpcad.data.manifest import Manifest, ShardEntry
+from hpcad.data.shards import open_shard
+
+# Shards that are read from at once. Each borrows an open file, and several threads may read.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Runs of rows within a few shards.
+
+    Attributes
+    ----------
+    shards : list of int
+        Those touched.
+    which : ndarray, shape (n,)
+        Index into `shards` of each run.
+    firsts, lengths, places : ndarray of int64, shape (n,)
+        First row within its shard, rows, and the first row in the target.
+    """
+
+    shards: list[int]
+    which: np.ndarray
+    firsts: np.ndarray
+    lengths: np.ndarray
+    places: np.ndarray
+
+
+class ShardRows:
+    """Reads rows by their number in the whole dataset; any number of threads may do so.
+
+    Parameters
+    ----------
+    directory : Path
+    manifest : Manifest
+    verify : bool or str
+        As :func:`~hpcad.data.shards.open_shard` takes it.
+
+    Attributes
+    ----------
+    reads : int
+        Requests to the operating system for samples so far (approximate under several threads).
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest, verify: Any) -> None:
+        self.directory, self.manifest = directory, manifest
+        self.reads = 0
+        self._verify = verify
+        self._stops = np.cumsum([shard.count for shard in manifest.shards], dtype=np.int64)
+        self._begins = self._stops - [shard.count for shard in manifest.shards]
+        self._opened: dict[int, Mapping[str, Any]] = {}
+
+    def read(self, rows: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
+        """Read the same rows of several fields.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Within bounds.
+        targets : mapping of str to ndarray, shape (n, ...)
+            Contiguous, of the fields' dtypes.
+
+        Raises
+        ------
+        DataError
+            A shard is missing, damaged, or cannot be read.
+        """
+        n = len(rows)
+        self._read(rows, np.ones(n, np.int64), np.arange(n, dtype=np.int64), targets)
+
+    def read_runs(self, name: str, firsts: np.ndarray, length: int, target: np.ndarray) -> None:
+        """Read runs of `length` rows, which may cross the borders of shards.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        firsts : ndarray of int64, shape (n,)
+            First row of each run; the runs are within bounds.
+        target : ndarray, shape (n, length, ...)
+        """
+        n = len(firsts)
+        lengths = np.full(n, length, np.int64)
+        places = np.arange(n, dtype=np.int64) * length
+        flat = target.reshape(n * length, *target.shape[2:])
+        while len(firsts):
+            # The part up to the end of its shard; what is left of it is the next round's.
+            room = self._stops[self._shards_of(firsts)] - firsts
+            now = np.minimum(lengths, room)
+            self._read(firsts, now, places, {name: flat})
+            left = np.flatnonzero(lengths > now)
+            firsts, places = (firsts + now)[left], (places + now)[left]
+            lengths = (lengths - now)[left]
+
+    def shard(self, index: int) -> Mapping[str, Any]:
+        """The arrays of a shard, opened and checked when it is first needed."""
+        # Two threads may open the same shard at once; both are right and one is dropped.
+        if (arrays := self._opened.get(index)) is None:
+            entry = self.manifest.shards[index]
+            arrays = _stored(self.directory, entry, self._verify)
+            self._opened[index] = arrays
+        return arrays
+
+    def _shards_of(self, rows: np.ndarray) -> np.ndarray:
+        if len(self._stops) == 1:
+            return np.zeros(len(rows), np.int64)
+        return np.searchsorted(self._stops, rows, side="right")
+
+    def _read(
+        self,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        places: np.ndarray,
+        targets: Mapping[str, np.ndarray],
+    ) -> None:
+        shards = self._shards_of(rows)
+        for part in _parts(shards, rows - self._begins[shards], lengths, places):
+            opened = [self.shard(index) for index in part.shards]
+            for name, target in targets.items():
+                arrays = [shard[name] for shard in opened]
+                if all(isinstance(array, ContiguousArray) for array in arrays):
+                    self.reads += _gather(part, arrays, target)
+                else:
+                    self.reads += _one_by_one(part, arrays, target)
+
+
+def _stored(directory: Path, entry: ShardEntry, verify: bool) -> Mapping[str, Any]:
+    arrays = open_shard(directory, entry, verify=verify)
+    file = StoredFile(directory / entry.file, entry.nbytes)
+    return {
+        name: ContiguousArray(file, entry.arrays[name].offset, array.shape, array.dtype)
+        if isinstance(array, np.ndarray)
+        else array
+        for name, array in arrays.items()
+    }
+
+
+def _parts(
+    shards: np.ndarray, firsts: np.ndarray, lengths: np.ndarray, places: np.ndarray
+) -> Iterator[_Part]:
+    touched, which = np.unique(shards, return_inverse=True)
+    names = touched.tolist()
+    if 0 < len(names) <= _AT_ONCE:
+        yield _Part(names, which, firsts, lengths, places)
+        return
+    for begin in range(0, len(names), _AT_ONCE):
+        some = np.flatnonzero((which >= begin) & (which < begin + _AT_ONCE))
+        yield _Part(
+            names[begin : begin + _AT_ONCE],
+            *(which[some] - begin, firsts[some], lengths[some], places[some]),
+        )
+
+
+def _gather(part: _Part, arrays: Sequence[ContiguousArray], target: np.ndarray) -> int:
+    """Read from contiguous arrays, all in one call."""
+    borrowed = OPEN.borrow([array.file for array in arrays])  # open for as long as this name lives
+    numbers = np.array([each.number for each in borrowed], np.int32)
+    offsets = np.array([array.offset for array in arrays], np.int64)
+    size = arrays[0].row_bytes
+    pieces = Pieces(
+        numbers[part.which],
+        offsets[part.which] + part.firsts * size,
+        part.lengths * size,
+        part.places * size,
+    )
+    try:
+        return gather(pieces, flat_bytes(target))
+    except GatherError as error:
+        raise unreadable(arrays[part.which[error.piece]].file.path, error) from error
+
+
+def _one_by_one(part: _Part, arrays: Sequence[Any], target: np.ndarray) -> int:
+    """Read from arrays of any kind, shard after shard."""
+    for k, array in enumerate(arrays):
+        some = np.flatnonzero(part.which == k)
+        lengths = part.lengths[some]
+        rows = _expanded(part.firsts[some], lengths)
+        places = _expanded(part.places[some], lengths)
+        if places[-1] - places[0] == len(places) - 1:  # places ascend, so these lie together
+            array.read(rows, target[places[0] : places[-1] + 1])
+        else:
+            found = np.empty((len(rows), *target.shape[1:]), target.dtype)
+            array.read(rows, found)
+            target[places] = found
+    return len(arrays)
+
+
+def _expanded(firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """``firsts[i], firsts[i] + 1, ...``, ``lengths[i]`` of each."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(firsts - before, lengths) + np.arange(lengths.sum())
