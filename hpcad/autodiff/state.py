@@ -28,6 +28,8 @@ class TraceState(threading.local):
         False inside :func:`no_grad`.
     guarding : bool
         Whether tapes fingerprint the arrays they capture; see :mod:`hpcad.autodiff.guard`.
+    repeating : bool
+        Whether a function is run again for its derivative, which was run before.
     observer : object or None
         Who is told about every value, tangent and cotangent (:mod:`hpcad.autodiff.seeing`).
     capture : object or None
@@ -43,6 +45,7 @@ class TraceState(threading.local):
         self.working = (0, 0)
         self.recording = True
         self.guarding = True
+        self.repeating = False
         self.observer: Any = None
         self.capture: Any = None
         self.ambient: Callable[[], Any] = _nothing

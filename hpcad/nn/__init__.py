@@ -5,6 +5,8 @@ from hpcad.autodiff import Parameter
 from hpcad.nn import initializers
 from hpcad.nn.arena import ParameterArena, flatten
 from hpcad.nn.attention import CausalSelfAttention, TransformerBlock
+from hpcad.nn.batch_norm import BatchNorm
+from hpcad.nn.buffer import Buffer
 from hpcad.nn.context import training_step
 from hpcad.nn.layers import Conv2d, Dropout, Embedding, Flatten, LayerNorm, Linear
 from hpcad.nn.losses import cross_entropy, mean_squared_error
@@ -18,6 +20,8 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "BatchNorm",
+    "Buffer",
     "CausalSelfAttention",
     "Conv2d",
     "Dropout",

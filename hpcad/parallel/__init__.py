@@ -4,6 +4,7 @@ Importing this room loads no MPI library; :func:`init` does, and only when the p
 by a launcher (``mpirun``, ``srun``, ...) or ``HPCAD_MPI=1`` asks for it.
 """
 
+from hpcad.parallel.batch_norm import SyncBatchNorm, synchronized
 from hpcad.parallel.collectives import (
     Grid,
     allgather,
@@ -23,6 +24,7 @@ from hpcad.parallel.collectives import (
 )
 from hpcad.parallel.communicator import Communicator, Request
 from hpcad.parallel.data_parallel import DataParallel
+from hpcad.parallel.join import join
 from hpcad.parallel.mean import mean
 from hpcad.parallel.serial import SerialCommunicator
 from hpcad.parallel.world import World, init
@@ -33,6 +35,7 @@ __all__ = [
     "Grid",
     "Request",
     "SerialCommunicator",
+    "SyncBatchNorm",
     "World",
     "allgather",
     "allreduce",
@@ -42,6 +45,7 @@ __all__ = [
     "gather",
     "halo_exchange",
     "init",
+    "join",
     "mean",
     "recv",
     "reduce",
@@ -50,4 +54,5 @@ __all__ = [
     "scatter",
     "send",
     "sendrecv",
+    "synchronized",
 ]

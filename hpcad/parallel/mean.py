@@ -8,6 +8,8 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import to_host
+from hpcad.parallel.collectives.blocks import allreduce_sum
+from hpcad.parallel.collectives.collective import on_every_rank
 from hpcad.parallel.communicator import Communicator
 from hpcad.parallel.world import init
 from hpcad.primitives.elementwise import divide, multiply
@@ -32,10 +34,28 @@ def _global_mean(x: Any, count: Any, *, shape: Any, communicator: Communicator) 
     return x.dtype.type(total[0] / count)
 
 
+def _alike_vjp(u: Any, _y: Any, _g: Any, communicator: Communicator) -> Any:
+    total = on_every_rank(allreduce_sum, u, communicator=communicator)
+    return divide(total, float(communicator.size))
+
+
+# The mean over ranks of a number that is equal on all of them, for which nothing need be sent. What
+# it is used for differs between ranks; so its derivative is a mean that does need it.
+alike: Primitive = Primitive(
+    "alike",
+    lambda g, *, communicator: g.copy(),
+    lambda g, *, communicator: g,
+    [_alike_vjp],
+    jvp=[lambda t, _y, _g, communicator: on_every_rank(alike, t, communicator=communicator)],
+    ordered=True,
+)
+
+
 def _global_mean_vjp(
     g: Any, _y: Any, _x: Any, count: Any, shape: Any, communicator: Communicator
 ) -> Any:
     """``W g / N``: the sum of the (equal) cotangents of all ranks, over the number of samples."""
+    g = on_every_rank(alike, g, communicator=communicator)
     return broadcast_to(multiply(g, divide(float(communicator.size), count)), shape)
 
 

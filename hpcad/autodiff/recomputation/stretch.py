@@ -137,11 +137,12 @@ class Surroundings:
     @contextmanager
     def again(self, tape: Tape) -> Iterator[None]:
         """Let ``tape`` record as it did, though a backward pass may be under way on it."""
-        before = STATE.depth, STATE.recording, STATE.guarding, STATE.ambient
+        before = STATE.depth, STATE.recording, STATE.guarding, STATE.ambient, STATE.repeating
         spent, tape.spent = tape.spent, False
         STATE.depth = max(STATE.depth, self.depth)
         STATE.guarding = False  # what is captured now is needed now
         STATE.recording = self.recording
+        STATE.repeating = True
         if tape.level == AMBIENT:
             STATE.ambient = weakref.ref(tape)
         count = len(STATE.traces)
@@ -151,5 +152,5 @@ class Surroundings:
                 yield
         finally:
             del STATE.traces[count:]
-            STATE.depth, STATE.recording, STATE.guarding, STATE.ambient = before
+            STATE.depth, STATE.recording, STATE.guarding, STATE.ambient, STATE.repeating = before
             tape.spent = spent
