@@ -21,6 +21,13 @@ class GradientSink(Protocol):
         """Factor on the seed of backward (1 / world size where gradients are averaged)."""
         ...
 
+    def look(self) -> None:
+        """A gradient is computed next: an occasion to look after others that are under way.
+
+        Not called in programs.
+        """
+        ...
+
     def ready(self, parameter: Parameter) -> None:
         """``parameter.grad`` is final for this backward pass."""
         ...

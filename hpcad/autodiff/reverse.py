@@ -10,6 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.guard import Guard
 from hpcad.autodiff.links import LINKS
+from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.state import STATE, effect
 from hpcad.autodiff.tape import NO_SLOT, Record, Tape
 from hpcad.autodiff.tensor import Tensor, value_of
@@ -141,8 +142,14 @@ class Pull:
     def _walk_special(self, i: int, record: Record, g: Any) -> None:
         """One argument that is a parameter, or under observation."""
         primitive, _, ins, answer, args, _, params = record
-        if ins[i] < NO_SLOT and i in primitive.into and self._write_into(i, record, g):
-            return
+        if ins[i] < NO_SLOT:
+            leaf = self.tape.leaves[-2 - ins[i]]
+            # The product before this one may have taken long. Programs do without: calls between
+            # the uses of one parameter would keep their products apart.
+            if leaf.sink is not None and STATE.capture is None:
+                leaf.sink.look()
+            if i in primitive.into and self._write_into(leaf, i, record, g):
+                return
         rules: Any = primitive.vjp
         self._accumulate(ins[i], rules[i](g, answer, *args, **params), record)
 
@@ -173,10 +180,9 @@ class Pull:
             if slot != NO_SLOT and part is not None:
                 self._accumulate(slot, part, record)
 
-    def _write_into(self, i: int, record: Record, g: Any) -> bool:
+    def _write_into(self, leaf: Parameter, i: int, record: Record, g: Any) -> bool:
         """Write the cotangent of a parameter straight into its gradient, if it has one."""
         primitive, _, ins, answer, args, _, params = record
-        leaf = self.tape.leaves[-2 - ins[i]]
         if leaf.gradient is None or isinstance(g, Tensor) or STATE.capture is not None:
             return False
         primitive.into[i](leaf.gradient, 1.0 if leaf.fresh else 0.0, g, answer, *args, **params)

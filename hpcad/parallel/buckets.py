@@ -141,3 +141,8 @@ def make_buckets(
                 buckets.append(Bucket(arena, slice(start, stop), members))
                 stop, members, limit = start, [], bucket_bytes
     return buckets
+
+
+def layout(buckets: list[Bucket]) -> tuple[tuple[int, ...], ...]:
+    """Bytes of each gradient of each message, in the order in which they become ready."""
+    return tuple(tuple(p.value.nbytes for p in bucket.parameters) for bucket in buckets)

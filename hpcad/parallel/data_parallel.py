@@ -13,7 +13,7 @@ from hpcad.autodiff.state import CHANGES, effect
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
-from hpcad.parallel.buckets import Bucket, choose_sizes, make_buckets
+from hpcad.parallel.buckets import Bucket, choose_sizes, layout, make_buckets
 from hpcad.parallel.fit import Fit, measured_fit
 from hpcad.parallel.overlap import Overlap, OverlapBook, measure_alone
 from hpcad.parallel.progress import POLL_SECONDS, Progress, choose
@@ -150,6 +150,13 @@ class DataParallel:
             self._poll(started)
             self._calls += time.perf_counter() - started
 
+    def look(self) -> None:
+        """Let reductions progress, between two products of a layer."""
+        if self._next and not self._local:
+            started = time.perf_counter()
+            self._poll(started)
+            self._calls += time.perf_counter() - started
+
     def finish(self) -> None:
         """Reduce what is left and wait until every gradient is the average."""
         if self._local:
@@ -177,7 +184,7 @@ class DataParallel:
             return Progress("poll", self._communicator, "with nobody to send to")
         if wish == "auto" and not self.overlap:
             return Progress("poll", self._communicator, "polled: nothing overlaps")
-        return choose(self._communicator, self.world.thread_level, fit, wish)
+        return choose(self._communicator, self.world.thread_level, layout(self.buckets), wish)
 
     def _broadcast_parameters(self) -> None:
         if self.world.size > 1:

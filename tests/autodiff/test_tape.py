@@ -75,6 +75,9 @@ def test_records_are_freed_as_they_are_used():
         def seed_scale(self):
             return 1.0
 
+        def look(self):
+            pass
+
         def ready(self, _parameter):
             alive.append(sum(v() is not None for v in values))
 

@@ -12,12 +12,14 @@ import pytest
 from hpcad import nn, parallel
 from hpcad.errors import CollectiveError, ConfigError
 from hpcad.models import MLP, MLPConfig
-from hpcad.parallel import fit, progress
+from hpcad.parallel import fit, progress, trial
 from hpcad.parallel.communication_thread import thread_of
 
 from .groups import make_group
 
 pytestmark = pytest.mark.mpi(min_size=2)
+
+LAYOUT = ((40_000,), (4_000, 1_000_000), (2_000_000,))  # bytes of gradients of messages
 
 WORLD = parallel.init()
 
@@ -58,7 +60,7 @@ def test_the_fit_is_the_same_on_every_rank_and_quick(communicator):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_both_ways_reduce_several_arrays_in_order(communicator, way, dtype):
     with_threads()
-    chosen = progress.choose(communicator, "multiple", fit.Fit(1e-5, 1e-9), way)
+    chosen = progress.choose(communicator, "multiple", LAYOUT, way)
     memory = communicator.allocate(4 * 20_000 * 8).view(dtype).reshape(4, -1)
     for step in range(3):
         for i, row in enumerate(memory):
@@ -80,7 +82,7 @@ def test_ranks_that_start_different_reductions_are_told(way):
     with_threads()
     # One that nobody uses afterwards.
     communicator = make_group("mpi")
-    chosen = progress.choose(communicator, "multiple", fit.Fit(1e-5, 1e-9), way)
+    chosen = progress.choose(communicator, "multiple", LAYOUT, way)
     array = np.ones(1000, np.float32)
     name = "gradients of the head" if WORLD.rank == 0 else "gradients of the body"
     with pytest.raises(CollectiveError, match="gradients of the head"):
@@ -91,25 +93,61 @@ def test_ranks_that_start_different_reductions_are_told(way):
 def test_trying_both_ways_chooses_the_same_on_every_rank():
     with_threads()
     communicator = make_group("mpi")
-    chosen = progress.choose(communicator, "multiple", fit.measured_fit(communicator), "auto")
+    chosen = progress.choose(communicator, "multiple", LAYOUT, "auto")
     assert chosen.way in ("poll", "thread")
     assert len({tuple(x) for x in everywhere([chosen.way, chosen.reason])}) == 1
-    assert progress.choose(communicator, "multiple", fit.Fit(1.0, 1.0), "auto") is chosen
+    assert progress.choose(communicator, "multiple", LAYOUT, "auto") is chosen
+
+
+def test_a_trial_has_the_first_messages_of_the_layout_and_as_much_work_as_they_take():
+    communicator = make_group("mpi")
+    messages = trial._Messages(communicator, (*LAYOUT, (1 << 30,)))
+    assert messages.layout[: len(LAYOUT)] == LAYOUT[: len(messages.layout)]
+    assert [array.nbytes for array in messages.arrays][:1] == [40_000]
+    assert sum(array.nbytes for array in messages.arrays) <= 1 << 24
+    assert len(set(everywhere([messages.alone, len(messages.arrays)][0]))) == 1
+    work = trial._Work(communicator, 0.2, 1000)
+    started = time.perf_counter()
+    work.gradient(250)
+    work.gradient(750)
+    assert time.perf_counter() - started > 0.05
+
+
+def test_looks_that_are_too_rare_cost_time_in_a_trial():
+    """A reducer whose messages advance by a step a look wants many looks, as a network does."""
+
+    class Stepwise:
+        def iallreduce(self, array, op="sum", name=""):
+            return Steps(20)
+
+    class Steps:
+        def __init__(self, left):
+            self.left = left
+
+        def test(self):
+            self.left -= 1
+            return self.left <= 0
+
+        def wait(self):
+            time.sleep(1e-3 * max(self.left, 0))
+
+    ways = [(Stepwise(), 1), (Stepwise(), 32)]
+    rare, often = trial.try_ways(make_group("mpi"), ((1_000_000,), (1_000_000,)), ways)
+    assert rare > often + 0.01
 
 
 def test_one_node_is_polled_without_a_trial():
     communicator = make_group("node")
-    chosen = progress.choose(communicator, "multiple", fit.Fit(1e-5, 1e-9), "auto")
+    chosen = progress.choose(communicator, "multiple", LAYOUT, "auto")
     assert (chosen.way, chosen.tests) == ("poll", 1)
     assert "share memory" in chosen.reason
 
 
 def test_there_is_no_thread_where_mpi_allows_none():
-    fitted = fit.Fit(1e-5, 1e-9)
-    chosen = progress.choose(WORLD.communicator, "funneled", fitted, "auto")
+    chosen = progress.choose(WORLD.communicator, "funneled", LAYOUT, "auto")
     assert chosen.way == "poll"
     with pytest.raises(ConfigError, match="MPI allows 'funneled' threads"):
-        progress.choose(WORLD.communicator, "funneled", fitted, "thread")
+        progress.choose(WORLD.communicator, "funneled", LAYOUT, "thread")
 
 
 def test_the_thread_sleeps_while_there_is_nothing_to_do():

@@ -106,8 +106,7 @@ def test_the_book_keeps_the_last_steps_of_a_long_run():
 
 
 def test_wrong_wishes_are_told():
-    fit = Fit(1e-5, 1e-9)
     with pytest.raises(ConfigError, match="progress is one of auto, poll, thread, not 'spin'"):
-        choose(SerialCommunicator(), "none", fit, "spin")
+        choose(SerialCommunicator(), "none", (), "spin")
     with pytest.raises(ConfigError, match="there is one rank; leave progress at 'auto'"):
-        choose(SerialCommunicator(), "none", fit, "thread")
+        choose(SerialCommunicator(), "none", (), "thread")

@@ -216,6 +216,9 @@ def test_a_gradient_is_announced_once_and_after_the_second_run():
         def seed_scale(self):
             return 1.0
 
+        def look(self):
+            pass
+
         def ready(self, parameter):
             events.append(parameter.name)
 
