@@ -32,6 +32,8 @@ MANIFEST_NAME = "manifest.json"
 #: A text file with the name of the newest checkpoint's directory. For people; never relied on.
 LATEST_NAME = "latest"
 MAX_AXES = 32
+#: Of a manifest, in bytes: some 350,000 slices. A reader allocates no more before it has a checksum.
+MAX_MANIFEST = 1 << 26
 
 #: dtype of an array -> dtype of its dataset. HDF5 has no boolean; h5py's enum would be one more
 #: datatype class for readers to admit, so booleans are stored as bytes.
@@ -41,6 +43,7 @@ STORED_DTYPES |= {"<u2": "<u2", "<u4": "<u4", "<u8": "<u8", "|b1": "|u1"}
 _DIRECTORY_NAME = re.compile(r"step-([0-9]{8,18})(\.h5)?")
 PART_NAME = re.compile(r"([0-9a-f]{16})-[0-9]{4,9}\.h5")
 _MAX_NAME = 1024
+_MAX_DEPTH = 64
 
 
 class DamagedCheckpointError(CheckpointError):
@@ -112,7 +115,8 @@ def check_names(names: list[str]) -> None:
     groups: set[str] = set()
     for name in names:
         parts = name.split("/")
-        if not name.isprintable() or len(name) > _MAX_NAME or {"", ".", ".."} & set(parts):
+        too_long = len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH
+        if not name.isprintable() or too_long or {"", ".", ".."} & set(parts):
             raise CheckpointError(
                 f"{name[:80]!r} cannot name an array of a checkpoint: use printable words "
                 "joined by '/', such as 'parameters/fc1.weight'"
