@@ -17,7 +17,7 @@ import os
 import stat
 from io import RawIOBase
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 import h5py
 import numpy as np
@@ -25,6 +25,38 @@ import numpy as np
 from hpcad.data.manifest import ArrayEntry, ShardEntry
 from hpcad.data.shard_writer import checksum
 from hpcad.errors import DataError
+
+
+class StoredArray(Protocol):
+    """An array in a shard: rows by number, in bytes that are read when they are asked for.
+
+    Any number of threads may read at the same time, and a forked child may go on reading. No HDF5
+    handle stays open and no lock of HDF5 is taken; there is nothing to close, since open files are
+    shared and bounded (:mod:`hpcad.data.descriptors`).
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The first axis counts rows.
+    dtype : dtype
+        Little-endian numbers.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def read(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Read rows (int64, shape ``(n,)``) into `out` (``(n, *shape[1:])``), in that order.
+
+        Raises
+        ------
+        DataError
+            A row does not exist, `out` does not fit, or the file is damaged or cannot be read.
+        """
+
 
 # What h5py raises on a file that is not, or no longer, HDF5.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
