@@ -6,17 +6,20 @@ Float32 arrays, summed in place, in memory that the communicator has allocated (
 gradients lie); they hold zeros, since sums that grow would overflow. All ways take turns, size by
 size, in one run. A call counts as long as the slowest rank needs for it; the table has medians.
 GB/s are bytes of one array over time, "bus" is that times 2 (P-1)/P, what each rank must send at
-least. "numpy add" is the limit of the memory: each rank adds 1/P of two private arrays of this size
-and copies the sum into the other.
+least. "torch gloo" appears where PyTorch can be imported beside this MPI; its arrays are like those
+of "MPI_Allreduce", and it goes over the loopback device. "numpy add" is the limit of the memory:
+each rank adds 1/P of two private arrays of this size and copies the sum into the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,11 @@ import numpy as np
 from environment import describe, lines
 
 import hpcad
+from hpcad.backend import get_backend
 
 SIZES = "1KB,16KB,128KB,1MB,8MB,64MB,256MB"
 UNITS = {"KB": 1 << 10, "MB": 1 << 20}
+NO_GLOO = "# torch gloo is left out: no module torch in this environment"
 BUDGET_SECONDS = 0.1  # of one way in one round: short calls are repeated
 MOST_CALLS = 2000
 
@@ -40,7 +45,8 @@ def main() -> None:
     options = parser.parse_args()
     world = hpcad.init()
     rows: list[dict[str, Any]] = []
-    makers = _makers(world)
+    gloo = find_spec("torch") is not None
+    makers = _makers(world, gloo)
     for text in options.sizes.split(","):
         nbytes = int(text[:-2]) * UNITS[text[-2:]]
         ways = {name: make(nbytes // 4) for name, make in makers.items()}
@@ -49,6 +55,7 @@ def main() -> None:
         if world.is_root:
             if len(rows) == 1:
                 print(*lines(describe()), f"# {world.size} ranks, {world.mpi_library}", sep="\n")
+                print(f"# {_version()}" if gloo else NO_GLOO)
             _print(world.size, rows[-1])
     if world.is_root and options.json:
         found = {"machine": describe(), "ranks": world.size, "mpi": world.mpi_library, "rows": rows}
@@ -59,14 +66,14 @@ Way = Callable[[], None]
 Maker = Callable[[int], Way]
 
 
-def _makers(world: Any) -> dict[str, Maker]:
+def _makers(world: Any, gloo: bool) -> dict[str, Maker]:
     """By name: what makes a function that reduces once, for a number of elements."""
     from mpi4py import MPI
 
     from hpcad.parallel.choice import COMMUNICATORS
 
     def raw(count: int) -> Way:
-        array, comm = np.zeros(count, np.float32), MPI.COMM_WORLD.Dup()
+        array, comm = _private(count), MPI.COMM_WORLD.Dup()
         return lambda: comm.Allreduce(MPI.IN_PLACE, array, MPI.SUM)
 
     def ours(kind: str) -> Maker:
@@ -91,27 +98,38 @@ def _makers(world: Any) -> dict[str, Maker]:
 
     makers: dict[str, Maker] = {"MPI_Allreduce": raw}
     makers |= {kind: ours(kind) for kind in COMMUNICATORS}
-    gloo = _gloo(world)
-    return makers | ({"torch gloo": gloo} if gloo else {}) | {"numpy add": memory}
+    if gloo:
+        makers["torch gloo"] = _gloo(world)
+    return makers | {"numpy add": memory}
 
 
-def _gloo(world: Any) -> Maker | None:
-    try:
-        import torch
-        import torch.distributed as dist
-    except ImportError:
-        return None
+def _private(count: int) -> np.ndarray:
+    """Zeros in memory of this rank's own, on a cache line."""
+    return get_backend("cpu").allocate(4 * count).view(np.float32)
+
+
+def _gloo(world: Any) -> Maker:
+    import torch
+    import torch.distributed as dist
+
     torch.set_num_threads(1)
     port = world.communicator.broadcast_json(_free_port() if world.is_root else None)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", rank=world.rank, world_size=world.size)
+    atexit.register(dist.destroy_process_group)
 
     def make(count: int) -> Way:
-        tensor = torch.zeros(count)
+        tensor = torch.from_numpy(_private(count))
         return lambda: dist.all_reduce(tensor)
 
     return make
+
+
+def _version() -> str:
+    import torch
+
+    return f"torch {torch.__version__}, gloo on {os.environ['GLOO_SOCKET_IFNAME']}"
 
 
 def _free_port() -> int:
