@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,15 +34,29 @@ class CommunicationThread:
     communicator : MpiCommunicator
         Collective over it: the thread gets a duplicate, with the same shared memory. Calls are
         still compared between the ranks on the communicator itself, by the computing thread.
+    precision : str
+        What sums travel in, for the records; empty where nothing is lost.
+    make : callable, optional
+        Makes of the duplicate what reduces instead of it; collective.
+
+    Attributes
+    ----------
+    reducer : Reducer
+        What the thread starts reductions with. Nobody else may.
     """
 
-    def __init__(self, communicator: Any) -> None:
+    def __init__(
+        self, communicator: Any, precision: str = "", make: Callable[[Any], Any] | None = None
+    ) -> None:
         self._door, self._agreement = communicator._door, communicator._agreement
         self._checks = communicator._checks
+        self._precision = f" in {precision}" if precision else ""
+        twin = _twin(communicator)
+        self.reducer = make(twin) if make else twin
         self._work: queue.SimpleQueue[ThreadRequest] = queue.SimpleQueue()
         thread = threading.Thread(
             target=_carry_out,
-            args=(self._work, _twin(communicator)),
+            args=(self._work, self.reducer),
             name="hpcad communication",
             daemon=True,
         )
@@ -49,7 +64,8 @@ class CommunicationThread:
 
     def iallreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> ThreadRequest:
         """Hand a reduction over; see :class:`Communicator`."""
-        record = self._door.enter("iallreduce", array.dtype.str, array.size, name, op, False)
+        detail = f"{op}{self._precision}"
+        record = self._door.enter("iallreduce", array.dtype.str, array.size, name, detail, False)
         agreement = self._agreement(record) if self._checks else None
         request = ThreadRequest(array, op, name, record, agreement)
         self._work.put(request)
@@ -99,10 +115,10 @@ class ThreadRequest:
         self._ended.wait()
         self._closed()
 
-    def start(self, communicator: Communicator) -> None:
+    def start(self, reducer: Any) -> None:
         """Start the reduction; in the communication thread."""
         try:
-            self._request = communicator.iallreduce(self.array, self.op, self.name)
+            self._request = reducer.iallreduce(self.array, self.op, self.name)
         except BaseException as error:  # noqa: BLE001  # whoever waits raises it
             self._end(error)
 
@@ -127,13 +143,13 @@ class ThreadRequest:
         return True
 
 
-def _carry_out(work: queue.SimpleQueue[ThreadRequest], communicator: Communicator) -> None:
+def _carry_out(work: queue.SimpleQueue[ThreadRequest], reducer: Any) -> None:
     """Start what is handed over, in order, and test it until it has ended; for ever."""
     under_way: deque[ThreadRequest] = deque()
     while True:
         while not under_way or not work.empty():
             request = work.get()  # sleeps where there is nothing to do
-            request.start(communicator)
+            request.start(reducer)
             under_way.append(request)
         if not under_way[0].goes_on():
             under_way.popleft()
@@ -155,11 +171,14 @@ def _twin(communicator: Any) -> Any:
     return twin
 
 
-_threads: WeakKeyDictionary[Communicator, CommunicationThread] = WeakKeyDictionary()
+_threads: WeakKeyDictionary[Communicator, dict[str, CommunicationThread]] = WeakKeyDictionary()
 
 
-def thread_of(communicator: Any) -> CommunicationThread:
-    """The communication thread of a communicator; one for all engines. Collective."""
-    if communicator not in _threads:
-        _threads[communicator] = CommunicationThread(communicator)
-    return _threads[communicator]
+def thread_of(
+    communicator: Any, precision: str = "", make: Callable[[Any], Any] | None = None
+) -> CommunicationThread:
+    """The communication thread of a communicator and precision; one for all engines. Collective."""
+    threads = _threads.setdefault(communicator, {})
+    if precision not in threads:
+        threads[precision] = CommunicationThread(communicator, precision, make)
+    return threads[precision]

@@ -15,6 +15,7 @@ from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
 from hpcad.parallel.buckets import Bucket, choose_sizes, layout, make_buckets
 from hpcad.parallel.fit import Fit, measured_fit
+from hpcad.parallel.half_reducer import in_precision
 from hpcad.parallel.overlap import Overlap, OverlapBook, measure_alone
 from hpcad.parallel.progress import POLL_SECONDS, Progress, choose
 from hpcad.parallel.world import World, init
@@ -42,6 +43,9 @@ class DataParallel:
         Start reductions during backward. Otherwise all of them start at its end.
     progress : {"auto", "poll", "thread"}
         Who makes messages move meanwhile; see :mod:`hpcad.parallel.progress`.
+    reduction : {"exact", "bfloat16", "float16"}
+        What sums travel in between ranks that share no memory; see
+        :mod:`hpcad.parallel.half_reducer`.
 
     Attributes
     ----------
@@ -50,6 +54,8 @@ class DataParallel:
         waiting for them at the end. It is read and reset by whoever keeps the books.
     sizes : BucketSizes
     progress : Progress
+    half : HalfReducer or None
+        What counts the bytes of sums that travel in half precision; None where they do not.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class DataParallel:
         first_bucket_mb: float | None = None,
         overlap: bool = True,
         progress: str = "auto",
+        reduction: str = "exact",
     ) -> None:
         for megabytes in (bucket_mb, first_bucket_mb):
             if megabytes is not None and not megabytes > 0:
@@ -79,9 +86,14 @@ class DataParallel:
         total = sum(arena.grads.flat.nbytes for arena in self.arenas)
         self.sizes = choose_sizes(bucket_mb, first_bucket_mb, total, fit)
         self.buckets = make_buckets(self.arenas, self.sizes.others, self.sizes.first)
-        self.progress = self._who_makes_progress(progress, fit)
+        found = self._who_makes_progress(progress, fit)
+        self.progress, self.half, self._precision = in_precision(
+            found, self._communicator, reduction
+        )
         self._reducer = self.progress.reducer
-        alone = measure_alone(self._communicator, self.buckets) if shared else 0.0
+        # The exact way of measuring blocks, as it may; a reducer only knows how not to.
+        by = self._reducer if self.half else None
+        alone = measure_alone(self._communicator, self.buckets, by) if shared else 0.0
         self._book = OverlapBook(alone)
         self._bucket_of = {id(p): b for b in self.buckets for p in b.parameters}
         self._local = 0  # depth of no_sync
@@ -105,7 +117,7 @@ class DataParallel:
         messages = f"{count} message{'s' if count > 1 else ''}"
         return (
             f"gradients in {messages} {when} the backward pass: {self.sizes}, "
-            f"{self.progress.reason}"
+            f"{self.progress.reason}, {self._precision}"
         )
 
     def overlap_summary(self) -> Overlap | None:
@@ -238,7 +250,8 @@ class DataParallel:
         if isinstance(gradients, np.ndarray):
             bucket.request = self._reducer.iallreduce(gradients, "sum", bucket.name)
         else:
-            _on_host(gradients, lambda host: self._communicator.allreduce(host, "sum", bucket.name))
+            reduce = self._reducer.iallreduce
+            _on_host(gradients, lambda host: reduce(host, "sum", bucket.name).wait())
 
     def _poll(self, now: float) -> None:
         if now - self._last_poll > POLL_SECONDS:

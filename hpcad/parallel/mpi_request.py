@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -13,6 +14,13 @@ from hpcad.parallel.check import Agreement
 from hpcad.parallel.door import Record
 
 Post = Callable[[], list[MPI.Request]]
+
+
+class Postable(Protocol):
+    """What sends its messages when it is told to."""
+
+    def post(self) -> None:
+        """Send the messages."""
 
 
 class Started:
@@ -29,9 +37,9 @@ class Started:
 
     def __init__(self, agree: Callable[[Record], Agreement] | None) -> None:
         self._agree = agree
-        self._waiting: deque[tuple[MpiRequest, Agreement]] = deque()
+        self._waiting: deque[tuple[Postable, Agreement]] = deque()
 
-    def add(self, request: MpiRequest, record: Record) -> None:
+    def add(self, request: Postable, record: Record) -> None:
         """Post a request when its turn comes."""
         if self._agree is None:
             request.post()

@@ -17,7 +17,7 @@ from hpcad.parallel.board import AHEAD, Board
 from hpcad.parallel.buffer import reducible
 from hpcad.parallel.check import MessageAgreement, disagree
 from hpcad.parallel.mpi import MpiCommunicator, MpiRequest
-from hpcad.parallel.node_request import NodeRequest, SmallRequest
+from hpcad.parallel.node_request import Between, NodeRequest, SmallRequest
 from hpcad.parallel.quick import DONE, KNOWN, REFUSED, Plan, Quick
 from hpcad.parallel.record import Call, Record
 from hpcad.parallel.window import SharedWindow, has_room
@@ -132,7 +132,9 @@ class NodeCommunicator(MpiCommunicator):
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _way(self, flat: np.ndarray, op: str) -> tuple[Start, str] | None:
+    def _way(
+        self, flat: np.ndarray, op: str, between: Between | None = None
+    ) -> tuple[Start, str] | None:
         """How to reduce an array here, and what to call that; None where messages do it.
 
         The place in shared memory is part of the name: on ranks that pass another place, or an
@@ -147,11 +149,11 @@ class NodeCommunicator(MpiCommunicator):
             if offset is not None:
                 arrays = window.views(offset, flat.dtype, flat.size)
                 detail = f"{op} in shared memory (block {i}, byte {offset})"
-                return self._in_place(arrays, op), detail
+                return self._in_place(arrays, op, between), detail
         return None
 
-    def _in_place(self, arrays: list[np.ndarray], op: str) -> Start:
-        return lambda number, record: NodeRequest(self, number, arrays, op, record)
+    def _in_place(self, arrays: list[np.ndarray], op: str, between: Between | None) -> Start:
+        return lambda number, record: NodeRequest(self, number, arrays, op, record, between)
 
     def _small(self, flat: np.ndarray, op: str) -> Start:
         return lambda number, record: SmallRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,10 @@ WAITING, AGREEING, EXCHANGING, SPREAD, DONE = range(5)
 until their parts are here; until this node has finished."""
 
 
+Between = Callable[[np.ndarray], Callable[[], bool]]
+"""Starts the sum of a slice over the nodes, in place; returns what tells whether it is there."""
+
+
 class NodeRequest:
     """A reduction under way, of arrays that lie in shared memory.
 
@@ -37,6 +42,8 @@ class NodeRequest:
     op : str
     record : Record
         Of the door.
+    between : Between, optional
+        How slices are reduced over the nodes: by MPI when left out.
     """
 
     def __init__(
@@ -46,10 +53,12 @@ class NodeRequest:
         arrays: list[np.ndarray],
         op: str,
         record: Record,
+        between: Between | None = None,
     ) -> None:
         self._group, self._number, self._arrays, self._op = group, number, arrays, op
         self._record = record
-        self._sent: list[MPI.Request] = []
+        self._between = between or self._by_mpi
+        self._arrived: Callable[[], bool] | None = None
         size = arrays[0].size if arrays else 0
         self._span = slice_of(size, group.local_rank, group.slices)
         self._agreement: Agreement | None = None
@@ -121,23 +130,26 @@ class NodeRequest:
             return
         own = arrays[group.local_rank]
         combine(arrays, [own], self._op, start, stop)
-        self._sent = [
-            group.across.Iallreduce(MPI.IN_PLACE, part, mpi_op(self._op, own.dtype))
-            for part in group.parts(own[start:stop])
-        ]
+        self._arrived = self._between(own[start:stop])
+
+    def _by_mpi(self, part: np.ndarray) -> Callable[[], bool]:
+        across, how = self._group.across, mpi_op(self._op, part.dtype)
+        pieces = self._group.parts(part)
+        sent = [across.Iallreduce(MPI.IN_PLACE, p, how) for p in pieces]  # type: ignore[union-attr]
+        return lambda: MPI.Request.Testall(sent)
 
     def _exchanged(self) -> bool:
         """Whether the other nodes' parts have come; if so, give them to the ranks of this node."""
-        if not self._sent:
+        if self._arrived is None:
             return True
-        if not MPI.Request.Testall(self._sent):
+        if not self._arrived():
             return False
         start, stop = self._span
         own = self._group.local_rank
         for rank, array in enumerate(self._arrays):
             if rank != own:
                 array[start:stop] = self._arrays[own][start:stop]
-        self._sent = []
+        self._arrived = None
         return True
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from hpcad.parallel.buckets import Bucket
 from hpcad.parallel.communicator import Communicator
+from hpcad.parallel.progress import Reducer
 
 _KEPT = 1024  # steps
 _ALONE_SECONDS = 0.3  # for measuring
@@ -97,7 +98,9 @@ class OverlapBook:
         return Overlap(alone, exposed, waited, round(steps)) if steps else None
 
 
-def measure_alone(communicator: Communicator, buckets: list[Bucket]) -> float:
+def measure_alone(
+    communicator: Communicator, buckets: list[Bucket], reducer: Reducer | None = None
+) -> float:
     """Seconds of the buckets' reductions with nothing to hide behind; equal on every rank.
 
     Collective. The gradients are as before afterwards. Buckets are reduced in turn for about 0.3
@@ -107,10 +110,12 @@ def measure_alone(communicator: Communicator, buckets: list[Bucket]) -> float:
     ----------
     buckets : list of Bucket
         In host memory.
+    reducer : Reducer, optional
+        What reduces them; the communicator when left out.
     """
     seconds, measured = np.zeros(1), 0
     for bucket in buckets:
-        seconds[0] += _seconds_alone(communicator, bucket)
+        seconds[0] += _seconds_alone(communicator, bucket, reducer)
         communicator.allreduce(seconds, "max", _NAME)
         measured += bucket.nbytes
         if seconds[0] > _ALONE_SECONDS / _TRIES:
@@ -118,14 +123,17 @@ def measure_alone(communicator: Communicator, buckets: list[Bucket]) -> float:
     return float(seconds[0]) * sum(bucket.nbytes for bucket in buckets) / max(measured, 1)
 
 
-def _seconds_alone(communicator: Communicator, bucket: Bucket) -> float:
+def _seconds_alone(communicator: Communicator, bucket: Bucket, reducer: Reducer | None) -> float:
     gradients = bucket.gradients
     before = gradients.copy()
     best = float("inf")
     for _ in range(_TRIES):
         communicator.barrier(_NAME)
         started = time.perf_counter()
-        communicator.allreduce(gradients, "sum", _NAME)
+        if reducer is None:
+            communicator.allreduce(gradients, "sum", _NAME)
+        else:
+            reducer.iallreduce(gradients, "sum", _NAME).wait()
         best = min(best, time.perf_counter() - started)
     gradients[...] = before
     return best

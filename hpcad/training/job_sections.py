@@ -105,12 +105,16 @@ class CheckpointSection:
 
 @dataclass(frozen=True)
 class ParallelSection:
-    """Gradient buckets: size in MB, a smaller first one, overlap with backward, and by whom."""
+    """Gradient buckets: size in MB, a smaller first one, overlap with backward, and by whom.
+
+    `reduction` is what sums of gradients travel in between ranks that share no memory.
+    """
 
     bucket_mb: float | None = bounded(None, above=0)
     first_bucket_mb: float | None = bounded(None, above=0)
     overlap: bool = True
     progress: Literal["auto", "poll", "thread"] = "auto"
+    reduction: Literal["exact", "bfloat16", "float16"] = "exact"
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ def _run(
         first_bucket_mb=job.parallel.first_bucket_mb,
         overlap=job.parallel.overlap,
         progress=job.parallel.progress,
+        reduction=job.parallel.reduction,
     )
     prepare = Prepare(
         np.dtype(job.training.dtype),
