@@ -159,3 +159,13 @@ def test_programs_in_c_take_empty_batches_too(world):
             expected = reference(*whole(everything, k))
             np.testing.assert_allclose(float(step(*batch)), float(expected), rtol=1e-9)
     assert step.program.steps
+
+
+def test_a_program_hears_how_many_samples_the_others_have(world):
+    f = compiled(lambda x: parallel.mean(x * x), strict=True, native=False)
+    for k in range(10):
+        sizes = [4 if rank == 0 else (k * (rank + 1) if k > 4 else 4) for rank in range(world.size)]
+        expected = np.dot(sizes, np.arange(1, world.size + 1) ** 2) / sum(sizes)
+        found = f(np.full(sizes[world.rank], world.rank + 1.0))
+        assert float(found) == pytest.approx(expected, rel=1e-12)
+    assert world.rank > 0 or f.program.steps  # the same one from the third call on
