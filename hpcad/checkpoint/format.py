@@ -32,7 +32,7 @@ MANIFEST_NAME = "manifest.json"
 #: A text file with the name of the newest checkpoint's directory. For people; never relied on.
 LATEST_NAME = "latest"
 MAX_AXES = 32
-#: Of a manifest, in bytes: some 350,000 slices. A reader allocates no more before it has a checksum.
+#: Of a manifest, in bytes: some 350,000 slices. A reader allocates no more on a file's own word.
 MAX_MANIFEST = 1 << 26
 
 #: dtype of an array -> dtype of its dataset. HDF5 has no boolean; h5py's enum would be one more
