@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpcad.autodiff.state import effect
-from hpcad.autodiff.tensor import CONSTANT
+from hpcad.autodiff.tensor import CONSTANT, value_of
 from hpcad.nn.initializers import Initializer
 from hpcad.nn.module import InitializedParameter
 
@@ -47,7 +47,7 @@ class Buffer(InitializedParameter):
         change : array or tensor
             Of this buffer's shape; constant.
         """
-        self.accumulate(change)
+        self.accumulate(value_of(change))
         effect(self._take_in)
 
     def _take_in(self) -> None:

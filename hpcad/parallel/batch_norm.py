@@ -51,6 +51,11 @@ class SyncBatchNorm(BatchNorm):
         super().__init__(width, momentum, eps)
         self.communicator = communicator
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        """A layer of its own, among the same ranks."""
+        memo[id(self.communicator)] = self.communicator
+        return super().__deepcopy__(memo)
+
     def added_up(self, count: int, total: Any) -> tuple[Any, Any]:
         """The number of samples on all ranks, and their sum."""
         own = backend_of(value_of(total)).asarray(np.array([count], np.float64))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import numpy as np
 import pytest
 
+import hpcad
 import hpcad.numpy as hnp
 from hpcad import nn, optim, parallel
 from hpcad.autodiff import grad, jvp, value_of
@@ -93,6 +97,29 @@ def test_second_derivatives(comm, nesting):
     product = NESTINGS[nesting]
     found = product(loss_of(sync, WEIGHT[mine]), X[mine], V[mine])
     close(found, product(loss_of(whole, WEIGHT), X, V)[mine], 1e-9)
+
+
+def test_a_penalty_on_the_gradient_reaches_the_parameters(comm):
+    mine, (sync, whole) = rows(comm), layers(comm)
+    for layer, here in ((sync, mine), (whole, slice(None))):
+        slope = grad(loss_of(layer, WEIGHT[here]))(X[here])
+        hnp.sum(slope * slope).backward()
+    close(over_ranks(comm, sync.scale.grad), whole.scale.grad, 1e-9)
+
+
+def test_when_run_again_it_communicates_again_and_counts_once(comm):
+    mine, (sync, whole) = rows(comm), layers(comm)
+    again = grad(hpcad.remat(loss_of(sync, WEIGHT[mine])))(X[mine])
+    close(again, grad(loss_of(whole, WEIGHT))(X)[mine])
+    close(sync.running_mean.numpy(), whole.running_mean.numpy())
+
+
+def test_a_copy_has_parameters_of_its_own_among_the_same_ranks(comm):
+    sync, _ = layers(comm)
+    twin = copy.deepcopy(sync)
+    assert twin.communicator is comm
+    close(output(twin, X[rows(comm)]).numpy(), output(sync, X[rows(comm)]).numpy())
+    assert twin.scale is not sync.scale
 
 
 def test_steps_without_any_samples_leave_the_averages(comm):
@@ -192,3 +219,67 @@ def test_parameters_used_on_some_ranks_only_need_reductions_at_the_end(comm):
     y = hat @ weight
     close(model.last.weight.grad, 2 * hat.T @ y / N)
     close(model.gate.grad, 2 * (y * y * first[:, None]).sum(0) / N)
+
+
+class Micro(Training):
+    """Two backward passes a step; with and without a reduction in between."""
+
+    def __init__(self, alone, syncing, **options):
+        super().__init__(alone, **options)
+        self.syncing = syncing
+
+    def step(self, x, y):
+        total = 0.0
+        for k, rows in enumerate((slice(0, len(x) // 2), slice(len(x) // 2, None))):
+            with nn.training_step(0, 0):
+                losses = nn.cross_entropy(self.model(x[rows]), y[rows], "none")
+            loss = parallel.mean(losses, count=N)
+            if self.syncing or k:
+                loss.backward()
+            else:
+                with self.engine.no_sync():
+                    loss.backward()
+            total = total + loss.detach()
+        self.optimizer.step()
+        return total
+
+
+def test_accumulation_eager_and_compiled_with_and_without_reductions_in_between(comm):
+    cases = [Micro(False, syncing) for syncing in (True, False) for _ in range(2)]
+    steps = [c.step if k % 2 else compiled(c.step, strict=True, native=False)
+             for k, c in enumerate(cases)]  # fmt: skip
+    for i in range(5):
+        x = np.random.default_rng(i).standard_normal((N, 4, 4, 1))
+        y, mine = np.random.default_rng(i).integers(0, 5, N), rows(comm)
+        found = [float(step(x[mine], y[mine])) for step in steps]
+        close(found, [found[0]] * 4)
+    first, *others = cases
+    for other in others:
+        for a, b in zip(first.model.parameters(), other.model.parameters(), strict=True):
+            close(a.numpy(), b.numpy(), 1e-8)
+
+
+def by_trainer(norm, world):
+    model = nn.Sequential(nn.Linear(3, 4, False), norm, nn.tanh, nn.Linear(4, 2))
+    model.initialize(1, np.float64)
+    x = np.random.default_rng(0).standard_normal((22, 3))
+    trainer = hpcad.Trainer(
+        model,
+        optim.SGD(model, 0.1),
+        hpcad.ArrayDataset({"x": x, "y": np.arange(22) % 2}),
+        loss=lambda model, batch: nn.cross_entropy(model(batch["x"]), batch["y"]),
+        prepare=hpcad.training.Prepare(np.float64),
+        batch=9,
+        steps=6,
+        world=world,
+    )
+    trainer.run()
+    return model.arrays()
+
+
+def test_the_trainer_gets_what_it_gets_on_one_rank(comm):
+    one = {"rank": 0, "size": 1, "local_rank": 0, "local_size": 1, "node": 0, "nodes": 1}
+    alone = dataclasses.replace(parallel.init(), **one, communicator=parallel.SerialCommunicator())
+    found = by_trainer(parallel.SyncBatchNorm(4), parallel.init())
+    for name, expected in by_trainer(nn.BatchNorm(4), alone).items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-8, atol=1e-11, err_msg=name)

@@ -164,3 +164,29 @@ def test_wrong_use_is_explained():
         nn.BatchNorm(3, momentum=2)
     with pytest.raises(ConfigError, match="reduction of a loss"):
         nn.cross_entropy(np.ones((2, 3)), np.array([0, 1]), "sum")
+
+
+def trainer(folder, steps):
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm(4), nn.relu, nn.Linear(4, 2))
+    model.initialize(1)
+    x = np.random.default_rng(0).standard_normal((24, 3)).astype(np.float32)
+    data = hpcad.ArrayDataset({"x": x, "y": np.arange(24) % 2})
+    run = hpcad.Trainer(
+        model,
+        optim.Adam(model, 1e-2),
+        data,
+        loss=lambda model, batch: nn.cross_entropy(model(batch["x"]), batch["y"]),
+        batch=8,
+        steps=steps,
+        directory=folder,
+    )
+    run.run()
+    return model.arrays()
+
+
+def test_a_resumed_run_has_the_averages_of_one_that_was_not_interrupted(tmp_path):
+    trainer(tmp_path / "twice", 4)
+    twice, once = trainer(tmp_path / "twice", 7), trainer(tmp_path / "once", 7)
+    assert once["stages.1.running_mean"].any()
+    for name, array in once.items():
+        np.testing.assert_array_equal(twice[name], array, err_msg=name)
