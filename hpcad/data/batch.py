@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpcad.data.dataset import Dataset
 from hpcad.data.order import GlobalOrder
 
 # The order of a small dataset is computed this many positions at a time, because the cost of a
@@ -46,6 +45,10 @@ class Batch:
     cursor: int
     last_in_epoch: bool
 
+    def filled(self, fields: dict[str, np.ndarray]) -> Batch:
+        """This batch with its fields."""
+        return replace(self, fields=fields)
+
     def __getitem__(self, name: str) -> np.ndarray:
         return self.fields[name]
 
@@ -63,8 +66,7 @@ def local_part(count: int, rank: int, size: int) -> tuple[int, int]:
     return start, start + small + (rank < larger)
 
 
-def batches(
-    dataset: Dataset,
+def plan(
     order: GlobalOrder,
     batch_size: int,
     rank: int,
@@ -72,7 +74,7 @@ def batches(
     cursor: int,
     epochs: int | None,
 ) -> Iterator[Batch]:
-    """All batches from ``cursor`` on, read one by one as they are asked for."""
+    """All batches from ``cursor`` on, with their ids, and without fields: nothing is read yet."""
     ids_at = _BlockedOrder(order, batch_size)
     while epochs is None or cursor < epochs * order.n:
         epoch, start = divmod(cursor, order.n)
@@ -81,7 +83,7 @@ def batches(
         ids = ids_at(epoch, start + first, start + last)
         cursor += stop - start
         yield Batch(
-            fields=dataset.read(ids),
+            fields={},
             ids=ids,
             global_size=stop - start,
             local_offset=first,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.data.descriptors import OPEN, StoredFile
-from hpcad.data.gather import GatherError, Pieces, gather
+from hpcad.data.gather import GatherError, gather, pieces
 from hpcad.errors import DataError
 
 
@@ -91,15 +91,14 @@ class ContiguousArray:
                 f"{self.file.path}: rows {rows.min()} to {rows.max()} of an array of {len(self)}"
             )
         (descriptor,) = OPEN.borrow([self.file])
-        n = len(rows)
-        pieces = Pieces(
-            np.full(n, descriptor.number, np.int32),
+        table = pieces(
+            descriptor.number,
             self.offset + np.asarray(rows, np.int64) * self.row_bytes,
-            np.full(n, self.row_bytes, np.int64),
-            np.arange(n, dtype=np.int64) * self.row_bytes,
+            self.row_bytes,
+            np.arange(len(rows), dtype=np.int64) * self.row_bytes,
         )
         try:
-            gather(pieces, flat_bytes(out))
+            gather(table, out)
         except GatherError as error:
             raise unreadable(self.file.path, error) from error
 
@@ -110,11 +109,6 @@ def check_target(out: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) 
         raise DataError(f"out= is {out.dtype} {out.shape}; what is read into it is {dtype} {shape}")
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise DataError("out= must be a C-contiguous and writable array")
-
-
-def flat_bytes(array: np.ndarray) -> np.ndarray:
-    """A contiguous array as its bytes, without a copy."""
-    return array.reshape(-1).view(np.uint8)
 
 
 def unreadable(path: Path, error: GatherError) -> DataError:

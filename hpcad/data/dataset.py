@@ -92,6 +92,11 @@ class Dataset:
         self._rows.read(ids, targets)
         return targets
 
+    @property
+    def requests(self) -> int:
+        """Requests to the operating system for samples so far."""
+        return self._rows.reads
+
     def _checked(self, ids: np.ndarray) -> np.ndarray:
         ids = np.asarray(ids)
         if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):

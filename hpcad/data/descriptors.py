@@ -134,8 +134,8 @@ class Descriptors:
         opened = file.opened
         if opened is None or opened.process != self._process:
             return None
-        if id(file) in self._recent:
-            self._recent.move_to_end(id(file))
+        if id(file) in self._recent and len(self._recent) > self.most // 2:
+            self._recent.move_to_end(id(file))  # only where somebody may soon have to go
         return opened
 
     def _keep(self, file: StoredFile, opened: Descriptor) -> Descriptor:

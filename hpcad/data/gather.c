@@ -13,40 +13,53 @@
 #define LONGEST (64L << 20)
 
 typedef struct {
-    const int32_t *files;  /* descriptor of each piece */
+    const int64_t *files;  /* descriptor of each piece */
     const int64_t *starts; /* its first byte in the file */
     const int64_t *sizes;  /* its bytes */
     const int64_t *places; /* where in the target it goes */
-    char *target;
-    long count;
-    long requests; /* out: how many requests the kernel got */
-    long error;    /* out: errno, or 0 where the file ended too early */
 } hp_pieces;
 
+enum { REQUESTS, ERRNO }; /* places in the report; errno 0: the file is too short */
+#define OUTSIDE (-1L)
+
 /* Whether piece i continues piece i - 1, in the file and in memory. */
-static int continues(const hp_pieces *p, long i)
+static int continues(hp_pieces p, long i)
 {
-    return p->files[i] == p->files[i - 1] && p->starts[i] == p->starts[i - 1] + p->sizes[i - 1] &&
-           p->places[i] == p->places[i - 1] + p->sizes[i - 1];
+    return p.files[i] == p.files[i - 1] && p.starts[i] == p.starts[i - 1] + p.sizes[i - 1] &&
+           p.places[i] == p.places[i - 1] + p.sizes[i - 1];
 }
 
-/* Returns the number of pieces when all were read, else the first piece of the failed request. */
-long hp_gather(hp_pieces *p)
+static int all_inside(hp_pieces p, long count, int64_t room)
 {
+    int inside = 1;
+    for (long i = 0; i < count; i++) /* without additions that could overflow */
+        inside &= p.sizes[i] >= 0 && p.sizes[i] <= room && p.places[i] >= 0 &&
+                  p.places[i] <= room - p.sizes[i];
+    return inside;
+}
+
+/* `table` holds the four columns one after the other, `room` is the bytes of the target. Returns
+ * the number of pieces when all were read; the first piece of the request that failed; or OUTSIDE,
+ * and nothing was read. */
+long hp_gather(const int64_t *table, long count, char *target, long room, long *report)
+{
+    hp_pieces p = {table, table + count, table + 2 * count, table + 3 * count};
+    if (!all_inside(p, count, room))
+        return OUTSIDE;
     long first = 0;
-    while (first < p->count) {
-        int64_t size = p->sizes[first];
+    while (first < count) {
+        int64_t size = p.sizes[first];
         long next = first + 1;
-        while (next < p->count && size < LONGEST && continues(p, next))
-            size += p->sizes[next++];
+        while (next < count && size < LONGEST && continues(p, next))
+            size += p.sizes[next++];
         for (int64_t done = 0; done < size;) {
-            ssize_t got = pread(p->files[first], p->target + p->places[first] + done,
-                                (size_t)(size - done), p->starts[first] + done);
-            p->requests++;
+            ssize_t got = pread((int)p.files[first], target + p.places[first] + done,
+                                (size_t)(size - done), p.starts[first] + done);
+            report[REQUESTS]++;
             if (got < 0 && errno == EINTR)
                 continue;
             if (got <= 0) {
-                p->error = got < 0 ? errno : 0;
+                report[ERRNO] = got < 0 ? errno : 0;
                 return first;
             }
             done += got;

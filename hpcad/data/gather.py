@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from hpcad.backend.native.library import load
 
 _LONGEST = 64 << 20  # bytes of one request, as in gather.c
+_OUTSIDE = -1
 
 
 class GatherError(Exception):
@@ -37,41 +37,38 @@ class GatherError(Exception):
         return os.strerror(self.error) if self.error else "the file ends too early"
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """Pieces of files, and where in memory they go.
+def pieces(files: Any, starts: Any, sizes: Any, places: Any) -> np.ndarray:
+    """The table of pieces that :func:`gather` takes.
 
-    Attributes
+    Parameters
     ----------
-    files : ndarray of int32, shape (n,)
+    files : int or array of int, shape (n,)
         Open descriptors.
-    starts, sizes : ndarray of int64, shape (n,)
-        First byte in the file, and bytes.
-    places : ndarray of int64, shape (n,)
+    starts : array of int, shape (n,)
+        First byte in the file.
+    sizes : int or array of int, shape (n,)
+        In bytes.
+    places : array of int, shape (n,)
         First byte in the target.
+
+    Returns
+    -------
+    ndarray of int64, shape (4, n)
     """
-
-    files: np.ndarray
-    starts: np.ndarray
-    sizes: np.ndarray
-    places: np.ndarray
+    table = np.empty((4, len(starts)), np.int64)
+    table[0], table[1], table[2], table[3] = files, starts, sizes, places
+    return table
 
 
-class _Struct(ctypes.Structure):
-    _fields_: ClassVar = [
-        *((name, ctypes.c_void_p) for name in ("files", "starts", "sizes", "places", "target")),
-        *((name, ctypes.c_long) for name in ("count", "requests", "error")),
-    ]
-
-
-def gather(pieces: Pieces, target: np.ndarray) -> int:
+def gather(table: np.ndarray, target: np.ndarray) -> int:
     """Read all pieces, without the interpreter's lock; pieces that lie together in one request.
 
     Parameters
     ----------
-    pieces : Pieces
-    target : ndarray of uint8, shape (n,)
-        Contiguous and writable.
+    table : ndarray of int64, shape (4, n)
+        Of :func:`pieces`.
+    target : ndarray
+        C-contiguous and writable; it is filled as bytes.
 
     Returns
     -------
@@ -82,27 +79,31 @@ def gather(pieces: Pieces, target: np.ndarray) -> int:
     ------
     GatherError
         A file cannot be read or is too short. What was read before is in the target.
+    ValueError
+        A piece reaches beyond the target; nothing was read.
     """
     routine = _routine()
     if routine is None:
-        return reference(pieces, target)
-    _check(pieces, target)
-    call = _Struct(
-        *(each.ctypes.data for each in (pieces.files, pieces.starts, pieces.sizes, pieces.places)),
-        *(target.ctypes.data, len(pieces.files), 0, 0),
-    )
-    done = routine(ctypes.byref(call))
-    if done < len(pieces.files):
-        raise GatherError(done, call.error)
-    return int(call.requests)
+        return reference(table, target)
+    report = (ctypes.c_long * 2)()
+    count = table.shape[1]
+    done = routine(table.ctypes.data, count, target.ctypes.data, target.nbytes, report)
+    requests, error = report
+    if done == _OUTSIDE:
+        raise ValueError(f"pieces reach beyond a target of {target.nbytes} bytes")
+    if done < count:
+        raise GatherError(done, error)
+    return requests
 
 
-def reference(pieces: Pieces, target: np.ndarray) -> int:
+def reference(table: np.ndarray, target: np.ndarray) -> int:
     """The same, one ``os.preadv`` after the other."""
-    _check(pieces, target)
-    memory = target.data
-    columns = (pieces.files, pieces.starts, pieces.sizes, pieces.places)
-    rows = list(zip(*(column.tolist() for column in columns), strict=True))
+    if any(
+        not 0 <= size <= target.nbytes - place or place < 0 for size, place in table[2:].T.tolist()
+    ):
+        raise ValueError(f"pieces reach beyond a target of {target.nbytes} bytes")
+    memory = target.reshape(-1).view(np.uint8).data
+    rows = table.T.tolist()
     requests = first = 0
     while first < len(rows):
         file, start, size, place = rows[first]
@@ -135,20 +136,13 @@ def _read(piece: int, file: int, start: int, target: memoryview) -> int:
     return requests
 
 
-def _check(pieces: Pieces, target: np.ndarray) -> None:
-    """What C would write beyond the target must not reach it, whatever the callers do."""
-    if not len(pieces.files):
-        return
-    ends = pieces.places + pieces.sizes
-    if pieces.places.min() < 0 or pieces.sizes.min() < 0 or ends.max() > target.nbytes:
-        raise ValueError(f"pieces reach beyond a target of {target.nbytes} bytes")
-
-
 @functools.cache
 def _routine() -> Any:
     library = load(Path(__file__).with_name("gather.c").read_text(), "gather")
     if library is None:
         return None
     routine = library.hp_gather
-    routine.argtypes, routine.restype = (ctypes.c_void_p,), ctypes.c_long
+    pointer, number = ctypes.c_void_p, ctypes.c_long
+    routine.argtypes = (pointer, number, pointer, number, pointer)
+    routine.restype = number
     return routine

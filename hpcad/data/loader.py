@@ -1,4 +1,4 @@
-"""The loader: each rank's part of every global batch, read ahead in a thread.
+"""The loader: each rank's part of every global batch, read ahead in threads.
 
 A loader holds one number of state, the cursor: how many samples all ranks together have consumed
 since the very start. With the number of samples and the seed it gives the epoch, the position in
@@ -7,23 +7,29 @@ it and therefore everything that follows, at any number of ranks.
 
 from __future__ import annotations
 
+import functools
 import os
-import queue
-import threading
 import time
-import weakref
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 
-from hpcad.data.batch import Batch, batches
+from hpcad.data.batch import Batch, plan
 from hpcad.data.dataset import Dataset
+from hpcad.data.descriptors import OPEN
 from hpcad.data.order import GlobalOrder
+from hpcad.data.prefetch import Budget, ReadAhead
+from hpcad.data.ring import Ring
+from hpcad.data.stall import Stall
 from hpcad.errors import DataError
 
 
 class Loader:
     """Iterates over a dataset in global batches, giving this rank's part of each.
+
+    The arrays of a batch are the caller's for as long as they are kept: their memory is used for
+    another batch only when nothing refers to it any longer, so a loop that keeps one batch at a
+    time allocates nothing.
 
     Parameters
     ----------
@@ -39,7 +45,11 @@ class Loader:
     cursor
         Samples that all ranks together have consumed before.
     prefetch
-        Batches to read ahead in a thread; 0 reads when asked.
+        Batches to read ahead, besides the one that was handed out; 0 reads when asked.
+    prefetch_bytes
+        Their bytes, at most; one batch is read ahead whatever its size.
+    readers
+        Threads that read. More than two help where the storage answers late.
     epochs
         Stop after this many epochs since the very start; ``None`` never stops.
 
@@ -47,8 +57,8 @@ class Loader:
     ----------
     cursor : int
         After the last batch handed out; save this to continue later.
-    wait_seconds : float
-        Time that ``next()`` has waited for data so far.
+    stall : Stall
+        How long ``next()`` has waited, and how fast the data came.
     """
 
     def __init__(
@@ -61,25 +71,33 @@ class Loader:
         rank: int = 0,
         size: int = 1,
         cursor: int = 0,
-        prefetch: int = 2,
+        prefetch: int = 4,
+        prefetch_bytes: int = 256 << 20,
+        readers: int = 2,
         epochs: int | None = None,
     ) -> None:
-        _check(batch_size, rank, size, cursor, prefetch, epochs)
+        _check(batch_size, rank, size)
+        _check_least(0, cursor=cursor, prefetch=prefetch, epochs=epochs or 0)
+        _check_least(1, prefetch_bytes=prefetch_bytes, readers=readers)
         self.dataset = dataset
         self.batch_size = batch_size
         self.cursor = cursor
-        self.wait_seconds = 0.0
+        self.stall = Stall()
         order = GlobalOrder(len(dataset), seed, shuffle)
-        self._batches = batches(dataset, order, batch_size, rank, size, cursor, epochs)
-        self._stop = threading.Event()
-        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(max(prefetch, 1))
-        self._prefetch = prefetch
-        self._thread: threading.Thread | None = None
+        self._plan = plan(order, batch_size, rank, size, cursor, epochs)
+        self._budget = Budget(prefetch, prefetch_bytes, readers)
+        # Those read ahead, the one handed out, and the one before it, which a loop still holds.
+        self._work = functools.partial(_read, dataset, Ring(prefetch + 2))
+        self._ahead: ReadAhead[Batch, _Read] | None = None
         self._ended: BaseException | None = None
         self._process = os.getpid()
-        # The thread knows the queue and the event, not the loader, so a forgotten loader is freed
-        # and its thread told to end.
-        weakref.finalize(self, self._stop.set)
+        self._counts = _counts(dataset)
+        self._left = 0.0  # when the last batch was handed out
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds that ``next()`` has waited for data so far."""
+        return self.stall.first_wait + self.stall.wait
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -87,30 +105,29 @@ class Loader:
     def __next__(self) -> Batch:
         if self._process != os.getpid():
             raise DataError(
-                "a loader was used in a forked process, where its thread does not exist; make the "
+                "a loader was used in a forked process, where its threads do not exist; make the "
                 "loader after the fork"
             )
         if self._ended is not None:
             raise self._ended
-        started = time.perf_counter()
-        item = self._next_ready() if self._prefetch else _read_one(self._batches)
-        self.wait_seconds += time.perf_counter() - started
-        if isinstance(item, Batch):
-            self.cursor = item.cursor
-            return item
-        self._ended = StopIteration() if item is None else item
-        raise self._ended
+        came = time.perf_counter()
+        try:
+            found = self._next()
+        except BaseException as error:
+            self._ended = error
+            raise
+        if found is None:
+            self._ended = StopIteration()
+            raise self._ended
+        self._account(found, came)
+        self.cursor = found.batch.cursor
+        return found.batch
 
     def close(self) -> None:
-        """End the thread and let go of what it read ahead; may be called twice."""
-        self._stop.set()
-        if self._thread is not None and self._process == os.getpid():
-            with suppress(queue.Empty):  # make room, so that the thread does not wait for any
-                while True:
-                    self._ready.get_nowait()
-            self._thread.join()
-        self._thread = None
-        self._batches = iter(())
+        """End the threads and let go of what they read ahead; may be called twice."""
+        if self._ahead is not None and self._process == os.getpid():
+            self._ahead.close()
+        self._ahead = None
         if self._ended is None:
             self._ended = DataError("this loader is closed; make another one from its cursor")
 
@@ -125,21 +142,51 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _next_ready(self) -> Batch | BaseException | None:
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=_read_ahead,
-                args=(self._batches, self._ready, self._stop),
-                name="hpcad-loader",
-                daemon=True,
-            )
-            self._thread.start()
-        return self._ready.get()
+    def _next(self) -> _Read | None:
+        if not self._budget.jobs:
+            batch = next(self._plan, None)
+            return None if batch is None else self._work(batch)
+        if self._ahead is None:
+            size = functools.partial(_size, self.dataset)
+            self._ahead = ReadAhead(self._plan, self._work, size, self._budget, "hpcad-loader")
+        return self._ahead.next()
+
+    def _account(self, found: _Read, came: float) -> None:
+        stall, now = self.stall, time.perf_counter()
+        if stall.steps:
+            stall.compute += came - self._left
+        stall.waited(now - came, sum(array.nbytes for array in found.batch.fields.values()))
+        stall.reading += found.seconds
+        reads, opens = _counts(self.dataset)
+        stall.reads, stall.opens = reads - self._counts[0], opens - self._counts[1]
+        self._left = now
 
 
-def _check(
-    batch_size: int, rank: int, size: int, cursor: int, prefetch: int, epochs: int | None
-) -> None:
+@dataclass(frozen=True)
+class _Read:
+    """A batch, and the seconds that reading it took."""
+
+    batch: Batch
+    seconds: float
+
+
+def _read(dataset: Dataset, ring: Ring, batch: Batch) -> _Read:
+    started = time.perf_counter()
+    targets = ring.lend_fields(dataset.fields, len(batch))
+    batch = batch.filled(dataset.read(batch.ids, targets))
+    return _Read(batch, time.perf_counter() - started)
+
+
+def _size(dataset: Dataset, batch: Batch) -> int:
+    return len(batch) * sum(field.nbytes for field in dataset.fields.values())
+
+
+def _counts(dataset: Dataset) -> tuple[int, int]:
+    """Reads of a dataset so far, and files opened by this process."""
+    return dataset.requests, OPEN.opens
+
+
+def _check(batch_size: int, rank: int, size: int) -> None:
     if not 0 <= rank < size:
         raise DataError(f"rank {rank} does not exist among {size} ranks")
     if batch_size < size:
@@ -147,32 +194,9 @@ def _check(
             f"a global batch of {batch_size} cannot be split over {size} ranks: every rank needs "
             f"a sample; set the batch size to at least {size}, or start fewer ranks"
         )
-    if cursor < 0 or prefetch < 0 or (epochs is not None and epochs < 0):
-        raise DataError(
-            f"cursor, prefetch and epochs must not be negative (they are {cursor}, {prefetch}, "
-            f"{epochs})"
-        )
 
 
-def _read_one(source: Iterator[Batch]) -> Batch | BaseException | None:
-    """The next batch, None at the end, or the error that came instead."""
-    try:
-        return next(source, None)
-    except BaseException as error:  # noqa: BLE001 - next() raises it again, with its traceback
-        return error
-
-
-def _read_ahead(
-    source: Iterator[Batch],
-    ready: queue.Queue[Batch | BaseException | None],
-    stop: threading.Event,
-) -> None:
-    """Body of the thread: puts batches, and last what ended them."""
-    while not stop.is_set():
-        item = _read_one(source)
-        while not stop.is_set():
-            with suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                break
-        if not isinstance(item, Batch):
-            return
+def _check_least(least: int, **counts: int) -> None:
+    for name, count in counts.items():
+        if count < least:
+            raise DataError(f"{name} must be at least {least}, not {count}")

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.data.contiguous import ContiguousArray, flat_bytes, unreadable
+from hpcad.data.contiguous import ContiguousArray, unreadable
 from hpcad.data.descriptors import OPEN, StoredFile
-from hpcad.data.gather import GatherError, Pieces, gather
+from hpcad.data.gather import GatherError, gather, pieces
 from hpcad.data.manifest import Manifest, ShardEntry
 from hpcad.data.shards import open_shard
 
@@ -137,10 +137,9 @@ class ShardRows:
             opened = [self.shard(index) for index in part.shards]
             for name, target in targets.items():
                 arrays = [shard[name] for shard in opened]
-                if all(isinstance(array, ContiguousArray) for array in arrays):
-                    self.reads += _gather(part, arrays, target)
-                else:
-                    self.reads += _one_by_one(part, arrays, target)
+                contiguous = all(isinstance(array, ContiguousArray) for array in arrays)
+                requests = (_gather if contiguous else _one_by_one)(part, arrays, target)
+                self.reads += requests  # not in one line: others count while this one reads
 
 
 def _stored(directory: Path, entry: ShardEntry, verify: bool) -> Mapping[str, Any]:
@@ -157,8 +156,8 @@ def _stored(directory: Path, entry: ShardEntry, verify: bool) -> Mapping[str, An
 def _parts(
     shards: np.ndarray, firsts: np.ndarray, lengths: np.ndarray, places: np.ndarray
 ) -> Iterator[_Part]:
-    touched, which = np.unique(shards, return_inverse=True)
-    names = touched.tolist()
+    names = sorted(set(shards.tolist()))  # quicker than np.unique for the few of a batch
+    which = np.searchsorted(np.array(names), shards)
     if 0 < len(names) <= _AT_ONCE:
         yield _Part(names, which, firsts, lengths, places)
         return
@@ -176,14 +175,10 @@ def _gather(part: _Part, arrays: Sequence[ContiguousArray], target: np.ndarray) 
     numbers = np.array([each.number for each in borrowed], np.int32)
     offsets = np.array([array.offset for array in arrays], np.int64)
     size = arrays[0].row_bytes
-    pieces = Pieces(
-        numbers[part.which],
-        offsets[part.which] + part.firsts * size,
-        part.lengths * size,
-        part.places * size,
-    )
+    starts = offsets[part.which] + part.firsts * size
+    table = pieces(numbers[part.which], starts, part.lengths * size, part.places * size)
     try:
-        return gather(pieces, flat_bytes(target))
+        return gather(table, target)
     except GatherError as error:
         raise unreadable(arrays[part.which[error.piece]].file.path, error) from error
 

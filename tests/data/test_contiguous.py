@@ -12,7 +12,7 @@ from hpcad.data import contiguous as module
 from hpcad.data import gather as gathering
 from hpcad.data.contiguous import ContiguousArray
 from hpcad.data.descriptors import OPEN, Descriptors, StoredFile
-from hpcad.data.gather import GatherError, Pieces, gather, reference
+from hpcad.data.gather import GatherError, gather, pieces, reference
 from hpcad.errors import DataError
 
 TABLE = np.arange(100 * 6, dtype="<f4").reshape(100, 3, 2)
@@ -59,7 +59,7 @@ def test_rows_come_in_the_order_asked(array: ContiguousArray, rows: list[int]) -
 
 @pytest.mark.parametrize("how", [gather, reference])
 def test_pieces_that_lie_together_are_one_request(
-    path: Path, how: Callable[[Pieces, np.ndarray], int]
+    path: Path, how: Callable[[np.ndarray, np.ndarray], int]
 ) -> None:
     file = os.open(path, os.O_RDONLY)
     target = np.zeros(60, np.uint8)
@@ -68,7 +68,7 @@ def test_pieces_that_lie_together_are_one_request(
     )
     starts, sizes, places = (np.array(column, np.int64) for column in columns)
     try:
-        requests = how(Pieces(np.full(5, file, np.int32), starts, sizes, places), target)
+        requests = how(pieces(file, starts, sizes, places), target)
     finally:
         os.close(file)
     assert requests == 3
@@ -78,30 +78,28 @@ def test_pieces_that_lie_together_are_one_request(
 
 @pytest.mark.parametrize("how", [gather, reference])
 def test_nothing_is_written_beyond_the_target(
-    path: Path, how: Callable[[Pieces, np.ndarray], int]
+    path: Path, how: Callable[[np.ndarray, np.ndarray], int]
 ) -> None:
-    file = np.array([0], np.int32)
-    for size, place in ((11, 0), (10, 1), (-1, 0), (1, -1)):
-        pieces = Pieces(file, *(np.array([n], np.int64) for n in (0, size, place)))
+    for size, place in ((11, 0), (10, 1), (-1, 0), (1, -1), (2**62, 2**62)):
         with pytest.raises(ValueError, match="beyond a target of 10 bytes"):
-            how(pieces, np.zeros(10, np.uint8))
+            how(pieces(0, [0], size, [place]), np.zeros(10, np.uint8))
 
 
 @pytest.mark.parametrize("how", [gather, reference])
 def test_the_piece_that_fails_is_named(
-    path: Path, how: Callable[[Pieces, np.ndarray], int]
+    path: Path, how: Callable[[np.ndarray, np.ndarray], int]
 ) -> None:
     file, size = os.open(path, os.O_RDONLY), path.stat().st_size
     numbers = [np.array(column, np.int64) for column in ([0, size - 3], [4, 4], [0, 4])]
     target = np.zeros(8, np.uint8)
     try:
         with pytest.raises(GatherError, match="1, 0") as caught:
-            how(Pieces(np.full(2, file, np.int32), *numbers), target)
+            how(pieces(file, *numbers), target)
     finally:
         os.close(file)
     assert caught.value.reason == "the file ends too early"
     with pytest.raises(GatherError) as caught:
-        how(Pieces(np.array([-1, -1], np.int32), *numbers), target)
+        how(pieces(-1, *numbers), target)
     assert (caught.value.piece, caught.value.reason) == (0, "Bad file descriptor")
 
 

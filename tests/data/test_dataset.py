@@ -47,6 +47,52 @@ def test_what_is_read_may_be_changed(make: Callable[..., Path]) -> None:
     np.testing.assert_array_equal(dataset.read(np.arange(3))["x"], numbered(3)["x"])
 
 
+@pytest.mark.parametrize("shard_samples", [3, 100])
+def test_samples_go_into_memory_that_is_given(
+    make: Callable[..., Path], shard_samples: int
+) -> None:
+    dataset = open_dataset(make(10, shard_samples))
+    out = {"x": np.zeros((4, 3, 2), np.float32), "y": np.zeros(4, np.int64)}
+    ids = np.array([9, 0, 4, 3])
+    found = dataset.read(ids, out)
+    for name, array in numbered(10).items():
+        assert found[name] is out[name]
+        np.testing.assert_array_equal(out[name], array[ids])
+    for wrong in ({"x": out["x"]}, {**out, "y": out["y"].astype(np.int32)}, {**out, "z": out["y"]}):
+        with pytest.raises(DataError, match="out="):
+            dataset.read(ids, wrong)
+
+
+def test_more_shards_than_are_read_from_at_once(make: Callable[..., Path]) -> None:
+    dataset, ids = open_dataset(make(200, 1)), np.random.default_rng(0).permutation(200)
+    np.testing.assert_array_equal(dataset.read(ids)["x"], numbered(200)["x"][ids])
+    assert dataset.requests == 2 * 200
+
+
+def test_arrays_of_another_kind_are_read_shard_by_shard(make: Callable[..., Path]) -> None:
+    """Chunked ones, for example: whatever has `read`."""
+
+    class Other:
+        def __init__(self, array: Any) -> None:
+            self.array, self.calls = array, 0
+
+        def read(self, rows: np.ndarray, out: np.ndarray) -> None:
+            self.calls += 1
+            self.array.read(rows, out)
+
+    dataset = open_dataset(make(23, 5))
+    rows = dataset._rows
+    for index in range(5):
+        rows._opened[index] = {name: Other(array) for name, array in rows.shard(index).items()}
+    for ids in (np.arange(23), np.random.default_rng(1).permutation(23), np.array([22, 0, 22])):
+        for name, array in dataset.read(ids).items():
+            np.testing.assert_array_equal(array, numbered(23)[name][ids])
+    assert rows.shard(0)["x"].calls == 3
+    runs = np.empty((3, 7), np.int64)
+    rows.read_runs("y", np.array([16, 0, 3]), 7, runs)
+    np.testing.assert_array_equal(runs, [np.arange(s, s + 7) for s in (16, 0, 3)])
+
+
 @pytest.mark.parametrize("ids", [[-1], [10], [0, 2**40]])
 def test_ids_that_do_not_exist(make: Callable[..., Path], ids: list[int]) -> None:
     with pytest.raises(DataError, match="has the samples 0 to 9"):

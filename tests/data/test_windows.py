@@ -39,6 +39,30 @@ def test_every_window_is_a_slice_of_the_whole_stream(
         np.testing.assert_array_equal(y, TOKENS[start + 1 : start + window + 1])
 
 
+def test_a_window_is_read_in_runs_not_token_by_token(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text(TEXT)
+    pack(text_sources(tmp_path / "text")[0], tmp_path / "stream", shard_samples=30)
+    dataset = open_dataset(tmp_path / "stream", window=8)
+    dataset.read(np.array([0, 3, 30]))
+    assert dataset.requests == 3
+    dataset.read(np.array([25]))  # 25 to 33: five tokens of one shard, four of the next
+    assert dataset.requests == 5
+
+
+def test_windows_go_into_memory_that_is_given(stream: Path) -> None:
+    dataset = open_dataset(stream, window=6)
+    ids = np.array([30, 2, 2])
+    out = {name: np.zeros((3, 6), np.uint8) for name in ("x", "y")}
+    found = dataset.read(ids, out)
+    assert found["x"] is out["x"]
+    for name, array in dataset.read(ids).items():
+        np.testing.assert_array_equal(out[name], array)
+    with pytest.raises(
+        DataError, match=r"out= is uint8 \(2, 6\); what is read into it is uint8 \(3"
+    ):
+        dataset.read(ids, {name: array[:2] for name, array in out.items()})
+
+
 def test_the_text_can_be_read_back(stream: Path) -> None:
     dataset = open_dataset(stream)
     symbols = dataset.metadata["vocabulary"]
