@@ -91,7 +91,7 @@ class DataParallel:
             found, self._communicator, reduction
         )
         self._reducer = self.progress.reducer
-        # The exact way of measuring blocks, as it may; a reducer only knows how not to.
+        # Exact sums are measured by calls that block; a reducer has none.
         by = self._reducer if self.half else None
         alone = measure_alone(self._communicator, self.buckets, by) if shared else 0.0
         self._book = OverlapBook(alone)

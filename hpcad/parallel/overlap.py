@@ -21,7 +21,7 @@ import numpy as np
 
 from hpcad.parallel.buckets import Bucket
 from hpcad.parallel.communicator import Communicator
-from hpcad.parallel.progress import Reducer
+from hpcad.parallel.trial import Reducer
 
 _KEPT = 1024  # steps
 _ALONE_SECONDS = 0.3  # for measuring
