@@ -258,6 +258,7 @@ def test_info_under_mpirun_prints_once():
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("launcher") == 1
     assert "2 ranks" in done.stdout
+    assert "communicator" in done.stdout
 
 
 # Several ranks

@@ -53,6 +53,7 @@ def collect() -> list[tuple[str, str]]:
         ("h5py", _h5py()),
         ("mpi4py", _package("mpi4py")),
         ("MPI", _mpi(launcher)),
+        *_communicator(launcher),
         ("launcher", _describe(launcher)),
         ("devices", _devices()),
         ("BLAS", _blas()),
@@ -86,6 +87,19 @@ def _mpi(launcher: Launcher | None) -> str:
     except HpcadError as error:
         return f"unusable: {error}"
     return f"{world.mpi_library}, thread level {world.thread_level}, {world.size} ranks"
+
+
+def _communicator(launcher: Launcher | None) -> list[tuple[str, str]]:
+    """What several ranks would reduce with; nothing to say where there are none."""
+    if launcher is None:
+        return []
+    from hpcad.parallel import init
+
+    try:
+        world = init()
+    except HpcadError:
+        return []  # the line before has said it
+    return [("communicator", f"{world.communicator.kind}: {world.choice}")]
 
 
 def _probed_mpi() -> str:

@@ -62,9 +62,13 @@ class MpiCommunicator(MpiExchanges):
         self.size: int = comm.Get_size()
         self._checks = self.size > 1 and is_wanted()
         self._started = Started(self._agreement if self._checks else None)
+        self.begin_to_count(label)
+        self._statements = self._place_of_statements()
+
+    def begin_to_count(self, label: str) -> None:
+        """Give the communicator a name, and the number 0 to its next call."""
         self._door = Door(label, self._agree)
         self._messages = Door(f"messages of {label}")  # of two ranks: the others are not asked
-        self._statements = self._place_of_statements()
 
     def barrier(self, name: str = "") -> None:
         """Return when every rank has come."""

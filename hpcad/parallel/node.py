@@ -94,6 +94,11 @@ class NodeCommunicator(MpiCommunicator):
         self._windows.append(window)
         return window.blocks[self.local_rank]
 
+    def release(self) -> None:
+        """Give back all memory that was allocated. Collective; nobody may look at it any more."""
+        while self._windows:
+            self._windows.pop().free()
+
     def allreduce(self, array: np.ndarray, op: str = "sum", name: str = "") -> None:
         """Overwrite ``array`` with its reduction; see :class:`Communicator`."""
         if type(array) is np.ndarray and not self._active:

@@ -18,7 +18,8 @@ _RESERVE = 1 << 24  # bytes that are left to others in the file system of shared
 class SharedWindow:
     """One block of bytes of every rank of a node, each rank's visible to all.
 
-    Collective over ``comm``, whose ranks must share memory. It lives until MPI is finalized.
+    Collective over ``comm``, whose ranks must share memory. It lives until MPI
+    is finalized, if :meth:`free` is not called.
 
     Parameters
     ----------
@@ -50,6 +51,12 @@ class SharedWindow:
         self._start = address(mine)
         self.fence()
         comm.Barrier()
+
+    def free(self) -> None:
+        """Give the memory back. Collective; nobody may look at it any more."""
+        self.blocks.clear()
+        self._window.Unlock_all()
+        self._window.Free()
 
     def _block(self, rank: int, nbytes: int) -> np.ndarray:
         memory, _ = self._window.Shared_query(rank)

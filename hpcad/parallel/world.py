@@ -44,6 +44,8 @@ class World:
         Name and version, e.g. ``"MPICH 5.0.2"``; ``"none"`` without MPI.
     blas_threads : int or None
         BLAS threads of this rank; ``None`` where an ``*_NUM_THREADS`` variable rules.
+    choice : str
+        Why the communicator is of its kind; see :func:`~hpcad.parallel.choice.make_communicator`.
     """
 
     rank: int
@@ -59,11 +61,16 @@ class World:
     device: str
     mpi_library: str = "none"
     blas_threads: int | None = None
+    choice: str = "there is one process"
 
     @property
     def is_root(self) -> bool:
         """Whether this is rank 0, which prints and writes."""
         return self.rank == 0
+
+    def communicator_line(self) -> str:
+        """Which communicator the job has, and why."""
+        return f"communicator {self.communicator.kind!r}: {self.choice}"
 
 
 _world: World | None = None
@@ -167,7 +174,7 @@ def _mpi_world(MPI: Any, launcher: Launcher | None, device_name: str, version: s
     comm = MPI.COMM_WORLD.Dup()
     local_rank, local_size, leaders = _nodes(MPI, comm)
     largest = int(np.unique(leaders, return_counts=True)[1].max())
-    communicator = make_communicator(comm, largest, os.environ)
+    communicator, choice = make_communicator(comm, largest, os.environ)
     abort.install(communicator)
     if communicator.size > 1:
         farewell.install(communicator, watchdog.start(communicator, comm))
@@ -186,6 +193,7 @@ def _mpi_world(MPI: Any, launcher: Launcher | None, device_name: str, version: s
         device=device.choose(device_name, local_rank, communicator),
         mpi_library=library.short_version(version),
         blas_threads=_share_cores(communicator, leaders),
+        choice=choice,
     )
 
 
