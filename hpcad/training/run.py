@@ -168,7 +168,7 @@ def _opening(job: Job, model: Module, train: Dataset, engine: DataParallel) -> s
     if job.schedule.warmup >= steps:
         note = f"\nnote: warm-up takes {job.schedule.warmup} steps, but the training has {steps}"
     if world.size > 1:
-        note = f"\n{engine.describe()}{note}"
+        note = f"\n{world.communicator_line()}\n{engine.describe()}{note}"
     return (
         f"{job.name}: {type(model).__name__} with {model.parameter_count():,} parameters, "
         f"{len(train):,} training samples, global batch {job.data.batch}\n"
