@@ -113,14 +113,14 @@ def describe(ranks: Sequence[Stall]) -> str:
         wait=sum(each.wait for each in ranks),
     )
     waits = _spread([1e3 * each.wait_per_step for each in ranks])
-    rates = _spread([each.delivered / 1e9 for each in ranks])
-    reads = _spread([each.read_rate / 1e9 for each in ranks])
+    rates = _spread_rates([each.delivered for each in ranks])
+    reads = _spread_rates([each.read_rate for each in ranks])
     first = max(each.first_wait for each in ranks)
     longest = max(each.longest_wait for each in ranks)
     return (
         f"data: waited {waits} ms a step (at most {1e3 * longest:.3g}, first batch "
         f"{1e3 * first:.3g}), accelerator utilisation {100 * whole.utilisation:.1f} %\n"
-        f"data: {rates} GB/s per rank, read at {reads} GB/s per thread; "
+        f"data: {rates} per rank, read at {reads} per thread; "
         f"{sum(each.reads for each in ranks):,} reads, {sum(each.opens for each in ranks):,} opens"
     )
 
@@ -136,6 +136,12 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{numbers[0]:.3g}"
     return "/".join(f"{number:.3g}" for number in numbers)
+
+
+def _spread_rates(rates: Sequence[float]) -> str:
+    """Bytes per second in GB/s; in MB/s where all are small."""
+    unit, scale = ("GB/s", 1e9) if max(rates) >= 1e7 else ("MB/s", 1e6)
+    return f"{_spread([rate / scale for rate in rates])} {unit}"
 
 
 def _rate(nbytes: int, seconds: float) -> float:

@@ -24,6 +24,8 @@ class Result:
         The last one.
     phases : str
         The phase table.
+    data : str
+        How long the ranks waited for data, and how fast these came; empty without a step.
     """
 
     step: int = 0
@@ -34,3 +36,4 @@ class Result:
     saved_step: int | None = None
     checkpoint: Path | None = None
     phases: str = ""
+    data: str = ""

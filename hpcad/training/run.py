@@ -181,6 +181,8 @@ def _closing(result: Result, overlap: Overlap | None) -> str:
     if result.resumed_step == result.step:
         lines = [""]
         lines.append("nothing was left to do: raise [training] epochs or steps, or use --fresh")
+    if result.data:
+        lines.append(result.data)
     if overlap is not None:
         lines.append(str(overlap))
     shown = [f"{name} {value:.4f}" for name, value in result.metrics.items()]

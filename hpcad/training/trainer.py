@@ -184,7 +184,7 @@ class Trainer:
         try:
             with loader, self._report() as report:
                 self._loop(loader, phases, report)
-                self._finish(phases, report)
+                self._finish(loader, phases, report)
         except SystemExit as leaving:
             # It would pass the hook that ends the other ranks, and leave them waiting.
             raise HpcadError(
@@ -242,13 +242,16 @@ class Trainer:
             with phases("checkpoint"):
                 self.checkpoints.save(self.result)
 
-    def _finish(self, phases: PhaseTimer, report: Report) -> None:
+    def _finish(self, loader: Loader, phases: PhaseTimer, report: Report) -> None:
         if self.result.evaluated_step != self.result.step:
             self._evaluate(phases, report)
         if self.result.saved_step != self.result.step:
             self._save(phases, report)
         phases.stop()
         self.result.phases = phases.table()
+        if phases.steps:
+            compute = _computing(phases.seconds())
+            self.result.data = loader.stall.summary(self.world.communicator, compute)
 
     def _require_finite(self, loss: float) -> None:
         arenas = [arena.values.flat for arena in self.engine.arenas]
@@ -344,3 +347,9 @@ def _own_metrics(model: Any, batch: Mapping[str, Any]) -> Mapping[str, float]:
 def _spent(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     names = ("evaluation", "checkpoint")
     return sum(after.get(name, 0.0) - before.get(name, 0.0) for name in names)
+
+
+def _computing(seconds: Mapping[str, float]) -> float:
+    """Seconds of the steps themselves."""
+    others = ("data wait", "compilation", "evaluation", "checkpoint")
+    return sum(spent for name, spent in seconds.items() if name not in others)

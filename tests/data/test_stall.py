@@ -55,6 +55,12 @@ def test_ranks_are_told_by_least_median_and_most() -> None:
     assert second.endswith("300 reads, 9 opens")
 
 
+def test_small_rates_are_told_in_megabytes() -> None:
+    stall = Stall(compute=10.0, reading=1.0)
+    stall.waited(0.0, 5_000_000)
+    assert "data: 0.5 MB/s per rank, read at 5 MB/s per thread" in stall.summary()
+
+
 def test_the_summary_is_gathered_from_all_ranks() -> None:
     class Three:
         def gather_json(self, value: Any) -> list[Any]:

@@ -66,6 +66,8 @@ def test_it_learns_and_reports(digits, tmp_path, capsys):
     assert result.checkpoint.name == "step-00000090.h5"
     for phase in ("data wait", "forward", "backward", "optimizer", "total"):
         assert phase in result.phases
+    assert "accelerator utilisation" in result.data
+    assert "per rank, read at" in result.data
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,6 +88,7 @@ def test_a_finished_run_does_nothing_more(digits, tmp_path):
     first = trainer(digits, tmp_path, epochs=1).run()
     again = trainer(digits, tmp_path, epochs=1).run()
     assert again.step == again.resumed_step == first.step
+    assert again.data == ""
     assert again.metrics["accuracy"] == first.metrics["accuracy"]
 
 
