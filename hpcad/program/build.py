@@ -6,21 +6,21 @@ import logging
 
 from hpcad.autodiff.pytree import Structure
 from hpcad.backend.native.compiler import find_compiler
-from hpcad.program.budget import fit
-from hpcad.program.contractions import merge_products
-from hpcad.program.executable import Executable, NoCompiler
-from hpcad.program.fuse import fuse
+from hpcad.program.emission.executable import Executable, NoCompiler
+from hpcad.program.fusion.fuse import fuse
+from hpcad.program.fusion.unfused import unfused
+from hpcad.program.improve.contractions import merge_products
+from hpcad.program.improve.kept import keep_transposes
+from hpcad.program.improve.order import hold
+from hpcad.program.improve.patterns import combine
+from hpcad.program.improve.running_sums import add_in_place
+from hpcad.program.improve.simplify import simplify
 from hpcad.program.instruction import Program
-from hpcad.program.kept import keep_transposes
+from hpcad.program.memory.budget import fit
+from hpcad.program.memory.plan import plan
+from hpcad.program.memory.remat import rematerialise
+from hpcad.program.memory.storage import Storage
 from hpcad.program.options import Options
-from hpcad.program.order import hold
-from hpcad.program.patterns import combine
-from hpcad.program.plan import plan
-from hpcad.program.remat import rematerialise
-from hpcad.program.running_sums import add_in_place
-from hpcad.program.simplify import simplify
-from hpcad.program.storage import Storage
-from hpcad.program.unfused import unfused
 
 _log = logging.getLogger("hpcad")
 

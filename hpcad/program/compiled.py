@@ -15,17 +15,17 @@ from hpcad.autodiff.state import CHANGES, STATE
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.errors import CaptureError
 from hpcad.program.build import build
-from hpcad.program.capture import Abandoned, Capture
-from hpcad.program.captured import Captured, is_plain
-from hpcad.program.compare import unify
-from hpcad.program.containers import changed, pairs
+from hpcad.program.capture.capture import Abandoned, Capture
+from hpcad.program.capture.captured import Captured, is_plain
+from hpcad.program.capture.compare import unify
+from hpcad.program.capture.containers import changed, pairs
+from hpcad.program.capture.signature import foreign, is_array, is_differentiated, of_call
+from hpcad.program.capture.surroundings import Surroundings
+from hpcad.program.emission.executable import Executable
+from hpcad.program.emission.steps import ShapeChanged
 from hpcad.program.entries import Entry, Variant
-from hpcad.program.executable import Executable
 from hpcad.program.instruction import kind_of
 from hpcad.program.options import Options
-from hpcad.program.signature import foreign, is_array, is_differentiated, of_call
-from hpcad.program.steps import ShapeChanged
-from hpcad.program.surroundings import Surroundings
 
 _log = logging.getLogger("hpcad")
 MOST_PROGRAMS = 64  # of one function

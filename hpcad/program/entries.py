@@ -7,10 +7,10 @@ from typing import Any
 
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.state import CHANGES
-from hpcad.program.executable import Executable
+from hpcad.program.capture.surroundings import Surroundings
+from hpcad.program.capture.watch import Watch
+from hpcad.program.emission.executable import Executable
 from hpcad.program.instruction import Program
-from hpcad.program.surroundings import Surroundings
-from hpcad.program.watch import Watch
 
 
 class Variant:

@@ -15,9 +15,9 @@ from hpcad.errors import ConfigError
 from hpcad.nn import Module, training_step
 from hpcad.optim import Optimizer
 from hpcad.parallel import DataParallel
+from hpcad.program.capture.signature import of_call
 from hpcad.program.compiled import Compiled
 from hpcad.program.options import Options
-from hpcad.program.signature import of_call
 from hpcad.training.checks import check_loss
 from hpcad.training.phases import PhaseTimer
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcad.autodiff import value_of
-from hpcad.program import emit
-from hpcad.program.groups import Group
-from hpcad.program.lower import through
-from hpcad.program.places import outputs, reads, writes
+from hpcad.program.emission import emit
+from hpcad.program.fusion.groups import Group
+from hpcad.program.fusion.lower import through
+from hpcad.program.memory.places import outputs, reads, writes
 
 POISON = 0xFF  # NaN as a floating-point number, -1 as an integer
 NOBODY, CALLER = -2, -1

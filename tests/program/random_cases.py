@@ -12,7 +12,7 @@ from hpcad import Parameter, nn, optim
 from hpcad.autodiff import value_of
 from hpcad.autodiff.pytree import flatten
 from hpcad.errors import CaptureError, HpcadError
-from hpcad.program.expand import EXPANSIONS
+from hpcad.program.capture.expand import EXPANSIONS
 
 from .random_programs import build
 

@@ -12,8 +12,8 @@ import pytest
 import hpcad
 from hpcad import nn, optim
 from hpcad.models import CharGPT, CharGPTConfig
-from hpcad.program.places import Buffer
-from hpcad.program.plan import bound, plan
+from hpcad.program.memory.places import Buffer
+from hpcad.program.memory.plan import bound, plan
 
 
 def gpt(width=64, layers=3, block=64, batch=4, **options):

@@ -10,7 +10,7 @@ import hpcad.numpy as hnp
 from hpcad import Parameter, nn, optim
 from hpcad.autodiff.pytree import flatten
 from hpcad.models import CharGPT, CharGPTConfig
-from hpcad.program.signature import is_array
+from hpcad.program.capture.signature import is_array
 
 from .memory_replay import Replay
 from .random_cases import WAYS, draw, flat

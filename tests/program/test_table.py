@@ -13,7 +13,7 @@ import hpcad
 import hpcad.parallel
 import hpcad.primitives
 from hpcad.autodiff import PRIMITIVES, jvp, value_of, vjp
-from hpcad.program.capture import VALUE_SHAPED
+from hpcad.program.capture.capture import VALUE_SHAPED
 
 _spec = importlib.util.spec_from_file_location(
     "samples_of", Path(__file__).parents[1] / "primitives" / "samples_of.py"

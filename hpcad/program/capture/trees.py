@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.tensor import value_of
-from hpcad.program.captured import Captured
+from hpcad.program.capture.captured import Captured
 
 
 def is_masked(params: Mapping[str, Any]) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hpcad.backend.gemm import Gemm, seconds
+from hpcad.program.improve.patterns import CONTIGUOUS
 from hpcad.program.instruction import Instruction, Program, Value
-from hpcad.program.patterns import CONTIGUOUS
 
 FEWEST = 4  # uses
 COPY_BYTES_PER_SECOND = 4e9  # of a transposing copy, reading and writing

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpcad.program.cones import Elementwise
+from hpcad.program.fusion.cones import Elementwise
 from hpcad.program.instruction import Instruction, Program, Value, replaced
 from hpcad.program.kernels.scalars import cost
 from hpcad.program.views import Views, is_view

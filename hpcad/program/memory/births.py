@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcad.backend.gemm import layout as blas_layout
-from hpcad.program.fuse import Task
-from hpcad.program.groups import Group, Target, Way
+from hpcad.program.fusion.fuse import Task
+from hpcad.program.fusion.groups import Group, Target, Way
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value
-from hpcad.program.places import Buffer, Place, outputs, reads, writes
+from hpcad.program.memory.places import Buffer, Place, outputs, reads, writes
 from hpcad.program.routines import ACCUMULATING
 from hpcad.program.views import Layout
 
 if TYPE_CHECKING:
-    from hpcad.program.storage import Storage
+    from hpcad.program.memory.storage import Storage
 
 
 class Births:

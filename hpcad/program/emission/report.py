@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcad.backend.gemm import seconds as product_seconds
-from hpcad.program.steps import Step
+from hpcad.program.emission.steps import Step
 
 BYTES_PER_SECOND = 2.0e10  # of main memory on one core, where nothing was measured
 FLOPS_PER_SECOND = 5.0e10

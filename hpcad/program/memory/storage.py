@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.program.births import Births
-from hpcad.program.fuse import Schedule
-from hpcad.program.groups import Group, Target
+from hpcad.program.fusion.fuse import Schedule
+from hpcad.program.fusion.groups import Group, Target
 from hpcad.program.instruction import Instruction, Program, Value
-from hpcad.program.places import Buffer, Place, outputs, reads, writes
+from hpcad.program.memory.births import Births
+from hpcad.program.memory.places import Buffer, Place, outputs, reads, writes
 from hpcad.program.views import Layout
 
 

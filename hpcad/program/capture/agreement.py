@@ -17,10 +17,10 @@ import numpy as np
 from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.tensor import Tensor, peek, value_of
-from hpcad.program.captured import Captured, is_plain
+from hpcad.program.capture.captured import Captured, is_plain
 
 if TYPE_CHECKING:
-    from hpcad.program.capture import Capture
+    from hpcad.program.capture.capture import Capture
 
 ULPS = 1 << 14  # of the largest number
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.program.groups import Group, Key, Target, Way
+from hpcad.program.fusion.groups import Group, Key, Target, Way
 from hpcad.program.instruction import Instruction, Value
 from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
 from hpcad.program.views import looked_at

@@ -15,20 +15,20 @@ from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.pytree import Structure
 from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import flops, get_backend
-from hpcad.program import emit
-from hpcad.program.fuse import Schedule, Task
-from hpcad.program.groups import Group
+from hpcad.program.capture.signature import is_array
+from hpcad.program.emission import emit
+from hpcad.program.emission.names import Names
+from hpcad.program.emission.report import Report, report
+from hpcad.program.emission.steps import Step, StepMaker, marking
+from hpcad.program.fusion.fuse import Schedule, Task
+from hpcad.program.fusion.groups import Group
+from hpcad.program.fusion.lower import Lowered, lower, through
 from hpcad.program.instruction import Accumulate, Call, Program, Value
 from hpcad.program.kernels.build import compile_kernels
 from hpcad.program.kernels.generate import source as kernel_source
-from hpcad.program.lower import Lowered, lower, through
-from hpcad.program.names import Names
-from hpcad.program.places import writes
-from hpcad.program.plan import bound, plan
-from hpcad.program.report import Report, report
-from hpcad.program.signature import is_array
-from hpcad.program.steps import Step, StepMaker, marking
-from hpcad.program.storage import Storage
+from hpcad.program.memory.places import writes
+from hpcad.program.memory.plan import bound, plan
+from hpcad.program.memory.storage import Storage
 
 
 class Executable:

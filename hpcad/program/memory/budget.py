@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcad.program.instruction import Instruction, Program, Value
-from hpcad.program.remat import copied, exchange
+from hpcad.program.memory.remat import copied, exchange
 from hpcad.program.views import Views, is_view
 
 FLOPS_PER_SECOND = 5e10

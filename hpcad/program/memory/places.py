@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcad.program.fuse import Task
-from hpcad.program.groups import Group
+from hpcad.program.fusion.fuse import Task
+from hpcad.program.fusion.groups import Group
 from hpcad.program.instruction import Program, Value
 from hpcad.program.views import Layout
 

@@ -20,7 +20,7 @@ from hpcad.primitives.ownership import ALONE, references
 from hpcad.program.instruction import Value
 
 if TYPE_CHECKING:
-    from hpcad.program.capture import Capture
+    from hpcad.program.capture.capture import Capture
 
 
 class Captured(Tensor):

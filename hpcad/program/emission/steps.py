@@ -12,8 +12,8 @@ import numpy as np
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.gemm import Gemm, bind, describe
 from hpcad.errors import CaptureError
+from hpcad.program.emission.names import Names, literal, shapes
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value, values_in
-from hpcad.program.names import Names, literal, shapes
 from hpcad.program.routines import Routine, routine
 
 Arrays = Callable[[Value], np.ndarray]

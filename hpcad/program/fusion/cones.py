@@ -9,7 +9,14 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives.shapes import axes_of
-from hpcad.program.groups import Group, Key, NodeSpec, Way, contiguous_through, layout_through
+from hpcad.program.fusion.groups import (
+    Group,
+    Key,
+    NodeSpec,
+    Way,
+    contiguous_through,
+    layout_through,
+)
 from hpcad.program.instruction import Instruction, Value
 from hpcad.program.kernels.scalars import cost, fusable, result_dtype
 from hpcad.program.views import Layout, Views

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hpcad.program.places import ALIGNMENT, Buffer
+from hpcad.program.memory.places import ALIGNMENT, Buffer
 
 
 def plan(buffers: Iterable[Buffer]) -> int:

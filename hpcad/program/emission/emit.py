@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.program.steps import Step
+from hpcad.program.emission.steps import Step
 
 WIDTH = 40  # columns of statements before their comments
 

@@ -5,7 +5,7 @@ It is the reference that fused programs are held against, and what runs without 
 
 from __future__ import annotations
 
-from hpcad.program.fuse import Schedule, Task
+from hpcad.program.fusion.fuse import Schedule, Task
 from hpcad.program.instruction import Program
 from hpcad.program.views import Views, is_view
 

@@ -14,7 +14,7 @@ from hpcad.program.instruction import Accumulate, Call, Instruction, Program
 
 
 class Effects(Trace):
-    """The part of a :class:`~hpcad.program.capture.Capture` that records effects.
+    """The part of a :class:`~hpcad.program.capture.capture.Capture` that records effects.
 
     Parameters
     ----------

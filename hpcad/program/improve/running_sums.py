@@ -10,8 +10,8 @@ from typing import Any
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives.product import matmul
+from hpcad.program.improve.order import changes_parameters
 from hpcad.program.instruction import Instruction, Program, Value
-from hpcad.program.order import changes_parameters
 
 MATMUL_ADD = Primitive(
     "matmul_add", lambda x, a, b: x + matmul(a, b), None, constant=True, register=False

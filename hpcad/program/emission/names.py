@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.program.groups import Group, Key
+from hpcad.program.fusion.groups import Group, Key
 from hpcad.program.instruction import Instruction, Value
 
 INFIX = {

@@ -15,14 +15,14 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.pytree import tree_map
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import Tensor, value_of
-from hpcad.program.agreement import substitute
-from hpcad.program.captured import Captured, is_plain
-from hpcad.program.effects import Effects
-from hpcad.program.expand import EXPANSIONS
+from hpcad.program.capture.agreement import substitute
+from hpcad.program.capture.captured import Captured, is_plain
+from hpcad.program.capture.effects import Effects
+from hpcad.program.capture.expand import EXPANSIONS
+from hpcad.program.capture.signature import PLAIN
+from hpcad.program.capture.trees import contents, holds, holds_captured, is_masked, mapped, symbols
+from hpcad.program.capture.watch import Watch
 from hpcad.program.instruction import Instruction, Value
-from hpcad.program.signature import PLAIN
-from hpcad.program.trees import contents, holds, holds_captured, is_masked, mapped, symbols
-from hpcad.program.watch import Watch
 
 # Their results have shapes that depend on values.
 VALUE_SHAPED = ("nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values",
@@ -41,7 +41,7 @@ class Capture(Effects):
     Parameters
     ----------
     ahead : bool
-        See :class:`~hpcad.program.effects.Effects`.
+        See :class:`~hpcad.program.capture.effects.Effects`.
     before : Watch, optional
         The arrays that the call before has used.
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 
 from hpcad.autodiff.primitive import PRIMITIVES
-from hpcad.program.cones import (
+from hpcad.program.fusion.cones import (
     Barrier,
     Cone,
     ConeBuilder,
@@ -20,10 +20,10 @@ from hpcad.program.cones import (
     reduced_axes,
     row_reduction,
 )
-from hpcad.program.groups import Group, Key, Target, Way, loop_of
+from hpcad.program.fusion.groups import Group, Key, Target, Way, loop_of
+from hpcad.program.improve.order import changes_parameters
 from hpcad.program.instruction import Instruction, Program, Value
 from hpcad.program.kernels.scalars import DTYPES
-from hpcad.program.order import changes_parameters
 from hpcad.program.views import Views, is_view
 
 GETITEM, RESHAPE = PRIMITIVES["getitem"], PRIMITIVES["reshape"]

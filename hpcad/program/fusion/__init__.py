@@ -1,0 +1,1 @@
+"""Which instructions become one pass over memory, and how that is written as a kernel."""

@@ -1,0 +1,1 @@
+"""Passes that make the list of instructions shorter, or its instructions cheaper."""
