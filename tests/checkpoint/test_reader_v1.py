@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from files_v1 import write_file
+from checkpoint_layouts import write_file_v1
 
 from hpcad.checkpoint import DamagedCheckpointError, read_checkpoint
 from hpcad.checkpoint.format import checksum
@@ -26,7 +26,7 @@ WEIGHT = "arrays/parameters/fc1.weight"
 @pytest.fixture
 def saved(tmp_path, arrays, state):
     """Return the path of a file of step 7."""
-    return write_file(tmp_path / "checkpoints", 7, arrays, state)
+    return write_file_v1(tmp_path / "checkpoints", 7, arrays, state)
 
 
 def test_content(saved, arrays, state, same):
@@ -88,7 +88,7 @@ def test_zeroed_pages_are_found(saved):
 
 
 def test_a_file_of_another_step_under_this_name(saved, arrays):
-    saved.write_bytes(write_file(saved.parent, 8, arrays, {}).read_bytes())
+    saved.write_bytes(write_file_v1(saved.parent, 8, arrays, {}).read_bytes())
     with pytest.raises(DamagedCheckpointError, match="its name states step 7, it holds 8"):
         read_checkpoint(saved)
 

@@ -1,4 +1,4 @@
-"""Checkpoint directories as any number of ranks would write them, made by one process.
+"""Checkpoints as any number of ranks would write them, and those of version 1, by one process.
 
 The parts come from the specification of the format and from h5py alone, not from the writer, so
 that reading is tested against the format.
@@ -6,6 +6,7 @@ that reading is tested against the format.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import h5py
 import numpy as np
 
 from hpcad.checkpoint.format import STORED_DTYPES, checksum, directory_name, part_name
+from hpcad.checkpoint.format_v1 import ArraySpec as ArraySpecV1
+from hpcad.checkpoint.format_v1 import Manifest as ManifestV1
+from hpcad.checkpoint.format_v1 import file_name
 from hpcad.checkpoint.manifest import ArraySpec, Manifest, PartSpec, SliceSpec
 
 NONCE = "0123456789abcdef"
@@ -86,3 +90,33 @@ def _write_part(
             dataset = out.create_dataset(name, data=flat.view(STORED_DTYPES[flat.dtype.str]))
             placed[name] = (dataset.id.get_offset(), start, flat)
     return placed
+
+
+def write_file_v1(
+    folder: Path, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]
+) -> Path:
+    """Write ``folder/step-....h5`` and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file_name(step)
+    text = json.dumps(state).encode()
+    manifest = ManifestV1(
+        step=step,
+        arrays=tuple(
+            ArraySpecV1(name, a.dtype.str, a.shape, checksum(a.tobytes()))
+            for name, a in arrays.items()
+        ),
+        state_bytes=len(text),
+        state_checksum=checksum(text),
+        written="2025-01-01T00:00:00+00:00",
+        host="node1",
+        hpcad="0.1.0",
+    ).encode()
+    with h5py.File(path, "w", libver="latest", alignment_threshold=1, alignment_interval=64) as out:
+        out.attrs["format"] = np.bytes_("hpcad-checkpoint")
+        out.attrs["version"] = np.int64(1)
+        out["manifest"] = np.frombuffer(manifest, np.uint8)
+        out["manifest"].attrs["xxh3_128"] = np.bytes_(checksum(manifest))
+        out["state"] = np.frombuffer(text, np.uint8)
+        for name, array in arrays.items():
+            out[f"arrays/{name}"] = array.view(STORED_DTYPES[array.dtype.str])
+    return path
