@@ -104,7 +104,7 @@ def test_engines_average_gradients_to_the_format_s_error(kind, half, way):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_compiled_steps_have_the_bits_of_eager_ones(kind, half):
+def test_compiled_steps_train_as_eager_ones(kind, half):
     trainings = [Training(on(kind), reduction=half.name, progress="poll") for _ in "ab"]
     steps = [compiled(trainings[0].step, strict=True), trainings[1].step]
     for i in range(6):
