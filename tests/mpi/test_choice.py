@@ -75,7 +75,7 @@ def test_ranks_of_a_node_measure_and_say_the_same():
 def test_messages_must_be_clearly_faster(monkeypatch, long, kind):
     from hpcad.parallel import choice
 
-    def seconds(communicator, nbytes):
+    def seconds(communicator, array):
         return long if communicator.kind == "mpi" else 1e-3
 
     monkeypatch.setattr(choice, "_seconds", seconds)
