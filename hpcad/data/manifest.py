@@ -1,19 +1,9 @@
 """The manifest: what a dataset holds, in one JSON file beside its shards.
 
-Format ``hpcad-shards``, version 1. ``manifest.json`` is an object with the keys
-
-==================  ===============================================================================
-``format``          ``"hpcad-shards"``
-``version``         ``1``
-``kind``            ``"samples"`` (rows are samples) or ``"tokens"`` (one stream of symbols)
-``count``           samples, or tokens, in all shards together
-``fields``          name -> ``{"dtype", "shape"}`` of one sample
-``shards``          list of ``{"file", "count", "bytes", "fields"}``; ``fields`` maps a name to
-                    ``{"dtype", "shape", "offset", "xxh3"}`` of the shard's array: its byte offset
-                    in the file and the XXH3-128 of its bytes in hexadecimal
-``metadata``        class names, vocabulary and whatever else is JSON
-``source``, ``licence``, ``attribution``   sentences about where the data come from
-==================  ===============================================================================
+Format ``hpcad-shards``, version 2; ``docs/guide/shard_format.md`` describes it key by key.
+Version 1 had neither blocks nor chunks, ragged fields, statistics and a checksum of the manifest
+itself. Its hash must stay what it was, because checkpoints name their dataset by it: so a manifest
+remembers its version and is written in it.
 
 How one is read, and what is refused, is in :mod:`hpcad.data.manifest_reader`.
 """
@@ -27,10 +17,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import xxhash
 
 FORMAT = "hpcad-shards"
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)
 FILE_NAME = "manifest.json"
+OFFSETS = ".offsets"  # of a ragged field's second array, after the field's name
+BLOCKS = "_blocks"  # the group of a shard with the checksums of blocks
 KINDS = ("samples", "tokens")
 ALIGNMENT = 4096  # bytes; the page size, and what O_DIRECT and GPUDirect Storage ask for
 
@@ -46,38 +40,72 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """Shape and dtype of one field of one sample (a scalar has shape ``()``)."""
+    """Shape and dtype of one field of one sample (a scalar has shape ``()``).
+
+    A ragged field has samples of shape ``(n_i, *shape)``, each with its own number of rows.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    ragged: bool = False
 
     @property
     def nbytes(self) -> int:
-        """Bytes of this field in one sample."""
+        """Bytes of this field in one sample; of a ragged one, in one row."""
         return prod(self.shape) * self.dtype.itemsize
 
     def __str__(self) -> str:
-        return f"{self.dtype.name} {self.shape}"
+        if not self.ragged:
+            return f"{self.dtype.name} {self.shape}"
+        return f"{self.dtype.name} (" + ", ".join(["n", *map(str, self.shape)]) + ")"
+
+
+@dataclass(frozen=True)
+class BlockTable:
+    """Where a shard keeps the XXH3-64 of each block of ``rows`` rows of an array.
+
+    The table is itself an array of uint64; ``xxh3`` is the XXH3-128 of its bytes.
+    """
+
+    rows: int
+    offset: int
+    xxh3: str
 
 
 @dataclass(frozen=True)
 class ArrayEntry:
-    """Where a shard keeps the array of one field, and the checksum of its bytes."""
+    """One array of a shard: where its bytes are, and their checksums.
+
+    A contiguous one has an offset and the XXH3-128 of all its bytes. A chunked one has chunks of
+    ``chunk`` rows with ``filters``; HDF5 knows where they lie. Both have a table of blocks, except
+    in version 1 and where there are no rows.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    offset: int
-    xxh3: str
+    offset: int = 0
+    xxh3: str = ""
+    chunk: int = 0
+    filters: tuple[str, ...] = ()
+    blocks: BlockTable | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole array."""
+        """Bytes of the whole array, as it is read."""
         return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return prod(self.shape[1:]) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One shard file: its name, its samples, its size, and its arrays by field name."""
+    """One shard file: its name, its samples, its size, and its arrays by name.
+
+    A field has the array of its name; a ragged one has a second, :data:`OFFSETS` after its name.
+    """
 
     file: str
     count: int
@@ -87,7 +115,11 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything known of a dataset without opening a shard."""
+    """Everything known of a dataset without opening a shard.
+
+    ``statistics`` has an entry per field: ``count``, ``mean``, ``std``, ``min`` and ``max``, of
+    all numbers, or for each place of a last axis of up to 64.
+    """
 
     kind: str
     count: int
@@ -97,11 +129,18 @@ class Manifest:
     source: str = ""
     licence: str = ""
     attribution: str = ""
+    statistics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    version: int = VERSION
 
     @property
     def data_bytes(self) -> int:
-        """Bytes of all arrays of all shards."""
+        """Bytes of all arrays of all shards, as they are read."""
         return sum(array.nbytes for shard in self.shards for array in shard.arrays.values())
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of all shards on the disk."""
+        return sum(shard.nbytes for shard in self.shards)
 
     @property
     def hash(self) -> str:
@@ -110,21 +149,23 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that :func:`~hpcad.data.manifest_reader.parse_manifest` reads."""
-        return {
+        shard_to_json = _shard_to_json if self.version > 1 else _first_shard_to_json
+        value = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": self.version,
             "kind": self.kind,
             "count": self.count,
-            "fields": {
-                name: {"dtype": spec.dtype.name, "shape": list(spec.shape)}
-                for name, spec in self.fields.items()
-            },
-            "shards": [_shard_to_json(shard) for shard in self.shards],
+            "fields": {name: _field_to_json(spec) for name, spec in self.fields.items()},
+            "shards": [shard_to_json(shard) for shard in self.shards],
             "metadata": self.metadata,
             "source": self.source,
             "licence": self.licence,
             "attribution": self.attribution,
         }
+        if self.version > 1:
+            value["statistics"] = self.statistics
+            value["xxh3"] = seal(value)
+        return value
 
 
 def manifest_text(manifest: Manifest) -> str:
@@ -132,13 +173,46 @@ def manifest_text(manifest: Manifest) -> str:
     return json.dumps(manifest.to_json(), indent=1, allow_nan=False) + "\n"
 
 
+def canonical_text(value: Any) -> bytes:
+    """A JSON value as bytes that do not depend on the order of keys, or on spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return text.encode("ascii")
+
+
 def canonical_hash(value: Any) -> str:
     """SHA-256 in hexadecimal of a JSON value, independent of the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(canonical_text(value)).hexdigest()
+
+
+def seal(value: dict[str, Any]) -> str:
+    """The checksum that a manifest carries of itself: XXH3-128 of all other keys."""
+    others = {key: entry for key, entry in value.items() if key != "xxh3"}
+    return xxhash.xxh3_128_hexdigest(canonical_text(others))
+
+
+def _field_to_json(spec: FieldSpec) -> dict[str, Any]:
+    value: dict[str, Any] = {"dtype": spec.dtype.name, "shape": list(spec.shape)}
+    return {**value, "ragged": True} if spec.ragged else value
 
 
 def _shard_to_json(shard: ShardEntry) -> dict[str, Any]:
+    arrays = {name: _array_to_json(array) for name, array in shard.arrays.items()}
+    return {"file": shard.file, "count": shard.count, "bytes": shard.nbytes, "arrays": arrays}
+
+
+def _array_to_json(array: ArrayEntry) -> dict[str, Any]:
+    value: dict[str, Any] = {"dtype": array.dtype.name, "shape": list(array.shape)}
+    if array.chunk:
+        value |= {"chunk": array.chunk, "filters": list(array.filters)}
+    else:
+        value |= {"offset": array.offset, "xxh3": array.xxh3}
+    if (table := array.blocks) is not None:
+        value["blocks"] = {"rows": table.rows, "offset": table.offset, "xxh3": table.xxh3}
+    return value
+
+
+def _first_shard_to_json(shard: ShardEntry) -> dict[str, Any]:
+    # Version 1, which only the hash of an old dataset still needs.
     arrays = {
         name: {
             "dtype": array.dtype.name,

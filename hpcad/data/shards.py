@@ -1,29 +1,26 @@
-"""Reading one shard: every claim of the manifest is checked, then the file is mapped.
+"""Opening one shard: every claim of the manifest is checked, then HDF5 is left alone.
 
-libhdf5 is used for the header alone. The arrays are contiguous, so their bytes are mapped at the
-offset that HDF5 reports: faster than h5py, without its interpreter-wide lock, and safe to inherit
-by a fork, since no HDF5 handle stays open.
-
-A shard may be hostile. Accepted are hard links to plain numeric arrays that lie whole in this
-file, with exactly the names, dtypes, shapes and offsets of the manifest; refused are soft and
-external links, external storage, virtual datasets, variable-length and object types, compound
-types, chunks and filters.
+libhdf5 is used for the header alone. The bytes are then read with ``pread``, contiguous arrays in
+:mod:`hpcad.data.contiguous`, chunked ones in :mod:`hpcad.data.chunked`: faster than h5py, without
+its interpreter-wide lock, and safe to inherit by a fork, since no HDF5 handle stays open.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import stat
-from io import RawIOBase
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
-import h5py
 import numpy as np
+import xxhash
 
-from hpcad.data.manifest import ArrayEntry, ShardEntry
-from hpcad.data.shard_writer import checksum
+from hpcad.data.blocks import VerifiedArray, read_table
+from hpcad.data.chunk_index import ChunkPlaces
+from hpcad.data.chunked import ChunkedArray
+from hpcad.data.contiguous import ContiguousArray
+from hpcad.data.descriptors import OPEN, StoredFile
+from hpcad.data.manifest import OFFSETS, ArrayEntry, ShardEntry
+from hpcad.data.shard_header import check_header, refuse
 from hpcad.errors import DataError
 
 
@@ -58,12 +55,12 @@ class StoredArray(Protocol):
         """
 
 
-# What h5py raises on a file that is not, or no longer, HDF5.
-_H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
+_PIECE = 4 * 2**20  # bytes that are in memory at once while something is compared
+VERIFY = (True, "first", "read", False)
 
 
-def open_shard(directory: Path, entry: ShardEntry, *, verify: bool) -> dict[str, np.ndarray]:
-    """Check a shard against its manifest entry and map its arrays.
+def open_shard(directory: Path, entry: ShardEntry, *, verify: bool | str) -> dict[str, StoredArray]:
+    """Check a shard against its manifest entry, and make its arrays readable.
 
     Parameters
     ----------
@@ -72,30 +69,42 @@ def open_shard(directory: Path, entry: ShardEntry, *, verify: bool) -> dict[str,
     entry
         What the manifest says of it.
     verify
-        Also compare the checksums, which reads every byte once.
+        ``"first"`` (or True) compares all checksums now, which reads every byte once. ``"read"``
+        compares the block of every row each time that it is read, and nothing now; a shard of
+        version 1 has no blocks and is treated as by ``"first"``. False compares nothing but what
+        costs nothing: sizes and structure, and the Fletcher checksum of each chunk that is read.
 
     Returns
     -------
-    dict of str to numpy.ndarray
-        Read-only arrays of shape ``(count, *shape)``. They stay valid for as long as they are
-        referenced; a file cut short *after* this check ends the process with SIGBUS.
+    dict of str to StoredArray
+        By name; a ragged field has two, the second with :data:`~hpcad.data.manifest.OFFSETS`
+        after its name.
 
     Raises
     ------
     DataError
         If the file is missing, cut short, not HDF5, disagrees with the manifest, or is damaged.
     """
+    if verify not in VERIFY:
+        raise DataError(f"verify={verify!r} is unknown; it is 'first', 'read' or False")
     path = directory / entry.file
     check_file(path, entry)
-    try:
-        with open(path, "rb", buffering=0) as file:  # one descriptor: what is checked is mapped
-            _check_header(path, file, entry)
-            arrays = _map(path, file, entry)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if verify:
+    file = StoredFile(path, entry.nbytes)
+    # One descriptor, whose file is remembered: what is checked here is what will be read.
+    (descriptor,) = OPEN.borrow([file])
+    places = check_header(path, descriptor.number, entry)
+    arrays = {
+        name: _stored(file, name, array, places.get(name), verify)
+        for name, array in entry.arrays.items()
+    }
+    if verify in (True, "first"):
         for name, array in arrays.items():
-            check_bytes(path, name, array, entry.arrays[name])
+            _check_all(array, name, entry.arrays[name])
+            arrays[name] = _plain(array)
+    for name in entry.arrays:
+        if name.endswith(OFFSETS):
+            values = entry.arrays[name.removesuffix(OFFSETS)]
+            _check_offsets(path, name, arrays[name], values.shape[0])
     return arrays
 
 
@@ -120,86 +129,65 @@ def check_file(path: Path, entry: ShardEntry) -> None:
         )
 
 
-def _check_header(path: Path, opened: RawIOBase, entry: ShardEntry) -> None:
-    """Check what HDF5 says of the shard against the manifest."""
-    try:
-        # Through a Python file HDF5 takes no lock (they hang on some file systems), and does not
-        # mind if the user's own program has the same shard open in another way.
-        with h5py.File(opened, "r") as file:
-            _check_names(path, file, entry)
-            for name, array in entry.arrays.items():
-                _check_dataset(path, name, file[name], array)
-    except _H5PY_ERRORS as error:
+def _stored(
+    file: StoredFile, name: str, entry: ArrayEntry, places: ChunkPlaces | None, verify: bool | str
+) -> StoredArray:
+    hashes = None
+    if verify and entry.blocks is not None:
+        hashes = read_table(file, name, entry)
+    if places is not None:
+        return ChunkedArray(file, name, entry, places, hashes)
+    array = ContiguousArray(file, entry.offset, entry.shape, entry.dtype)
+    if hashes is None or entry.blocks is None:
+        return array
+    return VerifiedArray(array, name, entry.blocks.rows, hashes)
+
+
+def _plain(array: StoredArray) -> StoredArray:
+    """An array that is not compared once more when it is read, if that costs anything."""
+    return array.array if isinstance(array, VerifiedArray) else array
+
+
+def _check_all(array: StoredArray, name: str, entry: ArrayEntry) -> None:
+    if isinstance(array, VerifiedArray | ChunkedArray):
+        array.check_all()
+    elif isinstance(array, ContiguousArray):
+        check_bytes(array, name, entry.xxh3)
+
+
+def check_bytes(array: ContiguousArray, name: str, expected: str) -> None:
+    """Compare the checksum of a whole contiguous array; :class:`DataError` if it differs."""
+    state = xxhash.xxh3_128()
+    for piece in _pieces(array):
+        state.update(piece.reshape(-1).view(np.uint8).data)
+    if (found := state.hexdigest()) != expected:
         raise DataError(
-            f"{path}: HDF5 cannot read this shard ({_first_line(error)}); copy it again from its "
-            "source, or pack the data again"
-        ) from error
-
-
-def check_bytes(path: Path, name: str, array: np.ndarray, entry: ArrayEntry) -> None:
-    """Compare the checksum of a mapped array with the manifest's."""
-    if (found := checksum(array)) != entry.xxh3:
-        raise DataError(
-            f"{path}: the checksum of field {name!r} does not match: {found} in the file, "
-            f"{entry.xxh3} in the manifest. The data are damaged: copy the shard again from its "
-            "source, or pack the data again"
+            f"{array.file.path}: the checksum of field {name!r} does not match: {found} in the "
+            f"file, {expected} in the manifest. The data are damaged: copy the shard again from "
+            "its source, or pack the data again"
         )
 
 
-def _check_names(path: Path, file: h5py.File, entry: ShardEntry) -> None:
-    names = set(file.keys())
-    if names != set(entry.arrays):
-        _refuse(path, f"holds {sorted(names)}, the manifest says {sorted(entry.arrays)}")
-    for name in names:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            _refuse(path, f"{name!r} is a link to another place; a shard holds its own arrays")
+def _check_offsets(path: Path, name: str, array: StoredArray, rows: int) -> None:
+    """Refuse offsets that do not divide the rows of the values into samples."""
+    last, first = 0, True
+    for piece in _pieces(array):
+        if first and piece[0] != 0:
+            refuse(path, f"{name!r} begins with {piece[0]}, not with 0")
+        first = False
+        if piece[0] < last or (piece[1:] < piece[:-1]).any():
+            refuse(path, f"{name!r} decreases: a sample would end before it begins")
+        last = int(piece[-1])
+    if last != rows:
+        refuse(path, f"{name!r} ends with {last}, though there are {rows} rows of values")
 
 
-def _check_dataset(path: Path, name: str, dataset: h5py.Dataset, entry: ArrayEntry) -> None:
-    if not isinstance(dataset, h5py.Dataset):
-        _refuse(path, f"{name!r} is not an array")
-    creation = dataset.id.get_create_plist()
-    if dataset.is_virtual or creation.get_layout() == h5py.h5d.VIRTUAL:
-        _refuse(path, f"{name!r} is a virtual dataset, which reads other files")
-    if creation.get_external_count():
-        _refuse(path, f"{name!r} uses external storage, which reads other files")
-    if dataset.id.get_type().get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
-        _refuse(path, f"{name!r} does not hold plain numbers (it is {dataset.dtype})")
-    if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_nfilters():
-        _refuse(path, f"{name!r} is not stored in one piece (it is chunked, compact or filtered)")
-    if (dataset.shape, dataset.dtype) != (entry.shape, entry.dtype):
-        _refuse(
-            path,
-            f"field {name!r} is {dataset.dtype} {dataset.shape}, the manifest says {entry.dtype} "
-            f"{entry.shape}",
-        )
-    place = (dataset.id.get_offset(), dataset.id.get_storage_size())
-    if place != (entry.offset, entry.nbytes):
-        _refuse(
-            path,
-            f"field {name!r} lies at byte {place[0]} with {place[1]} bytes, the manifest says "
-            f"byte {entry.offset} with {entry.nbytes} bytes",
-        )
-
-
-def _map(path: Path, file: RawIOBase, entry: ShardEntry) -> dict[str, np.ndarray]:
-    if os.fstat(file.fileno()).st_size != entry.nbytes:
-        raise DataError(f"{path}: this shard changed its size while it was being opened")
-    whole = mmap.mmap(file.fileno(), entry.nbytes, access=mmap.ACCESS_READ)
-    return {
-        name: np.frombuffer(
-            whole, array.dtype, count=array.nbytes // array.dtype.itemsize, offset=array.offset
-        ).reshape(array.shape)
-        for name, array in entry.arrays.items()
-    }
-
-
-def _refuse(path: Path, what: str) -> NoReturn:
-    raise DataError(
-        f"{path}: {what}. This shard does not belong to its manifest: copy both again from their "
-        "source, or pack the data again"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _pieces(array: Any) -> Any:
+    """All rows of a stored array, a few MiB at a time."""
+    row_bytes = int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
+    step = max(1, _PIECE // row_bytes)
+    for start in range(0, array.shape[0], step):
+        rows = np.arange(start, min(start + step, array.shape[0]))
+        piece = np.empty((len(rows), *array.shape[1:]), array.dtype)
+        array.read(rows, piece)
+        yield piece

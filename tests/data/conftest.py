@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import pack
+from hpcad.data.manifest import seal
 from hpcad.data.sources import array_source
 
 
@@ -34,12 +35,14 @@ def make(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def edit() -> Callable[[Path, Callable[[Any], None]], None]:
-    """Changes the JSON of a manifest in place."""
+    """Changes the JSON of a manifest in place, with a checksum that fits the change."""
 
     def edit(directory: Path, change: Callable[[Any], None]) -> None:
         path = directory / "manifest.json"
         value = json.loads(path.read_text())
         change(value)
+        if "xxh3" in value:
+            value["xxh3"] = seal(value)
         path.write_text(json.dumps(value))
 
     return edit

@@ -157,7 +157,7 @@ def test_a_shard_of_another_shape_than_its_manifest(
     def reshape(manifest: Any) -> None:
         manifest["fields"]["x"]["shape"] = [2, 3]
         for shard in manifest["shards"]:
-            shard["fields"]["x"]["shape"] = [4, 2, 3]
+            shard["arrays"]["x"]["shape"] = [4, 2, 3]
 
     edit(directory, reshape)
     message = r"field 'x' is float32 \(4, 3, 2\), the manifest says float32 \(4, 2, 3\)"

@@ -47,7 +47,7 @@ def drop(key: str) -> Callable[[Any], None]:
 
 BAD: list[tuple[Callable[[Any], Any], str]] = [
     (put("format", "tar"), "format"),
-    (put("version", 2), "this hpcad reads version 1"),
+    (put("version", 3), "this hpcad reads versions 1 to 2"),
     (put("kind", "images"), "kind"),
     (put("count", 5), "add up to 4"),
     (put("count", -1), "must be an integer"),

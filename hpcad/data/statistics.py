@@ -1,0 +1,110 @@
+"""Mean, standard deviation, minimum and maximum of a field, while it is packed.
+
+All sums are of float64. Within a piece they are two-pass (mean, then squared distances from it);
+two pieces with counts n_a, n_b, means m_a, m_b and sums of squared distances M_a, M_b give
+
+    m = m_a + (m_b - m_a) n_b / n,    M = M_a + M_b + (m_b - m_a)^2 n_a n_b / n,    n = n_a + n_b
+
+(Chan, Golub and LeVeque 1979), which does not lose digits the way a sum of squares does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+MOST_CHANNELS = 64
+_PIECE = 2**18  # numbers at a time, so that their float64 copies stay in the processor's cache
+
+
+def channels_of(shape: tuple[int, ...]) -> int:
+    """How many statistics a field of samples of this shape has of each kind; 0: a scalar."""
+    return shape[-1] if shape and shape[-1] <= MOST_CHANNELS else 0
+
+
+class Statistics:
+    """Statistics of all numbers of a field, or of each place of its last axis.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of a sample, or of one row of a ragged field. With a last axis of at most
+        :data:`MOST_CHANNELS` there is a mean (and so on) for each place of it.
+    dtype : dtype
+        Of plain numbers.
+
+    Examples
+    --------
+    >>> of = Statistics((2,), np.dtype("f4"))
+    >>> of.update(np.array([[1, 5], [3, np.nan]], "f4"))
+    >>> of.to_json()["mean"], of.to_json()["count"]
+    ([2.0, 5.0], [2, 1])
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._channels = channels_of(shape)
+        n = max(self._channels, 1)
+        self._count = np.zeros(n, np.int64)
+        self._mean, self._squares = np.zeros(n), np.zeros(n)
+        # Numbers of the field's own kind, so that 64-bit integers keep all their digits.
+        limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+        self._low = np.full(n, limits.max, dtype)
+        self._high = np.full(n, limits.min, dtype)
+
+    def update(self, array: np.ndarray) -> None:
+        """Take in more samples, an array of shape ``(n, *shape)``; numbers not finite are left out.
+
+        Memory: a few copies of 256 thousand numbers.
+        """
+        flat = array.reshape(-1, max(self._channels, 1))
+        step = max(1, _PIECE // flat.shape[1])
+        for start in range(0, len(flat), step):
+            self._piece(flat[start : start + step])
+
+    def to_json(self) -> dict[str, Any]:
+        """``count`` of finite numbers, ``mean``, ``std`` (of the population), ``min``, ``max``.
+
+        Each a list with a number per channel, or one number. ``None`` where there are no finite
+        numbers, or the result is beyond float64.
+        """
+        known = self._count > 0
+        with np.errstate(all="ignore"):
+            std = np.sqrt(self._squares / np.maximum(self._count, 1))
+        found = {"mean": self._mean, "std": std, "min": self._low, "max": self._high}
+        value: dict[str, list[Any]] = {"count": self._count.tolist()}
+        for name, numbers in found.items():
+            good = known & np.isfinite(numbers)
+            value[name] = [
+                number if ok else None for number, ok in zip(numbers.tolist(), good, strict=True)
+            ]
+        return value if self._channels else {name: each[0] for name, each in value.items()}
+
+    def _piece(self, piece: np.ndarray) -> None:
+        numbers = piece.astype(np.float64)
+        finite = np.isfinite(numbers) if piece.dtype.kind == "f" else None
+        if finite is not None and finite.all():
+            finite = None
+        with np.errstate(all="ignore"):  # what overflows becomes None in the end
+            if finite is None:
+                count = np.full(numbers.shape[1], len(numbers))
+                mean = numbers.mean(axis=0)
+                numbers -= mean
+                low, high = piece.min(axis=0), piece.max(axis=0)
+            else:
+                count = finite.sum(axis=0)
+                mean = numbers.sum(axis=0, where=finite) / np.maximum(count, 1)
+                numbers = np.where(finite, numbers - mean, 0.0)
+                low = piece.min(axis=0, where=finite, initial=np.finfo(piece.dtype).max)
+                high = piece.max(axis=0, where=finite, initial=np.finfo(piece.dtype).min)
+            squares = np.einsum("ij,ij->j", numbers, numbers)
+            self._merge(count, mean, squares)
+        self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
+
+    def _merge(self, count: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
+        total = np.maximum(self._count + count, 1)
+        apart = np.where(count > 0, mean - self._mean, 0.0)
+        share = count / total
+        self._mean = self._mean + apart * share
+        self._squares = self._squares + squares + apart * apart * self._count * share
+        self._count = self._count + count
