@@ -82,7 +82,7 @@ def test_every_primitive_that_takes_complex_numbers_has_a_complex_sample():
 # are not implemented for complex numbers, or the answers have phases that differences jump across.
 FOR_REAL_NUMBERS = {
     "attention", "cross_entropy", "gelu", "gelu_slope", "global_mean", "layer_norm", "logsumexp",
-    "max_pool", "relu", "sigmoid", "softmax", "softplus", "unpool", "pick",
+    "alike", "max_pool", "relu", "sigmoid", "softmax", "softplus", "unpool", "pick",
     "clip", "fmax", "fmin", "max", "maximum", "min", "minimum", "nanmax", "nanmin", "sort",
     "nan_to_num",
     "digamma", "gamma", "eig", "eigh", "svd",

@@ -73,6 +73,7 @@ SAMPLES = {
     "in_range": [((np.array([[0, 4], [2, 1]]),), {"classes": 5})],
     "unpool": [((real(2, 2, 2, 3),), {"winner": WINNER, "shape": (2, 5, 4, 3), "size": 2})],
     "pick": [((real(2, 5, 4, 3),), {"winner": WINNER, "size": 2})],
+    "alike": [((real(),), {"communicator": SerialCommunicator()})],
     "global_count": [((real(3, 2),), {"communicator": SerialCommunicator()})],
     "global_mean": [
         ((real(3, 2), 6), {"shape": (3, 2), "communicator": SerialCommunicator()}),
@@ -170,6 +171,7 @@ REFERENCES = {
     "in_range": lambda labels, classes: np.where((labels >= 0) & (labels < classes), labels, -1),
     "unpool": _unpool,
     "pick": _pick,
+    "alike": lambda x, communicator: x,
     "global_count": lambda x, communicator: np.array(x.size),
     "global_mean": lambda x, count, shape, communicator: x.sum() / count,
 }
