@@ -26,6 +26,7 @@ from hpcad.checkpoint.format import (
     MAX_AXES,
     STORED_DTYPES,
     DamagedCheckpointError,
+    check_json,
     check_names,
     count_of,
     text_of,
@@ -88,6 +89,7 @@ class Manifest:
     def decode(text: bytes) -> Manifest:
         """Read a manifest; whatever does not fit is a `DamagedCheckpointError`."""
         try:
+            check_json(text)
             record = json.loads(text)
             if record["format"] != FORMAT or record["version"] != VERSION:
                 raise ValueError("its manifest is of another format than the file")

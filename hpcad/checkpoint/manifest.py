@@ -18,6 +18,7 @@ from hpcad.checkpoint.format import (
     STORED_DTYPES,
     VERSION,
     DamagedCheckpointError,
+    check_json,
     check_names,
     checksum,
     count_of,
@@ -133,7 +134,7 @@ class Manifest:
         Raises
         ------
         CheckpointError
-            The state does not consist of JSON values.
+            The state does not consist of JSON values, or there is more than readers accept.
         """
         lines = [
             f' "format": "{FORMAT}"',
@@ -149,6 +150,12 @@ class Manifest:
             f' "parts": {_rows([{"file": p.file, "bytes": p.bytes} for p in self.parts])}',
         ]
         body = ("{\n" + ",\n".join(lines)).encode()
+        try:
+            check_json(body)
+        except ValueError as error:
+            raise CheckpointError(
+                f"the manifest of a checkpoint would be too large: {error}"
+            ) from error
         digest = checksum(body + b"\n}\n")
         return body + f',\n "{CHECKSUM}": "{digest}"\n}}\n'.encode()
 
@@ -165,6 +172,7 @@ class Manifest:
             It was written by a newer hpcad.
         """
         try:
+            check_json(text)
             record = json.loads(_unsealed(text), object_pairs_hook=unique_keys)
             if type(version := record["version"]) is int and version > VERSION:
                 raise _NewerFormatError(version)
