@@ -1,16 +1,21 @@
-"""Checkpoints: one verified HDF5 file per step, written beside and renamed."""
+"""Checkpoints: a directory per step, written by all ranks, published by one rename."""
 
 from __future__ import annotations
 
+from hpcad.checkpoint.commit import Saved
+from hpcad.checkpoint.find import find_checkpoints
 from hpcad.checkpoint.format import DamagedCheckpointError
 from hpcad.checkpoint.match import require_match
 from hpcad.checkpoint.reader import Checkpoint, read_checkpoint
-from hpcad.checkpoint.store import CheckpointStore, find_checkpoints
+from hpcad.checkpoint.slices import Slice
+from hpcad.checkpoint.store import CheckpointStore
 
 __all__ = [
     "Checkpoint",
     "CheckpointStore",
     "DamagedCheckpointError",
+    "Saved",
+    "Slice",
     "find_checkpoints",
     "read_checkpoint",
     "require_match",

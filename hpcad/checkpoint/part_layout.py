@@ -84,14 +84,21 @@ class PartLayout:
         begin, end : int
         out : uint8 array, shape (end - begin,)
         """
+        self._frame(begin, end, out)
+        for extent in self.within(begin, end):
+            _overlay(out, begin, end, extent.begin, sources[extent.piece])
+
+    def frame(self, out: np.ndarray) -> None:
+        """Write everything but the arrays into `out`, which is as long as the file."""
+        self._frame(0, self.size, out)
+
+    def _frame(self, begin: int, end: int, out: np.ndarray) -> None:
         for first, last in self._gaps:
             if first < end and last > begin:
                 out[max(first - begin, 0) : min(last, end) - begin] = 0
-        # A page of the structure may reach into an array's first or last bytes: it comes first.
+        # A page of the structure may reach into an array's first or last bytes: arrays come later.
         for offset, data in self._pages:
             _overlay(out, begin, end, offset, np.frombuffer(data, np.uint8))
-        for extent in self.within(begin, end):
-            _overlay(out, begin, end, extent.begin, sources[extent.piece])
 
     def within(self, begin: int, end: int) -> list[Extent]:
         """Return the extents that have bytes between `begin` and `end`, in file order."""

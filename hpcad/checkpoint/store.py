@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import logging
-import os
-import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcad.checkpoint.format import DamagedCheckpointError, step_of
-from hpcad.checkpoint.format_v1 import file_name
-from hpcad.checkpoint.reader import Checkpoint, read_checkpoint
-from hpcad.checkpoint.writer import fsync_directory, leftovers, write_checkpoint
+from hpcad.checkpoint.commit import Commit, Saved
+from hpcad.checkpoint.disk import DISK, Disk
+from hpcad.checkpoint.find import find_checkpoints
+from hpcad.checkpoint.part_layout import PartLayout
+from hpcad.checkpoint.part_writer import Written, copied, streamed, write_part
+from hpcad.checkpoint.plan import Plan, make_plan
+from hpcad.checkpoint.reader import Checkpoint
+from hpcad.checkpoint.restore import restore, restore_newest
+from hpcad.checkpoint.second_buffer import SecondBuffer, require_finite
+from hpcad.checkpoint.slices import SMALLEST_PART, Arrays, Piece, values
 from hpcad.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from hpcad.parallel import Communicator
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 
 class CheckpointStore:
-    """Checkpoints in a directory; every method is called by all ranks together.
+    """Checkpoints in a directory; every method but `reclaim` is called by all ranks together.
 
-    Rank 0 alone touches the file system. What it finds, or fails with, reaches the other ranks
-    through the communicator, so all of them continue from the same checkpoint or raise together.
+    Every rank writes its share of the state, so all of them must see the directory. A checkpoint
+    is there for all ranks or for none, and a failure of one rank is raised on all of them.
 
     Parameters
     ----------
-    directory
-        Where the files ``step-00000123.h5`` lie; made by the first save.
-    keep
+    directory : path
+        Where the directories ``step-00000123`` lie; made by the first save.
+    keep : int
         How many of the newest checkpoints survive a save; at least 2, so that a damaged newest
         one never is the last one.
-    communicator
-        None for a program of one process.
+    communicator : Communicator, optional
+        Left out in a program of one process.
+    disk : Disk, optional
+        Carries out everything that saving does to the file system.
+    smallest_part : int
+        Bytes that a rank writes at least, if there are as many; with fewer, only some ranks write.
+
+    Attributes
+    ----------
+    waits : int
+        How often a save had to wait for the one before it.
 
     Raises
     ------
@@ -50,7 +59,13 @@ class CheckpointStore:
     """
 
     def __init__(
-        self, directory: str | Path, *, keep: int = 2, communicator: Communicator | None = None
+        self,
+        directory: str | Path,
+        *,
+        keep: int = 2,
+        communicator: Communicator | None = None,
+        disk: Disk = DISK,
+        smallest_part: int = SMALLEST_PART,
     ) -> None:
         if keep < 2:
             raise ConfigError(
@@ -63,23 +78,54 @@ class CheckpointStore:
             communicator = SerialCommunicator()
         self.directory = Path(directory)
         self.keep = keep
+        self.waits = 0
         self._communicator = communicator
+        self._disk = disk
+        self._smallest_part = smallest_part
+        self._layout: PartLayout | None = None
+        self._buffer: SecondBuffer | None = None
+        self._commit: Commit | None = None
+        self._saved: deque[Saved] = deque()
 
-    def save(self, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
-        """Save the checkpoint of `step` and remove what is older than the newest `keep`.
+    def save(
+        self,
+        step: int,
+        arrays: Arrays,
+        state: Mapping[str, Any],
+        *,
+        wait: bool = True,
+        lent: Collection[str] = (),
+        finite: bool = False,
+    ) -> Path:
+        """Save the checkpoint of `step`, and remove what is older than the newest `keep`.
 
-        The file is complete on the disk before it gets its name, and it has its name before
-        anything older is removed. Checkpoints of *later* steps belong to a future that this run
-        has left (it went back to an older checkpoint): they are renamed to ``*.superseded``.
+        All parts are on the disk before the manifest makes them a checkpoint, and it is on the
+        disk before anything older is removed. Checkpoints of *later* steps belong to a future that
+        this run has left (it went back to an older checkpoint): they are renamed to
+        ``*.superseded``. Where an earlier save has not ended, it is waited for.
 
         Parameters
         ----------
-        step
+        step : int
             Optimizer steps done; >= 0.
-        arrays
-            Name ("parameters/fc1.weight") -> array. Only those of rank 0 are used.
-        state
+        arrays : mapping
+            Name ("parameters/fc1.weight") -> array that is the same on all ranks, or the
+            :class:`~hpcad.checkpoint.Slice` of this rank.
+        state : mapping
             JSON values. Only those of rank 0 are used.
+        wait : bool
+            False: copy the arrays and return; the rest happens beside what follows. Then
+            :meth:`poll` has to be called once a step, and :meth:`drain` in the end.
+        lent : collection of str
+            With ``wait=False``: names of arrays that the caller does not change before
+            :meth:`reclaim` has returned. They are copied in the background.
+        finite : bool
+            Refuse to save numbers that are not finite.
+
+        Returns
+        -------
+        Path
+            Of the checkpoint. With ``wait=False`` it is there when :meth:`poll` has said so.
 
         Raises
         ------
@@ -87,11 +133,59 @@ class CheckpointStore:
             On all ranks, when the file system refuses (disk full, no permission, ...) or an array
             or the state cannot be stored. Older checkpoints are as they were.
         """
-        self._at_root(lambda: self._save(step, arrays, state), "checkpoint save")
-        return self.directory / file_name(step)
+        began = time.perf_counter()
+        if self._commit is not None:
+            self.waits += 1
+            self._finish()
+        plan = make_plan(self._communicator, step, arrays, state, self._smallest_part)
+        share = plan.shares[self._communicator.rank]
+        self._commit = commit = self._new_commit(plan, share, began)
+        if wait:
+            self._write_now(commit, arrays, share, finite)
+        else:
+            self._write_later(commit, arrays, share, lent, finite)
+        commit.held += time.perf_counter() - began
+        if wait:
+            self._finish()
+        return commit.directory
+
+    def poll(self) -> Saved | None:
+        """Bring a save that is under way forward; return what has ended since the last call.
+
+        Costs nothing when no save is under way, and one very small reduction otherwise.
+
+        Raises
+        ------
+        CheckpointError
+            On all ranks: the save has failed; see :meth:`save`.
+        """
+        if self._commit is not None:
+            self._advance(wait=False)
+        return self._saved.popleft() if self._saved else None
+
+    def reclaim(self) -> None:
+        """Return when arrays that were lent may be changed again. Not collective."""
+        if self._commit is not None and self._buffer is not None:
+            began = time.perf_counter()
+            self._buffer.wait_copied()
+            self._commit.held += time.perf_counter() - began
+
+    def drain(self) -> Saved | None:
+        """Finish the save that is under way, if there is one, and return it.
+
+        Raises
+        ------
+        CheckpointError
+            On all ranks: it has failed; see :meth:`save`.
+        """
+        if self._commit is not None:
+            self._finish()
+        saved = self._saved[-1] if self._saved else None
+        self._saved.clear()
+        return saved
 
     def latest(self) -> Checkpoint | None:
-        """Return the newest checkpoint that verifies, or None when there are none.
+        """Return the newest checkpoint that verifies on all ranks, or None when there are none.
 
         A damaged one is skipped with a warning that names it.
 
@@ -100,7 +194,7 @@ class CheckpointStore:
         CheckpointError
             There are checkpoints and all of them are damaged, or the newest cannot be opened.
         """
-        return self._share(self._at_root(self._latest, "checkpoint latest"))
+        return restore_newest(self.directory, self._communicator)
 
     def load(self, path: str | Path | None = None) -> Checkpoint:
         """Return the checkpoint at `path`, or the newest one that verifies.
@@ -110,140 +204,107 @@ class CheckpointStore:
         CheckpointError
             It does not exist, is damaged, or was written by a newer hpcad.
         """
-        return self._share_some(self._at_root(lambda: self._load(path), "checkpoint load"))
+        if path is not None:
+            return restore(Path(path), self._communicator)
+        checkpoint = self.latest()
+        if checkpoint is None:
+            raise CheckpointError(f"there is no checkpoint in {self.directory}")
+        return checkpoint
 
     def paths(self) -> list[Path]:
-        """Return the checkpoint files of the directory as this rank sees it, newest first."""
+        """Return the checkpoints of the directory as this rank sees it, newest first."""
         return find_checkpoints(self.directory)
 
-    def _save(self, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
-        if step < 0:
-            raise CheckpointError(f"the step of a checkpoint is a count, not {step}")
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _new_commit(self, plan: Plan, share: Sequence[Piece], began: float) -> Commit:
+        if share and (self._layout is None or self._layout.pieces != tuple(share)):
+            self._layout, self._buffer = PartLayout(share), None
+        layout = self._layout if share else None
+        return Commit(
+            self._communicator, self._disk, self.directory, plan, layout, self.keep, began
+        )
+
+    def _write_now(
+        self, commit: Commit, arrays: Arrays, share: Sequence[Piece], finite: bool
+    ) -> None:
+        sources: list[np.ndarray] = []
+
+        def prepare() -> None:
+            sources.extend(values(arrays, share))
+            if finite and share:
+                require_finite(self._require_layout(), sources)
+
+        def write(path: Path) -> Written:
+            layout = self._require_layout()
+            return write_part(self._disk, path, layout, streamed(layout, sources))
+
+        commit.start(prepare, write, background=False)
+
+    def _write_later(
+        self,
+        commit: Commit,
+        arrays: Arrays,
+        share: Sequence[Piece],
+        lent: Collection[str],
+        finite: bool,
+    ) -> None:
+        if not share:
+            commit.start(_nothing, _no_part, background=True)
+            return
         try:
-            _make_directory(self.directory)
-            write_checkpoint(self.directory, step, arrays, state)
-        except OSError as error:
-            raise CheckpointError(self._refusal(step, arrays, error)) from error
-        self._tidy(step)
+            buffer = self._buffer = self._buffer or SecondBuffer(self._require_layout())
+            names = set(lent)
+            indices = [index for index, piece in enumerate(share) if piece.name in names]
+            buffer.take(values(arrays, share), indices)
+        except Exception as error:  # noqa: BLE001  # the other ranks must hear of any
+            commit.start(_raiser(error), _no_part, background=False)
+            return
 
-    def _tidy(self, step: int) -> None:
-        """Remove old checkpoints and dead temporary files; the new checkpoint is safe by now."""
+        def prepare() -> None:
+            buffer.copy_lent()
+            if finite:
+                buffer.require_finite()
+
+        def write(path: Path) -> Written:
+            return write_part(self._disk, path, buffer.layout, copied(buffer.image))
+
+        commit.start(prepare, write, background=True)
+
+    def _require_layout(self) -> PartLayout:
+        assert self._layout is not None  # made by _new_commit for every share
+        return self._layout
+
+    def _advance(self, *, wait: bool) -> None:
+        commit = self._commit
+        assert commit is not None  # asked by all callers
+        began = time.perf_counter()
         try:
-            found = find_checkpoints(self.directory)
-            for path in found:
-                if _step(path) > step:
-                    log.warning("%s is of a later step than %d: set aside", path, step)
-                    path.replace(path.with_name(f"{path.name}.superseded"))
-            for path in [p for p in found if _step(p) <= step][self.keep :]:
-                path.unlink()
-            for path in leftovers(self.directory):
-                path.unlink()
-        except OSError as error:
-            log.warning("cannot tidy %s: %s", self.directory, error)
+            saved = commit.advance(wait=wait)
+        except BaseException:
+            self._commit = None
+            raise
+        commit.held += time.perf_counter() - began
+        if saved is not None:
+            self._commit = None
+            # The call that ends it holds the step as well.
+            self._saved.append(replace(saved, held_seconds=commit.held))
 
-    def _latest(self) -> Checkpoint | None:
-        found = self.paths()
-        for path in found:
-            try:
-                return read_checkpoint(path)
-            except DamagedCheckpointError as error:
-                log.warning("skipped: %s", error)
-        if found:
-            raise CheckpointError(
-                f"none of the {len(found)} checkpoints in {self.directory} verifies "
-                "(`hpcad ckpt verify` says why); start afresh with another directory"
-            )
-        return None
-
-    def _load(self, path: str | Path | None) -> Checkpoint:
-        checkpoint = self._latest() if path is None else read_checkpoint(Path(path))
-        if checkpoint is None:
-            raise CheckpointError(f"there is no checkpoint in {self.directory}")
-        return checkpoint
-
-    def _at_root(self, action: Callable[[], T], name: str) -> T | None:
-        """Run `action` on rank 0; when it raises, all ranks raise."""
-        result, failure = None, None
-        if self._communicator.rank == 0:
-            try:
-                result = action()
-            except CheckpointError as error:
-                # The others cannot rebuild a subclass from its name: raise the common class.
-                failure = CheckpointError(str(error)).with_traceback(error.__traceback__)
-        self._communicator.agree(failure, name=name)
-        return result
-
-    def _share(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
-        """Give the checkpoint of rank 0 to every rank."""
-        if self._communicator.size == 1:
-            return checkpoint
-        header = self._communicator.broadcast_json(_header(checkpoint), name="checkpoint header")
-        if header is None:
-            return None
-        if checkpoint is None:
-            arrays = {name: np.empty(shape, dtype) for name, dtype, shape in header["arrays"]}
-            checkpoint = Checkpoint(Path(header["path"]), header["step"], arrays, header["state"])
-        for name, array in checkpoint.arrays.items():
-            self._communicator.broadcast(array, name=name)
-        return checkpoint
-
-    def _share_some(self, checkpoint: Checkpoint | None) -> Checkpoint:
-        shared = self._share(checkpoint)
-        if shared is None:
-            raise CheckpointError(f"there is no checkpoint in {self.directory}")
-        return shared
-
-    def _refusal(self, step: int, arrays: Mapping[str, np.ndarray], error: OSError) -> str:
-        reason = error.strerror or str(error)
-        message = f"cannot save the checkpoint of step {step} in {self.directory}: {reason}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            needed = sum(np.asarray(array).nbytes for array in arrays.values())
-            message += f" ({needed / 1e6:.1f} MB needed"
-            with contextlib.suppress(OSError):
-                message += f", {shutil.disk_usage(self.directory).free / 1e6:.1f} MB free"
-            message += "); make room or set [output] directory to another file system"
-        return f"{message}; older checkpoints are untouched"
+    def _finish(self) -> None:
+        while self._commit is not None:
+            self._advance(wait=True)
 
 
-def find_checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoint files in `directory`, newest step first; none when it is absent.
-
-    Raises
-    ------
-    CheckpointError
-        The directory cannot be read.
-    """
-    try:
-        with os.scandir(directory) as entries:
-            names = [e.name for e in entries if e.is_file(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise CheckpointError(f"cannot read directory {directory}: {error.strerror}") from error
-    paths = [directory / name for name in names if step_of(name) is not None]
-    return sorted(paths, key=_step, reverse=True)
+def _nothing() -> None:
+    """Prepare nothing."""
 
 
-def _header(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
-    """Return what the other ranks need in order to receive the arrays of `checkpoint`."""
-    if checkpoint is None:
-        return None
-    return {
-        "path": os.fspath(checkpoint.path),
-        "step": checkpoint.step,
-        "state": checkpoint.state,
-        "arrays": [(name, a.dtype.str, a.shape) for name, a in checkpoint.arrays.items()],
-    }
+def _no_part(path: Path) -> Written:
+    return Written(0, (), 0.0)
 
 
-def _step(path: Path) -> int:
-    step = step_of(path.name)
-    assert step is not None, path  # only names that step_of accepts come here
-    return step
+def _raiser(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
 
-
-def _make_directory(directory: Path) -> None:
-    """Make `directory` and put its entry on the disk, as its files will be."""
-    if not directory.is_dir():
-        directory.mkdir(parents=True, exist_ok=True)
-        fsync_directory(directory.parent)
+    return fail

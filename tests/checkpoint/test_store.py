@@ -11,8 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from hpcad.checkpoint import CheckpointStore, find_checkpoints
-from hpcad.checkpoint import store as store_module
+from hpcad.checkpoint import CheckpointStore, find_checkpoints, prune
 from hpcad.errors import CheckpointError, ConfigError
 
 
@@ -24,7 +23,7 @@ def test_save_and_latest(tmp_path, arrays, state, same):
     store = CheckpointStore(tmp_path / "runs" / "new")
     assert store.latest() is None
     path = store.save(7, arrays, state)
-    assert path == tmp_path / "runs" / "new" / "step-00000007.h5"
+    assert path == tmp_path / "runs" / "new" / "step-00000007"
     newest = store.latest()
     assert (newest.path, newest.step, newest.state) == (path, 7, state)
     same(newest.arrays, arrays)
@@ -39,11 +38,11 @@ def test_newest_is_by_step_and_not_by_time(tmp_path):
     store = CheckpointStore(tmp_path, keep=9)
     for step in (9, 10, 100):
         store.save(step, {}, {"step": step})
-    os.utime(tmp_path / "step-00000009.h5")
+    os.utime(tmp_path / "step-00000009")
     assert [path.name for path in store.paths()] == [
-        "step-00000100.h5",
-        "step-00000010.h5",
-        "step-00000009.h5",
+        "step-00000100",
+        "step-00000010",
+        "step-00000009",
     ]
     assert store.latest().step == 100
 
@@ -54,10 +53,11 @@ def test_only_the_newest_are_kept(tmp_path):
     for step in range(6):
         store.save(step, {}, {})
     assert names(tmp_path) == [
+        "latest",
         "metrics.csv",
-        "step-00000003.h5",
-        "step-00000004.h5",
-        "step-00000005.h5",
+        "step-00000003",
+        "step-00000004",
+        "step-00000005",
     ]
 
 
@@ -72,21 +72,23 @@ def test_saving_a_step_again_replaces_it(tmp_path):
     store.save(3, {"w": np.zeros(2)}, {})
     store.save(3, {"w": np.ones(2)}, {})
     assert store.latest().arrays["w"].tolist() == [1, 1]
-    assert names(tmp_path) == ["step-00000003.h5"]
+    assert names(tmp_path) == ["latest", "step-00000003"]
+    assert len(list((tmp_path / "step-00000003").glob("*.h5"))) == 1
 
 
 def test_a_damaged_newest_is_skipped_with_a_warning(tmp_path, arrays, caplog):
     store = CheckpointStore(tmp_path)
     store.save(1, arrays, {"step": 1})
     path = store.save(2, arrays, {"step": 2})
-    path.write_bytes(path.read_bytes()[:-100])
+    (part,) = path.glob("*.h5")
+    part.write_bytes(part.read_bytes()[:-5000])
     with caplog.at_level(logging.WARNING):
         assert store.latest().state == {"step": 1}
-    assert "step-00000002.h5 is damaged" in caplog.text
+    assert "step-00000002 is damaged" in caplog.text
 
 
 def test_all_damaged_is_an_error_and_not_a_fresh_start(saved):
-    saved.write_bytes(b"")
+    (saved / "manifest.json").write_bytes(b"")
     with pytest.raises(CheckpointError, match="none of the 1 checkpoints"):
         CheckpointStore(saved.parent).latest()
 
@@ -100,9 +102,10 @@ def test_going_back_sets_later_checkpoints_aside(tmp_path, caplog):
         store.save(25, {}, {})
     assert store.latest().step == 25
     assert names(tmp_path) == [
-        "step-00000020.h5",
-        "step-00000025.h5",
-        "step-00000030.h5.superseded",
+        "latest",
+        "step-00000020",
+        "step-00000025",
+        "step-00000030.superseded",
     ]
 
 
@@ -145,17 +148,22 @@ def test_failure_to_prune_does_not_fail_the_save(tmp_path, monkeypatch, caplog):
     def refuse(directory):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(store_module, "leftovers", refuse)
+    monkeypatch.setattr(prune, "leftovers", refuse)
     with caplog.at_level(logging.WARNING):
         store.save(1, {}, {})
     assert "cannot tidy" in caplog.text
     assert store.latest().step == 1
 
 
-def test_symbolic_links_and_directories_are_not_found(tmp_path, saved):
-    (tmp_path / "step-00000001.h5").symlink_to(saved)
-    (tmp_path / "step-00000002.h5").mkdir()
-    assert find_checkpoints(tmp_path) == []
+def test_only_directories_with_a_manifest_and_files_of_version_1_are_found(tmp_path, saved):
+    place = tmp_path / "others"
+    place.mkdir()
+    (place / "step-00000001").symlink_to(saved)
+    (place / "step-00000002").mkdir()
+    (place / "step-00000003").write_bytes(b"a file")
+    (place / "step-00000004.h5").mkdir()
+    (place / "step-00000005.h5").write_bytes(b"of version 1")
+    assert [path.name for path in find_checkpoints(place)] == ["step-00000005.h5"]
 
 
 @pytest.fixture
@@ -189,7 +197,7 @@ def test_a_really_full_disk(small_disk, same):
     assert "No space left on device (0.4 MB needed, " in str(caught.value)
     assert "older checkpoints are untouched" in str(caught.value)
     assert open_descriptors() == before
-    assert names(small_disk) == ["step-00000001.h5"]
+    assert names(small_disk) == ["latest", "step-00000001"]
     same(store.latest().arrays, small)
     store.save(3, small, {})  # the space of the failed file is free again
     assert store.latest().step == 3
@@ -207,5 +215,5 @@ def test_a_disk_without_room_for_one_byte(small_disk):
     fill(small_disk / "filler")
     with pytest.raises(CheckpointError, match="No space left on device"):
         store.save(2, {"w": np.zeros(10)}, {})
-    assert names(small_disk) == ["filler", "step-00000001.h5"]
+    assert names(small_disk) == ["filler", "latest", "step-00000001"]
     assert store.latest().step == 1
