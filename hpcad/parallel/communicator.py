@@ -11,9 +11,19 @@ communicator              when to use it
                           definition that tests hold the others to
 ========================  ====================================================================
 
-All of them work on host NumPy arrays that are C-contiguous, in place. Every rank must make the
-same calls in the same order with the same dtype and count; each call passes the door
-(:mod:`hpcad.parallel.door`), which records it.
+All of them work on host NumPy arrays that are C-contiguous, in place. Arrays on devices are reduced
+by one of four others, which stand on one of these and are not yet proven on a GPU
+(:mod:`hpcad.parallel.device_choice` takes one for a job):
+
+=========================  ===================================================================
+``NcclCommunicator``       every rank has a device of its own: NCCL, on a stream of its own
+``NcclNodesCommunicator``  several nodes with several devices each: NCCL inside, MPI between
+``GpuAwareCommunicator``   no NCCL, and an MPI library that says that it takes device memory
+``StagedCommunicator``     everywhere else: through pinned host memory, in pieces
+=========================  ===================================================================
+
+Every rank must make the same calls in the same order with the same dtype and count; each call
+passes the door (:mod:`hpcad.parallel.door`), which records it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from hpcad.errors import ConfigError
 from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
 from hpcad.parallel.buckets import Bucket, choose_sizes, layout, make_buckets
+from hpcad.parallel.device_choice import device_fit, device_progress
 from hpcad.parallel.fit import Fit, measured_fit
 from hpcad.parallel.half_reducer import in_precision
 from hpcad.parallel.overlap import Overlap, OverlapBook, measure_alone
@@ -42,7 +43,8 @@ class DataParallel:
     overlap : bool
         Start reductions during backward. Otherwise all of them start at its end.
     progress : {"auto", "poll", "thread"}
-        Who makes messages move meanwhile; see :mod:`hpcad.parallel.progress`.
+        Who makes messages move meanwhile; see :mod:`hpcad.parallel.progress`. Gradients on devices
+        go as :mod:`hpcad.parallel.device_choice` finds out instead (unproven on a GPU).
     reduction : {"exact", "bfloat16", "float16"}
         What sums travel in between ranks that share no memory; see
         :mod:`hpcad.parallel.half_reducer`.
@@ -78,11 +80,12 @@ class DataParallel:
         self.exposed_seconds = 0.0
         self._calls = 0.0  # seconds in starting and testing, in this pass
         self._communicator = self.world.communicator
-        # Communicators reduce host memory; device gradients are staged in _reduce.
         on_host = isinstance(model.parameters()[0].value, np.ndarray)
         shared = self.world.size > 1 and on_host
+        # Half precision is made on the host, and takes device gradients there.
+        self._on_devices = self.world.size > 1 and not on_host and reduction == "exact"
         self.arenas = flatten(model, self._communicator.allocate if shared else None)
-        fit = measured_fit(self._communicator) if self.world.size > 1 else None
+        fit = self._measured_fit() if self.world.size > 1 else None
         total = sum(arena.grads.flat.nbytes for arena in self.arenas)
         self.sizes = choose_sizes(bucket_mb, first_bucket_mb, total, fit)
         self.buckets = make_buckets(self.arenas, self.sizes.others, self.sizes.first)
@@ -191,9 +194,15 @@ class DataParallel:
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _measured_fit(self) -> Fit:
+        measure = device_fit if self._on_devices else measured_fit
+        return measure(self._communicator)
+
     def _who_makes_progress(self, wish: str, fit: Fit | None) -> Progress:
         if fit is None:
             return Progress("poll", self._communicator, "with nobody to send to")
+        if self._on_devices:
+            return device_progress(self._communicator)
         if wish == "auto" and not self.overlap:
             return Progress("poll", self._communicator, "polled: nothing overlaps")
         return choose(self._communicator, self.world.thread_level, layout(self.buckets), wish)
@@ -247,7 +256,7 @@ class DataParallel:
         if self.world.size == 1:
             return
         gradients = bucket.gradients
-        if isinstance(gradients, np.ndarray):
+        if self._on_devices or isinstance(gradients, np.ndarray):
             bucket.request = self._reducer.iallreduce(gradients, "sum", bucket.name)
         else:
             reduce = self._reducer.iallreduce

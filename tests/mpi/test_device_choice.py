@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from hpcad.errors import ConfigError
 from hpcad.parallel import device_choice as choosing
+from hpcad.parallel import fit
 from hpcad.parallel.device_choice import device_choice, find_obstacles
 
 from . import stand_in_cuda as cuda
@@ -80,3 +83,23 @@ def test_a_way_that_is_unknown_or_impossible_is_refused():
         device_choice(make_group("mpi"), cuda, {"HPCAD_DEVICE_COMMUNICATOR": "gloo"})
     with pytest.raises(ConfigError, match=r"nccl\+mpi is not possible here"):
         device_choice(make_group("mpi"), cuda, {"HPCAD_DEVICE_COMMUNICATOR": "nccl+mpi"})
+
+
+def test_an_engine_of_device_arrays_gets_the_way_and_its_fit(monkeypatch):
+    host = make_group("mpi")
+    monkeypatch.setattr(choosing, "get_backend", lambda device: SimpleNamespace(xp=cuda))
+    monkeypatch.setattr(choosing, "_seconds", lambda made, *_: 1.0)
+    monkeypatch.setattr(fit, "SIZES", fit.SIZES[:3])
+    progress = choosing.device_progress(host)
+    assert progress.reducer is device_choice(host, cuda, {}).communicator
+    assert progress.reason.startswith("on devices by nccl, ")
+    found = choosing.device_fit(host)
+    assert found.alpha > 0
+    assert host.gather_json([found.alpha, found.beta]) == [[found.alpha, found.beta]] * WORLD.size
+
+
+def test_only_a_way_that_is_clearly_faster_replaces_nccl(monkeypatch):
+    monkeypatch.setattr(choosing, "_seconds", lambda made, *_: {"nccl": 1.0}.get(made.kind, 0.8))
+    assert device_choice(make_group("mpi"), cuda, {}).communicator.kind == "nccl"
+    monkeypatch.setattr(choosing, "_seconds", lambda made, *_: {"nccl": 1.0}.get(made.kind, 0.7))
+    assert device_choice(make_group("mpi"), cuda, {}).communicator.kind == "staged"
