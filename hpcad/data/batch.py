@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpcad.data.order import GlobalOrder
+from hpcad.data.order import Order
 
 # The order of a small dataset is computed this many positions at a time, because the cost of a
 # NumPy call does not pay for a few dozen.
@@ -67,14 +67,14 @@ def local_part(count: int, rank: int, size: int) -> tuple[int, int]:
 
 
 def plan(
-    order: GlobalOrder,
+    order: Order,
     batch_size: int,
     rank: int,
     size: int,
     cursor: int,
     epochs: int | None,
 ) -> Iterator[Batch]:
-    """All batches from ``cursor`` on, with their ids, and without fields: nothing is read yet."""
+    """All batches from ``cursor`` on, with their ids and empty dicts of fields: nothing is read."""
     ids_at = _BlockedOrder(order, batch_size)
     while epochs is None or cursor < epochs * order.n:
         epoch, start = divmod(cursor, order.n)
@@ -97,7 +97,7 @@ def plan(
 class _BlockedOrder:
     """Looks positions up in a block of the order, if batches are small enough to share one."""
 
-    def __init__(self, order: GlobalOrder, batch_size: int) -> None:
+    def __init__(self, order: Order, batch_size: int) -> None:
         self._order = order
         self._blocked = 4 * batch_size <= _ORDER_BLOCK
         self._epoch, self._start = -1, 0

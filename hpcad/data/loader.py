@@ -17,7 +17,7 @@ from types import TracebackType
 from hpcad.data.batch import Batch, plan
 from hpcad.data.dataset import Dataset
 from hpcad.data.descriptors import OPEN
-from hpcad.data.order import GlobalOrder
+from hpcad.data.order import GlobalOrder, Order
 from hpcad.data.prefetch import Budget, ReadAhead
 from hpcad.data.ring import Ring
 from hpcad.data.stall import Stall
@@ -40,6 +40,9 @@ class Loader:
         batch reaches into the next epoch, and no sample is dropped or repeated.
     seed, shuffle
         Of the :class:`~hpcad.data.GlobalOrder`.
+    order
+        Another order, such as a :class:`~hpcad.data.BlockOrder` or that of a
+        :class:`~hpcad.data.Mixture`, instead.
     rank, size
         This rank and the number of ranks.
     cursor
@@ -57,6 +60,7 @@ class Loader:
     ----------
     cursor : int
         After the last batch handed out; save this to continue later.
+    order : Order
     stall : Stall
         How long ``next()`` has waited, and how fast the data came.
     """
@@ -68,6 +72,7 @@ class Loader:
         *,
         seed: int = 0,
         shuffle: bool = True,
+        order: Order | None = None,
         rank: int = 0,
         size: int = 1,
         cursor: int = 0,
@@ -83,8 +88,8 @@ class Loader:
         self.batch_size = batch_size
         self.cursor = cursor
         self.stall = Stall()
-        order = GlobalOrder(len(dataset), seed, shuffle)
-        self._plan = plan(order, batch_size, rank, size, cursor, epochs)
+        self.order = order or GlobalOrder(len(dataset), seed, shuffle)
+        self._plan = plan(self.order, batch_size, rank, size, cursor, epochs)
         self._budget = Budget(prefetch, prefetch_bytes, readers)
         # Those read ahead, the one handed out, and the one before it, which a loop still holds.
         self._work = functools.partial(_read, dataset, Ring(prefetch + 2))
@@ -173,7 +178,7 @@ class _Read:
 def _read(dataset: Dataset, ring: Ring, batch: Batch) -> _Read:
     started = time.perf_counter()
     targets = ring.lend_fields(dataset.fields, len(batch))
-    batch = batch.filled(dataset.read(batch.ids, targets))
+    batch.fields.update(dataset.read(batch.ids, targets))
     return _Read(batch, time.perf_counter() - started)
 
 

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -98,22 +99,26 @@ class ReadAhead(Generic[Job, Result]):
         self._threads.clear()
 
 
-@dataclass
 class _Outcome(Generic[Result]):
-    """What became of a job: a result, an error, or neither at the end of the jobs."""
+    """What becomes of a job: a result, an error, or neither at the end of the jobs."""
 
-    result: Result | None = None
-    error: BaseException | None = None
-    size: int = 0
+    __slots__ = ("done", "error", "result", "size")
 
-    @property
-    def last(self) -> bool:
-        """Whether nothing follows."""
-        return self.result is None
+    def __init__(self, size: int = 0) -> None:
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+        self.size = size
+        self.done = threading.Lock()  # held until one of them is there
+        self.done.acquire()
 
 
 class _State(Generic[Job, Result]):
-    """What threads and their owner share."""
+    """What threads and their owner share.
+
+    It is made of queues and locks that CPython has in C: a condition in Python would cost more
+    than everything else that is done for a batch. A :class:`queue.SimpleQueue` may also be filled
+    by the garbage collector at any moment, which happens when a reader is forgotten.
+    """
 
     def __init__(
         self,
@@ -123,38 +128,34 @@ class _State(Generic[Job, Result]):
         budget: Budget,
     ) -> None:
         self.jobs, self.work, self.size, self.budget = jobs, work, size, budget
-        # Reentrant, because stop() may be called by the garbage collector at any moment.
-        self.lock = threading.RLock()
-        self.room, self.ready = threading.Condition(self.lock), threading.Condition(self.lock)
-        self.turn = threading.Lock()  # of who takes the next job, so that budget goes in order
-        self.taken = self.given = self.nbytes = 0
-        self.outcomes: dict[int, _Outcome[Result]] = {}
-        self.ended: _Outcome[Result] | None = None
+        self.order: SimpleQueue[_Outcome[Result]] = SimpleQueue()  # outcomes as they will be given
+        self.returned: SimpleQueue[int] = SimpleQueue()  # bytes of those that were
+        self.last: _Outcome[Result] | None = None
         self.stopped = False
+        self.turn = threading.Lock()  # of who takes the next job; guards what follows
+        self.ahead = self.nbytes = 0
+        self.ended = False
 
     # -- the owner's side ----------------------------------------------------------------------
 
     def take(self) -> _Outcome[Result]:
         """Wait for the next outcome in order; the last one is given again and again."""
-        with self.lock:
-            self.ready.wait_for(lambda: self.given in self.outcomes or self.stopped)
-            if self.stopped:
-                return _Outcome()
-            outcome = self.outcomes[self.given]
-            if not outcome.last:
-                del self.outcomes[self.given]
-                self.given += 1
-                self.nbytes -= outcome.size
-                self.room.notify()
-            return outcome
+        if self.last is not None:
+            return self.last
+        outcome = self.order.get()
+        outcome.done.acquire()
+        if self.stopped:
+            outcome = _Outcome()
+        if outcome.result is None:
+            self.last = outcome
+        self.returned.put(outcome.size)
+        return outcome
 
     def stop(self) -> None:
-        """Tell the threads to end after the job that they are at."""
-        with self.lock:
-            self.stopped = True
-            self.outcomes.clear()
-            self.room.notify_all()
-            self.ready.notify_all()
+        """Tell the threads to end after the job that they are at, and the owner not to wait."""
+        self.stopped = True
+        self.returned.put(0)
+        self._put_end(None)
 
     # -- a thread's side -----------------------------------------------------------------------
 
@@ -165,52 +166,46 @@ class _State(Generic[Job, Result]):
                 found = self._next_job()
             if found is None:
                 return
-            number, job, size = found
+            job, outcome = found
             try:
-                outcome = _Outcome(self.work(job), size=size)
+                outcome.result = self.work(job)
             except BaseException as error:  # noqa: BLE001 - next() raises it, with its traceback
-                outcome = _Outcome(error=error)
-            self._put(number, outcome)
+                outcome.error = error
+            outcome.done.release()
             del job, outcome, found  # the memory of a result is its receiver's, not this thread's
 
-    def _next_job(self) -> tuple[int, Job, int] | None:
+    def _next_job(self) -> tuple[Job, _Outcome[Result]] | None:
         """The next job, once there is room for it; None when there will be none."""
-        with self.lock:
-            self.room.wait_for(self._has_place)
-            if self.stopped or self.ended is not None:
-                return None
-        end: _Outcome[Result] | None = None
+        if not self._wait_for(lambda: self.ahead < self.budget.jobs):
+            return None
         try:
             job = next(self.jobs)
             size = self.size(job)
         except StopIteration:
-            end = _Outcome()
-        except BaseException as error:  # noqa: BLE001 - as above
-            end = _Outcome(error=error)
-        if end is not None:
-            self.ended = end
-            self._put(self.taken, end)
+            self._put_end(None)
             return None
-        with self.lock:
-            self.room.wait_for(lambda: self._has_bytes(size))
-            if self.stopped:
-                return None
-            self.nbytes += size
-            self.taken += 1
-            return self.taken - 1, job, size
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._put_end(error)
+            return None
+        fits = self.budget.nbytes - size
+        if not self._wait_for(lambda: self.nbytes <= fits or not self.ahead):
+            return None
+        self.ahead += 1
+        self.nbytes += size
+        outcome: _Outcome[Result] = _Outcome(size)
+        self.order.put(outcome)
+        return job, outcome
 
-    def _has_place(self) -> bool:
-        ahead = self.taken - self.given
-        return self.stopped or self.ended is not None or ahead < self.budget.jobs
+    def _wait_for(self, room: Callable[[], bool]) -> bool:
+        """Wait until results were handed out and there is room; False if the end comes first."""
+        while not (self.stopped or self.ended or room()):
+            self.nbytes -= self.returned.get()
+            self.ahead -= 1
+        return not (self.stopped or self.ended)
 
-    def _has_bytes(self, size: int) -> bool:
-        fits = self.nbytes + size <= self.budget.nbytes or self.taken == self.given
-        return self.stopped or fits
-
-    def _put(self, number: int, outcome: _Outcome[Result]) -> None:
-        with self.lock:
-            if self.stopped:
-                return
-            self.outcomes[number] = outcome
-            if number == self.given:
-                self.ready.notify()
+    def _put_end(self, error: BaseException | None) -> None:
+        self.ended = True
+        outcome: _Outcome[Result] = _Outcome()
+        outcome.error = error
+        outcome.done.release()
+        self.order.put(outcome)

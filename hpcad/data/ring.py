@@ -47,7 +47,7 @@ class Ring:
     def __init__(self, most: int, allocate: Allocate = allocate) -> None:
         self.made = 0
         self._allocate = allocate
-        self._free: deque[np.ndarray] = deque(maxlen=most)  # its methods are atomic
+        self._free: deque[_Block] = deque(maxlen=most)  # its methods are atomic
 
     def lend(self, nbytes: int) -> np.ndarray:
         """An array of uint8, shape ``(nbytes,)``; its block comes back when it and its views go."""
@@ -56,7 +56,7 @@ class Ring:
         except IndexError:
             block = None
         if block is None or block.nbytes < nbytes:
-            block = self._allocate(nbytes)
+            block = _Block(self._allocate(nbytes))
             self.made += 1
         return np.asarray(_Loan(block, nbytes, self._free))
 
@@ -73,16 +73,28 @@ class Ring:
         }
 
 
+class _Block:
+    """Memory, with its address looked up once."""
+
+    __slots__ = ("address", "memory", "nbytes")
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory = memory
+        self.address, self.nbytes = memory.ctypes.data, memory.nbytes
+
+
 class _Loan:
     """What NumPy keeps alive for as long as there is an array on the block."""
 
     __slots__ = ("__array_interface__", "_block", "_home")
 
-    def __init__(self, block: np.ndarray, nbytes: int, home: deque[np.ndarray]) -> None:
+    def __init__(self, block: _Block, nbytes: int, home: deque[_Block]) -> None:
         self._block, self._home = block, home
         self.__array_interface__: dict[str, Any] = {
-            **block.__array_interface__,
+            "version": 3,
             "shape": (nbytes,),
+            "typestr": "|u1",
+            "data": (block.address, False),
         }
 
     def __del__(self) -> None:

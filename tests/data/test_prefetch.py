@@ -139,19 +139,27 @@ def test_an_error_of_the_jobs_themselves() -> None:
     reader.close()
 
 
-def test_closing_while_somebody_waits_and_while_threads_wait() -> None:
-    gate = threading.Event()
-    reader = ahead(iter(range(10)), lambda job: gate.wait(10) and job)
-    found: list[object] = []
-    waiting = threading.Thread(target=lambda: found.append(reader.next()))
-    waiting.start()
+def test_closing_lets_a_job_end_and_drops_what_was_read() -> None:
+    gate, started = threading.Event(), threading.Event()
+
+    def work(job: int) -> int:
+        if job == 1:
+            started.set()
+            gate.wait(10)
+        return job
+
+    reader = ahead(iter(range(10)), work)
+    assert reader.next() == 0
+    assert started.wait(10)
     closing = threading.Thread(target=reader.close)
     closing.start()
-    waiting.join(10)
-    assert found == [None]
+    time.sleep(0.02)
+    assert closing.is_alive()
     gate.set()
     closing.join(10)
     assert not closing.is_alive()
+    assert reader.next() is None
+    reader.close()
 
 
 def test_a_forgotten_one_ends_its_threads() -> None:
