@@ -60,18 +60,17 @@ def test_ranks_of_a_node_measure_and_say_the_same():
     communicator, reason = make("auto")
     seconds = time.perf_counter() - started
     assert WORLD.communicator.gather_json(reason) == [reason] * WORLD.size
-    other = "mpi" if communicator.kind == "node" else "node"
-    assert f"by '{other}'" in reason
-    assert reason.startswith("a sum of 1 MB took ")
+    assert communicator.kind in ("mpi", "node")
+    assert reason.startswith("a sum of 4 MB took ")
     assert communicator._door._next() == 0  # what was measured with does not count
     assert getattr(communicator, "_windows", []) == []
     check(communicator)
     if WORLD.size == 2:  # more ranks than cores wait for each other
-        assert seconds < 1.0  # 0.02 where nothing else runs
+        assert seconds < 1.0  # less than 0.1 where nothing else runs
 
 
 @pytest.mark.mpi(min_size=2)
-@pytest.mark.parametrize(("long", "kind"), [(1e-4, "mpi"), (9e-4, "node"), (1e-3, "node")])
+@pytest.mark.parametrize(("long", "kind"), [(1e-4, "mpi"), (6e-4, "node"), (1e-3, "node")])
 def test_messages_must_be_clearly_faster(monkeypatch, long, kind):
     from hpcad.parallel import choice
 
@@ -81,8 +80,18 @@ def test_messages_must_be_clearly_faster(monkeypatch, long, kind):
     monkeypatch.setattr(choice, "_seconds", seconds)
     communicator, reason = make()
     assert communicator.kind == kind
-    assert f"{1e3 * (long if kind == 'mpi' else 1e-3):.2f} ms against" in reason
+    assert f"1.00 ms at best in shared memory, typically {1e3 * long:.2f} ms by messages" in reason
     check(communicator)
+
+
+@pytest.mark.mpi(min_size=2)
+def test_messages_are_not_chosen_for_one_lucky_try(monkeypatch):
+    """On a machine that is busy with something else."""
+    from hpcad.parallel import choice
+
+    tries = iter([1e-2, 1e-2, 1e-2, 1e-4, 1e-2, 1e-2, 1e-2, 1e-2] * 10)
+    monkeypatch.setattr(choice, "_seconds", lambda communicator, array: next(tries))
+    assert make()[0].kind == "node"
 
 
 @pytest.mark.mpi(min_size=2)
