@@ -2,11 +2,13 @@
 
 from hpcad.data.arrays import ArrayDataset
 from hpcad.data.batch import Batch, local_part
+from hpcad.data.block_order import BlockOrder
 from hpcad.data.builtin import builtin_names
 from hpcad.data.dataset import Dataset, open_dataset
 from hpcad.data.inspect import summary
 from hpcad.data.loader import Loader
 from hpcad.data.manifest import FieldSpec, Manifest
+from hpcad.data.mixture import Mixture
 from hpcad.data.order import GlobalOrder
 from hpcad.data.pack import Provenance, pack, pack_all
 from hpcad.data.verify import VerifyReport, verify_dataset
@@ -15,11 +17,13 @@ from hpcad.data.windows import TokenWindows
 __all__ = [
     "ArrayDataset",
     "Batch",
+    "BlockOrder",
     "Dataset",
     "FieldSpec",
     "GlobalOrder",
     "Loader",
     "Manifest",
+    "Mixture",
     "Provenance",
     "TokenWindows",
     "VerifyReport",

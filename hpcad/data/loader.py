@@ -152,7 +152,7 @@ class Loader:
             batch = next(self._plan, None)
             return None if batch is None else self._work(batch)
         if self._ahead is None:
-            size = functools.partial(_size, self.dataset)
+            size = functools.partial(_size, _sample_bytes(self.dataset))
             self._ahead = ReadAhead(self._plan, self._work, size, self._budget, "hpcad-loader")
         return self._ahead.next()
 
@@ -182,8 +182,20 @@ def _read(dataset: Dataset, ring: Ring, batch: Batch) -> _Read:
     return _Read(batch, time.perf_counter() - started)
 
 
-def _size(dataset: Dataset, batch: Batch) -> int:
-    return len(batch) * sum(field.nbytes for field in dataset.fields.values())
+def _size(sample_bytes: float, batch: Batch) -> int:
+    return int(len(batch) * sample_bytes)
+
+
+def _sample_bytes(dataset: Dataset) -> float:
+    """Bytes of a sample; on average, where there are ragged fields."""
+    fields = dataset.fields
+    whole: float = sum(field.nbytes for field in fields.values() if not field.ragged)
+    manifest = getattr(dataset, "manifest", None)  # datasets in memory have none, and need none
+    if manifest is None:
+        return whole
+    ragged = {name for name, field in fields.items() if field.ragged}
+    found = (shard.arrays[name].nbytes for shard in manifest.shards for name in ragged)
+    return whole + sum(found) / len(dataset)
 
 
 def _counts(dataset: Dataset) -> tuple[int, int]:

@@ -12,6 +12,8 @@ from hpcad.errors import DataError
 @pytest.mark.parametrize("block", [1, 2, 3, 10, 64, 5000])
 @pytest.mark.parametrize("window", [1, 2, 5, 100])
 def test_an_epoch_is_a_permutation_at_any_cut(n, block, window):
+    if n > 50 * block * window:
+        pytest.skip("thousands of groups of a few samples: nobody's order, and slow")
     order = BlockOrder(n, 3, block, window)
     for epoch in (0, 1):
         whole = order.ids(epoch, 0, n)
