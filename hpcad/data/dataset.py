@@ -47,7 +47,7 @@ class Dataset:
         Identity of what :meth:`read` gives: hexadecimal hash of the manifest (and of the window).
     """
 
-    def __init__(self, directory: Path, manifest: Manifest, *, verify: bool) -> None:
+    def __init__(self, directory: Path, manifest: Manifest, *, verify: bool | str) -> None:
         self.directory = directory
         self.manifest = manifest
         self.fields: dict[str, FieldSpec] = dict(manifest.fields)
@@ -73,13 +73,14 @@ class Dataset:
             Integers from 0 to ``len(self) - 1``, of shape ``(n,)``; n may be 0.
         out
             Where to put them: for every field a C-contiguous array of shape ``(n, *shape)`` and
-            the field's dtype, so that memory can be used again. New arrays when left out.
+            the field's dtype, so that memory can be used again. New arrays when left out. Of
+            ragged fields nothing is needed, and nothing used.
 
         Returns
         -------
         dict of str to numpy.ndarray
             For every field an array of shape ``(n, *shape)`` and the field's dtype: those of
-            ``out``, or new ones.
+            ``out``, or new ones. A ragged field gives a :class:`~hpcad.data.ragged.Ragged`.
 
         Raises
         ------
@@ -90,6 +91,9 @@ class Dataset:
         ids = self._checked(ids)
         targets = self._targets(len(ids), out)
         self._rows.read(ids, targets)
+        for name, field in self.fields.items():
+            if field.ragged:
+                targets[name] = self._rows.read_ragged(name, ids)  # type: ignore[assignment]
         return targets
 
     @property
@@ -112,15 +116,16 @@ class Dataset:
 
     def _targets(self, n: int, out: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         """Where ``n`` samples go: new arrays, or those of ``out`` if they fit."""
+        fields = {name: field for name, field in self.fields.items() if not field.ragged}
         if out is None:
-            return {name: np.empty((n, *f.shape), f.dtype) for name, f in self.fields.items()}
-        if set(out) != set(self.fields):
+            return {name: np.empty((n, *f.shape), f.dtype) for name, f in fields.items()}
+        if not set(fields) <= set(out) <= set(self.fields):
             raise DataError(
                 f"out= has the fields {sorted(out)}, the dataset has {sorted(self.fields)}"
             )
-        for name, field in self.fields.items():
+        for name, field in fields.items():
             check_target(out[name], (n, *field.shape), field.dtype)
-        return dict(out)
+        return {name: out[name] for name in fields}
 
 
 def open_dataset(
@@ -129,7 +134,7 @@ def open_dataset(
     window: int | None = None,
     *,
     stride: int = 1,
-    verify: bool | None = None,
+    verify: bool | str | None = None,
 ) -> Dataset:
     """Open a packed dataset; collective if a communicator is given.
 
@@ -147,7 +152,9 @@ def open_dataset(
     stride
         Distance of the windows' starts, in tokens.
     verify
-        Compare checksums when a shard is first touched. By default datasets up to 1 GiB do.
+        ``"first"`` (or True) compares a shard's checksums when it is first touched, ``"read"`` the
+        checksum of every block each time that it is read, False none. By default ``"first"`` for
+        datasets up to 1 GiB and False for larger ones.
 
     Raises
     ------

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from hpcad.data.contiguous import ContiguousArray, unreadable
-from hpcad.data.descriptors import OPEN, StoredFile
+from hpcad.data.descriptors import OPEN
 from hpcad.data.gather import GatherError, gather, pieces
-from hpcad.data.manifest import Manifest, ShardEntry
+from hpcad.data.manifest import OFFSETS, Manifest
+from hpcad.data.ragged import Ragged
 from hpcad.data.shards import open_shard
+from hpcad.errors import DataError
 
 # Shards that are read from at once. Each borrows an open file, and several threads may read.
 _AT_ONCE = 64
@@ -61,12 +63,13 @@ class ShardRows:
         Requests to the operating system for samples so far (approximate under several threads).
     """
 
-    def __init__(self, directory: Path, manifest: Manifest, verify: Any) -> None:
+    def __init__(self, directory: Path, manifest: Manifest, verify: bool | str) -> None:
         self.directory, self.manifest = directory, manifest
         self.reads = 0
         self._verify = verify
         self._stops = np.cumsum([shard.count for shard in manifest.shards], dtype=np.int64)
         self._begins = self._stops - [shard.count for shard in manifest.shards]
+        self._rows_of: dict[str, np.ndarray] = {}
         self._opened: dict[int, Mapping[str, Any]] = {}
 
     def read(self, rows: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
@@ -111,12 +114,46 @@ class ShardRows:
             firsts, places = (firsts + now)[left], (places + now)[left]
             lengths = (lengths - now)[left]
 
+    def read_ragged(self, name: str, rows: np.ndarray) -> Ragged:
+        """Read samples of a ragged field: first where each begins and ends, then their rows.
+
+        Parameters
+        ----------
+        name : str
+        rows : ndarray of int64, shape (n,)
+            Numbers of samples, within bounds.
+
+        Raises
+        ------
+        DataError
+            As :meth:`read`, or a sample would lie outside of its shard.
+        """
+        n = len(rows)
+        shards = self._shards_of(rows)
+        bounds = np.empty(2 * n, np.int64)
+        twice = (np.full(n, 2), 2 * np.arange(n))  # a begin and an end lie beside each other
+        self._read_local(shards, rows - self._begins[shards], *twice, {name + OFFSETS: bounds})
+        starts, stops = bounds[::2], bounds[1::2]
+        if ((starts < 0) | (stops < starts) | (stops > self._ends(name)[shards])).any():
+            raise DataError(
+                f"{self.directory}: a sample of field {name!r} would lie outside of its shard; the "
+                "data are damaged: run 'hpcad data verify'"
+            )
+        lengths = stops - starts
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        field = self.manifest.fields[name]
+        values = np.empty((offsets[-1], *field.shape), field.dtype)
+        some = np.flatnonzero(lengths)
+        runs = (shards[some], starts[some], lengths[some], offsets[some])
+        self._read_local(*runs, {name: values})
+        return Ragged(values, offsets)
+
     def shard(self, index: int) -> Mapping[str, Any]:
         """The arrays of a shard, opened and checked when it is first needed."""
         # Two threads may open the same shard at once; both are right and one is dropped.
         if (arrays := self._opened.get(index)) is None:
             entry = self.manifest.shards[index]
-            arrays = _stored(self.directory, entry, self._verify)
+            arrays = open_shard(self.directory, entry, verify=self._verify)
             self._opened[index] = arrays
         return arrays
 
@@ -133,24 +170,30 @@ class ShardRows:
         targets: Mapping[str, np.ndarray],
     ) -> None:
         shards = self._shards_of(rows)
-        for part in _parts(shards, rows - self._begins[shards], lengths, places):
+        self._read_local(shards, rows - self._begins[shards], lengths, places, targets)
+
+    def _ends(self, name: str) -> np.ndarray:
+        """Rows of values of a ragged field in each shard."""
+        if name not in self._rows_of:
+            rows = [shard.arrays[name].shape[0] for shard in self.manifest.shards]
+            self._rows_of[name] = np.array(rows)
+        return self._rows_of[name]
+
+    def _read_local(
+        self,
+        shards: np.ndarray,
+        firsts: np.ndarray,
+        lengths: np.ndarray,
+        places: np.ndarray,
+        targets: Mapping[str, np.ndarray],
+    ) -> None:
+        for part in _parts(shards, firsts, lengths, places):
             opened = [self.shard(index) for index in part.shards]
             for name, target in targets.items():
                 arrays = [shard[name] for shard in opened]
                 contiguous = all(isinstance(array, ContiguousArray) for array in arrays)
                 requests = (_gather if contiguous else _one_by_one)(part, arrays, target)
                 self.reads += requests  # not in one line: others count while this one reads
-
-
-def _stored(directory: Path, entry: ShardEntry, verify: bool) -> Mapping[str, Any]:
-    arrays = open_shard(directory, entry, verify=verify)
-    file = StoredFile(directory / entry.file, entry.nbytes)
-    return {
-        name: ContiguousArray(file, entry.arrays[name].offset, array.shape, array.dtype)
-        if isinstance(array, np.ndarray)
-        else array
-        for name, array in arrays.items()
-    }
 
 
 def _parts(

@@ -21,7 +21,7 @@ class TokenWindows(Dataset):
     """
 
     def __init__(
-        self, directory: Path, manifest: Manifest, window: int, *, stride: int, verify: bool
+        self, directory: Path, manifest: Manifest, window: int, *, stride: int, verify: bool | str
     ) -> None:
         if manifest.kind != "tokens":
             raise DataError(

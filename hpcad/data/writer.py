@@ -21,9 +21,19 @@ from typing import Any
 import numpy as np
 
 from hpcad.data.destination import check_destination, disk_error, replace_directory, sync_directory
-from hpcad.data.manifest import FILE_NAME, FieldSpec, Manifest, ShardEntry, manifest_text
+from hpcad.data.manifest import (
+    DTYPES,
+    FILE_NAME,
+    OFFSETS,
+    FieldSpec,
+    Manifest,
+    ShardEntry,
+    manifest_text,
+)
 from hpcad.data.manifest_reader import parse_manifest
-from hpcad.data.shard_writer import write_shard
+from hpcad.data.ragged import as_ragged, joined
+from hpcad.data.shard_writer import CONTIGUOUS, Layout, write_shard
+from hpcad.data.statistics import Statistics
 from hpcad.errors import DataError
 
 
@@ -40,6 +50,8 @@ class DatasetWriter:
         ``"samples"`` or ``"tokens"``.
     shard_samples
         Samples in each shard but the last.
+    layout
+        How shards store their arrays; in one piece if not given.
     force
         Replace a dataset that is already there.
 
@@ -58,6 +70,7 @@ class DatasetWriter:
         *,
         kind: str = "samples",
         shard_samples: int,
+        layout: Layout = CONTIGUOUS,
         force: bool = False,
     ) -> None:
         if shard_samples < 1:
@@ -68,7 +81,9 @@ class DatasetWriter:
         self._fields = dict(fields)
         self._kind = kind
         self._shard_samples = shard_samples
-        self._pending: list[dict[str, np.ndarray]] = []
+        self._layout = layout
+        self._statistics = {name: Statistics(f.shape, f.dtype) for name, f in fields.items()}
+        self._pending: list[dict[str, Any]] = []
         self._pending_count = 0
         self._shards: list[ShardEntry] = []
         self._manifest: Manifest | None = None
@@ -80,19 +95,30 @@ class DatasetWriter:
         except OSError as error:
             raise disk_error(self.path, error) from error
 
-    def append(self, chunk: Mapping[str, np.ndarray]) -> None:
+    def append(self, chunk: Mapping[str, Any]) -> None:
         """Add samples: for each field an array of shape ``(n, *shape)`` of its dtype.
 
-        The arrays are kept until their shard is full, so the caller must not change them.
+        For a ragged field: a :class:`~hpcad.data.ragged.Ragged`, a pair of values and offsets, or
+        a list of arrays of shape ``(n_i, *shape)``. All are kept until their shard is full, so the
+        caller must not change them.
 
         Raises
         ------
         DataError
             If a field is missing, unknown, or of another shape, dtype or count; or on a full disk.
         """
-        count = self._check(chunk)
-        self._pending.append({name: np.asarray(chunk[name]) for name in self._fields})
-        self._pending_count += count
+        if set(chunk) != set(self._fields):
+            raise DataError(
+                f"{self.path}: a chunk has the fields {sorted(chunk)}, expected "
+                f"{sorted(self._fields)}"
+            )
+        samples = {name: self._samples(name, chunk[name]) for name in self._fields}
+        counts = {name: len(given) for name, given in samples.items()}
+        if len(set(counts.values())) != 1:
+            sizes = ", ".join(f"{name}: {count}" for name, count in counts.items())
+            raise DataError(f"{self.path}: the fields differ in their number of samples ({sizes})")
+        self._pending.append(samples)
+        self._pending_count += next(iter(counts.values()))
         while self._pending_count >= self._shard_samples:
             self._flush(self._shard_samples)
 
@@ -116,6 +142,7 @@ class DatasetWriter:
             source=source,
             licence=licence,
             attribution=attribution,
+            statistics={name: found.to_json() for name, found in self._statistics.items()},
         )
         if not self._shards:
             raise DataError(f"{self.path}: nothing to pack, the source holds no samples")
@@ -173,45 +200,49 @@ class DatasetWriter:
         parse_manifest(json.loads(text), self.path / FILE_NAME)
         return text
 
-    def _check(self, chunk: Mapping[str, np.ndarray]) -> int:
-        if set(chunk) != set(self._fields):
+    def _samples(self, name: str, given: Any) -> Any:
+        spec = self._fields[name]
+        if spec.ragged:
+            return as_ragged(given, spec, f"{self.path}: field {name!r}")
+        array = np.asarray(given)
+        dtype = array.dtype.newbyteorder("<")
+        if not array.ndim or (array.shape[1:], dtype) != (spec.shape, spec.dtype):
             raise DataError(
-                f"{self.path}: a chunk has the fields {sorted(chunk)}, expected "
-                f"{sorted(self._fields)}"
+                f"{self.path}: field {name!r} has samples of {array.dtype} {array.shape[1:]}, "
+                f"expected {spec}"
             )
-        counts = {np.shape(array)[:1] for array in chunk.values()}
-        if len(counts) != 1:
-            sizes = ", ".join(f"{name}: {np.shape(array)[:1]}" for name, array in chunk.items())
-            raise DataError(f"{self.path}: the fields differ in their number of samples ({sizes})")
-        for name, spec in self._fields.items():
-            array = np.asarray(chunk[name])
-            dtype = array.dtype.newbyteorder("<")
-            if not array.ndim or (array.shape[1:], dtype) != (spec.shape, spec.dtype):
-                raise DataError(
-                    f"{self.path}: field {name!r} has samples of {array.dtype} "
-                    f"{array.shape[1:]}, expected {spec}"
-                )
-        return len(chunk[next(iter(self._fields))])
+        return array
 
     def _flush(self, count: int) -> None:
-        arrays = {name: self._take(name, count) for name in self._fields}
+        arrays: dict[str, np.ndarray] = {}
+        for name in self._fields:
+            arrays |= self._take(name, count)
+            self._statistics[name].update(arrays[name])
         self._drop(count)
-        file = f"shard-{len(self._shards):05d}.h5"
+        path = self._beside / f"shard-{len(self._shards):05d}.h5"
         try:
-            self._shards.append(write_shard(self._beside / file, arrays))
+            self._shards.append(write_shard(path, arrays, count=count, layout=self._layout))
         except OSError as error:
             raise disk_error(self.path, error) from error
 
-    def _take(self, name: str, count: int) -> np.ndarray:
+    def _take(self, name: str, count: int) -> dict[str, np.ndarray]:
+        """The arrays that a shard has of the first samples of a field."""
         parts, missing = [], count
         for chunk in self._pending:
             parts.append(chunk[name][:missing])
             missing -= len(parts[-1])
             if not missing:
                 break
-        dtype = self._fields[name].dtype
+        spec = self._fields[name]
+        if spec.ragged:
+            samples = joined(parts)
+            offsets = np.require(samples.offsets, DTYPES["int64"], "C")
+            return {
+                name: np.require(samples.values, spec.dtype, "C"),
+                name + OFFSETS: offsets,
+            }
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return np.require(whole, dtype, "C")
+        return {name: np.require(whole, spec.dtype, "C")}
 
     def _drop(self, count: int) -> None:
         self._pending_count -= count
@@ -219,5 +250,5 @@ class DatasetWriter:
             first = self._pending.pop(0)
             length = len(next(iter(first.values())))
             if length > count:
-                self._pending.insert(0, {name: array[count:] for name, array in first.items()})
+                self._pending.insert(0, {name: given[count:] for name, given in first.items()})
             count -= min(length, count)
