@@ -7,6 +7,7 @@ that reading is tested against the format.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ def write_directory(
     )
     (path / "manifest.json").write_bytes(manifest.encode())
     return path
+
+
+def sealed(record: dict[str, Any] | str) -> bytes:
+    """Return a manifest with that content, whatever it is, and the checksum that fits it."""
+    text = record if isinstance(record, str) else json.dumps(record)
+    body = text.encode().rstrip().removesuffix(b"}").rstrip()
+    digest = checksum(body + b"\n}\n")
+    return body + f',\n "xxh3_128": "{digest}"\n}}\n'.encode()
+
+
+def forge(path: Path, alter: Callable[[dict[str, Any]], Any]) -> None:
+    """Let `alter` change the manifest of a checkpoint, and give it a checksum that fits."""
+    file = path / "manifest.json"
+    record = json.loads(file.read_bytes())
+    del record["xxh3_128"]
+    alter(record)
+    file.write_bytes(sealed(record))
 
 
 def _share(

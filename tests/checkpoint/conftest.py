@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoint_layouts import write_directory
 
-from hpcad.checkpoint import CheckpointStore
+from hpcad.checkpoint import CheckpointStore, DamagedCheckpointError, read_checkpoint
+from hpcad.errors import CheckpointError
+
+SECONDS = 2.0
+BYTES = 32 << 20
 
 STATE = {"step": 7, "cursor": 448, "schedule": {"kind": "cosine"}, "loss": 0.25}
 
@@ -46,3 +53,35 @@ def same():
             assert found[name].tobytes() == array.tobytes(), name
 
     return check
+
+
+@pytest.fixture
+def two_parts(tmp_path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Return the path of a checkpoint of two ranks; a secret lies beside it."""
+    (tmp_path / "secret").write_bytes(b"s" * 4096)
+    return write_directory(tmp_path, 7, arrays, {"cursor": 448}, ranks=2)
+
+
+@pytest.fixture
+def refused():
+    """Return a function that reads a hostile checkpoint and returns the one line of its error."""
+
+    def read(path: Path, kind: type[CheckpointError] = DamagedCheckpointError) -> str:
+        tracemalloc.start()
+        begin = time.perf_counter()
+        try:
+            with pytest.raises(CheckpointError) as caught:
+                read_checkpoint(path)
+            seconds, peak = time.perf_counter() - begin, tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        text = str(caught.value)
+        assert type(caught.value) is kind
+        assert seconds < SECONDS
+        assert peak < BYTES
+        assert text.startswith(f"checkpoint {path} ")
+        assert "\n" not in text
+        assert len(text) < 600
+        return text
+
+    return read
