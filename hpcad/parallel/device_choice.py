@@ -32,6 +32,7 @@ from hpcad.errors import ConfigError, DeviceError
 from hpcad.parallel.device_communicator import DeviceCommunicator
 from hpcad.parallel.fit import Fit, measured_fit
 from hpcad.parallel.gpu_aware import Verdict, gpu_aware
+from hpcad.parallel.nccl_group import nccl_of
 from hpcad.parallel.progress import Progress
 from hpcad.parallel.staged import StagedCommunicator
 
@@ -148,7 +149,7 @@ def _choose(host: Any, cupy: Any, environ: Mapping[str, str]) -> DeviceChoice:
 
 def find_obstacles(host: Any, cupy: Any, environ: Mapping[str, str]) -> dict[str, str]:
     """What stands against each way, on any rank; empty where nothing does. Collective."""
-    places = host.gather_json([_device(cupy), cupy.cuda.nccl.available, _node(host)], _NAME)
+    places = host.gather_json([_device(cupy), nccl_of(cupy).available, _node(host)], _NAME)
     verdicts = host.gather_json(_mpi_obstacle(host, environ), _NAME)
     nccl = ""
     if not all(available for _, available, _ in places):

@@ -7,6 +7,7 @@ are those of ``cupy.cuda.nccl`` in CuPy 14.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -14,15 +15,24 @@ from typing import Any, NoReturn
 from hpcad.errors import CollectiveError, DeviceError
 
 
+def nccl_of(cupy: Any) -> Any:
+    """CuPy's module for NCCL; its ``available`` says whether there is a library.
+
+    CuPy does not import it by itself.
+    """
+    found = getattr(cupy.cuda, "nccl", None)
+    return importlib.import_module("cupy.cuda.nccl") if found is None else found
+
+
 def require_nccl(cupy: Any) -> Any:
-    """Return CuPy's module for NCCL.
+    """Return CuPy's module for NCCL, where there is a library.
 
     Raises
     ------
     DeviceError
         CuPy finds no NCCL library.
     """
-    nccl = cupy.cuda.nccl
+    nccl = nccl_of(cupy)
     if not nccl.available:
         raise DeviceError(
             "CuPy finds no NCCL library (libnccl.so.2); install NVIDIA's package `nvidia-nccl` "

@@ -10,6 +10,7 @@ from launched import mpirun
 
 from hpcad.parallel.device_choice import device_choice
 from hpcad.parallel.nccl import NcclCommunicator
+from hpcad.parallel.nccl_group import nccl_of
 from hpcad.parallel.serial import SerialCommunicator
 from hpcad.parallel.staged import StagedCommunicator
 
@@ -19,7 +20,7 @@ if not cupy.cuda.is_available():
 
 pytestmark = pytest.mark.gpu
 
-KINDS = ["staged"] + (["nccl"] if cupy.cuda.nccl.available else [])
+KINDS = ["staged"] + (["nccl"] if nccl_of(cupy).available else [])
 COUNTS = [0, 1, 997, 1 << 20]
 
 
