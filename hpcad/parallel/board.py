@@ -10,6 +10,7 @@ from hpcad.parallel.window import LINE, SharedWindow
 AHEAD = 64  # reductions that a rank may have started and not finished
 _WORDS = LINE // 8
 _ARRIVED, _FINISHED, _PRINTS = 0, _WORDS, 2 * _WORDS
+_REFUSED = _FINISHED + 1
 
 
 class Board:
@@ -47,13 +48,21 @@ class Board:
         self._window.fence()
         self._mine[_FINISHED] = number + 1
 
+    def refuse(self, number: int) -> None:
+        """Say that the nodes disagree about a reduction, to those who do not ask the others."""
+        self._mine[_REFUSED] = number + 1
+
+    def refused(self, number: int) -> bool:
+        """Whether a rank of this node has heard that the nodes disagree about a reduction."""
+        return any(words[_REFUSED] > number for words in self.table)
+
     def arrived(self, number: int) -> bool:
         """Whether every rank has come to a reduction."""
         return self._all(_ARRIVED, number)
 
-    def finished(self, number: int) -> bool:
-        """Whether every rank has finished a reduction."""
-        return self._all(_FINISHED, number)
+    def finished(self, number: int, ranks: int | None = None) -> bool:
+        """Whether every rank has finished a reduction, or the first ``ranks`` of them."""
+        return self._all(_FINISHED, number, ranks)
 
     def missing(self, number: int) -> list[int]:
         """Local ranks that have not come to a reduction."""
@@ -63,8 +72,8 @@ class Board:
         """What every rank that has come wants done."""
         return [int(words[_PRINTS + number % AHEAD]) for words in self.table]
 
-    def _all(self, place: int, number: int) -> bool:
-        for words in self.table:
+    def _all(self, place: int, number: int, ranks: int | None = None) -> bool:
+        for words in self.table[:ranks]:
             if words[place] <= number:
                 return False
         self._window.fence()  # what they wrote before may be read now

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NoReturn, Protocol
 
@@ -21,6 +21,8 @@ from mpi4py import MPI
 
 from hpcad.errors import CollectiveError, user_frame
 from hpcad.parallel.door import Record
+
+_UNLIKE = 2**62  # as the largest and as the negative of the smallest: no fingerprint is both
 
 
 def is_wanted() -> bool:
@@ -49,15 +51,26 @@ class MessageAgreement:
     comm : MPI.Intracomm
         Nobody else sends on it.
     agreed : MPI.Intracomm
-        The same ranks, where only calls travel that all have agreed about: there they talk when
-        they disagree. (On ``comm`` some of them may have stated later calls already.)
+        Where only calls travel that all have agreed about: there all its ranks talk when some
+        disagree. (On ``comm`` some of them may have stated later calls already.)
     record : Record
+    alike : bool
+        Whether those for whom this rank speaks mean the same.
+    tell : callable, optional
+        Called before the ranks talk: lets others know that they must, too.
     """
 
-    def __init__(self, comm: MPI.Intracomm, agreed: MPI.Intracomm, record: Record) -> None:
-        self._agreed, self._record = agreed, record
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        agreed: MPI.Intracomm,
+        record: Record,
+        alike: bool = True,
+        tell: Callable[[], None] | None = None,
+    ) -> None:
+        self._agreed, self._record, self._tell = agreed, record, tell
         print_ = record.fingerprint
-        self._stated = np.array([print_, -print_], np.int64)
+        self._stated = np.array([print_, -print_] if alike else [_UNLIKE, _UNLIKE], np.int64)
         self._request = comm.Iallreduce(MPI.IN_PLACE, self._stated, MPI.MAX)
 
     def reached(self, wait: bool) -> bool:
@@ -67,6 +80,8 @@ class MessageAgreement:
         elif not self._request.Test():
             return False
         if self._stated[0] != -self._stated[1]:  # the largest and the smallest
+            if self._tell is not None:
+                self._tell()
             disagree(self._agreed, self._record)
         return True
 

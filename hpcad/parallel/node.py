@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -15,8 +16,9 @@ from mpi4py import MPI
 
 from hpcad.parallel.board import AHEAD, Board
 from hpcad.parallel.buffer import reducible
-from hpcad.parallel.check import MessageAgreement, disagree
+from hpcad.parallel.check import Agreement, MessageAgreement, disagree
 from hpcad.parallel.mpi import MpiCommunicator, MpiRequest
+from hpcad.parallel.node_agreement import ToldAgreement
 from hpcad.parallel.node_request import Between, NodeRequest, SmallRequest
 from hpcad.parallel.quick import DONE, KNOWN, REFUSED, Plan, Quick
 from hpcad.parallel.record import Call, Record
@@ -197,21 +199,25 @@ class NodeCommunicator(MpiCommunicator):
                 return
         super()._agree(record)
 
-    def compare(self, number: int, record: Record) -> MessageAgreement | None:
-        """Compare a call with the others of this node; state it to the other nodes, if any.
+    def compare(self, number: int, record: Record) -> Agreement | None:
+        """Compare a call with the others of this node, and with other nodes, if any.
 
         Raises
         ------
         CollectiveError
-            On every rank of this node, when two of them mean different calls.
+            On every rank, when two of them mean different calls.
         """
         if not self._checks:
             return None
-        if len(set(self.board.fingerprints(number))) > 1:
-            disagree(self.local, record)
-        if self._statements is None or self.across is None:
+        alike = len(set(self.board.fingerprints(number))) == 1
+        if self.across is None:
+            if not alike:
+                disagree(self.local, record)
             return None
-        return MessageAgreement(self._statements, self.across, record)
+        if self._statements is None:
+            return ToldAgreement(self, number, record)
+        tell = functools.partial(self.board.refuse, number)
+        return MessageAgreement(self._statements, self.comm, record, alike, tell)
 
     def advance(self) -> None:
         """Bring every reduction under way as far as it can go, in the order of their numbers."""

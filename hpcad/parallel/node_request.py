@@ -118,7 +118,14 @@ class NodeRequest:
         self.stage = AGREEING
 
     def _agreed(self) -> bool:
-        return self._agreement is None or self._agreement.reached(wait=False)
+        if self._agreement is None:
+            return True
+        try:
+            return self._agreement.reached(wait=False)
+        except CollectiveError:
+            self.stage = DONE  # as above
+            self._group.board.finish(self._number)
+            raise
 
     def _combine(self) -> None:
         """Reduce this rank's slice, into all arrays where nothing comes from other nodes."""

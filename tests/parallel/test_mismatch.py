@@ -76,6 +76,30 @@ def test_mismatch_names_ranks_calls_and_lines(case, kind, ranks):
             assert f"<string>:{line + 3}" in told
 
 
+NODES = """
+from mpi4py import MPI
+from hpcad.parallel.node import NodeCommunicator
+group = NodeCommunicator(MPI.COMM_WORLD.Dup(), local=MPI.COMM_WORLD.Split(world.rank // 2))
+last = world.rank == {odd}
+w = group.allocate(80_000).view(np.float64)
+"""
+
+
+@pytest.mark.parametrize(("ranks", "odd"), [(3, 1), (3, 2), (4, 0), (4, 3)])
+@pytest.mark.parametrize("case", ["operation", "count", "request", "gradients"])
+def test_ranks_of_all_nodes_are_told(case, ranks, odd):
+    odd_call, usual, said_by_odd, said_by_usual = CASES[case]
+    program = f"{PROLOGUE}{NODES.format(odd=odd)}if last:\n    {odd_call}\nelse:\n    {usual}\n"
+    done = mpirun(ranks, ["-c", program], timeout=30, env={"HPCAD_COMMUNICATOR": "mpi"})
+    assert done.returncode != 0
+    for rank in range(ranks):
+        told = "".join(x for x in done.stderr.splitlines(True) if x.startswith(f"[rank {rank} "))
+        assert "CollectiveError" in told, done.stderr
+        assert f"rank {odd} (on" in told
+        assert said_by_odd in told
+        assert said_by_usual in told
+
+
 PLACES = {
     "an array from elsewhere": ("np.ones(10_000)", "allreduce sum of 10000 x float64 at"),
     "another place": ("w2[1000:]", "byte 8000"),
