@@ -9,6 +9,7 @@ from pathlib import Path
 from hpcad.data import sources
 from hpcad.data.inspect import format_bytes, summary
 from hpcad.data.pack import SHARD_MB, Provenance, pack_all
+from hpcad.data.shard_writer import Layout
 from hpcad.data.sources import Source
 from hpcad.data.sources.csv_table import LABEL_TYPES
 from hpcad.data.verify import verify_dataset
@@ -65,6 +66,8 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
     shards = parser.add_argument_group("shards")
     shards.add_argument("--shard-samples", type=int, metavar="N", help="samples per shard")
     shards.add_argument("--shard-mb", type=float, default=SHARD_MB, help="MiB per shard")
+    shards.add_argument("--layout", choices=("contiguous", "chunked"), default="contiguous")
+    shards.add_argument("--compress", type=int, default=0, metavar="1-9", help="chunks, by deflate")
     shards.add_argument("--force", action="store_true", help="replace a dataset that is there")
 
     told = parser.add_argument_group("sentences kept in the manifest")
@@ -89,6 +92,7 @@ def _pack(options: argparse.Namespace) -> int:
         list(zip(found, places, strict=True)),
         shard_samples=options.shard_samples,
         shard_mb=options.shard_mb,
+        layout=Layout(options.layout == "chunked", options.compress),
         provenance=Provenance(options.source, options.licence, options.attribution),
         force=options.force,
         progress=_say,
@@ -102,7 +106,12 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    report = verify_dataset(options.dataset, progress=_say)
+    from hpcad.parallel import init
+
+    world = init()  # under mpirun the ranks take the shards in turn
+    report = verify_dataset(options.dataset, _say, world.communicator)
+    if not world.is_root:
+        return 0 if report.ok else DataError.exit_code
     for problem in report.problems:
         _say(problem)
     rate = format_bytes(report.nbytes / max(report.seconds, 1e-9))

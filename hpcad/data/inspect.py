@@ -10,6 +10,7 @@ from hpcad.data.manifest_reader import read_manifest
 from hpcad.data.shards import check_file
 
 _NAMES_SHOWN = 20
+_CHANNELS_SHOWN = 3
 
 
 def summary(path: str | os.PathLike[str]) -> str:
@@ -30,10 +31,13 @@ def summary(path: str | os.PathLike[str]) -> str:
         *((f"field {name}", str(spec)) for name, spec in manifest.fields.items()),
         ("shards", _shards(manifest)),
         ("bytes", format_bytes(manifest.data_bytes)),
+        *_storage(manifest),
+        *_statistics(manifest),
         *_metadata(manifest),
         ("source", manifest.source),
         ("licence", manifest.licence),
         ("attribution", manifest.attribution),
+        ("format", f"version {manifest.version}"),
         ("hash", manifest.hash),
     ]
     width = max(len(name) for name, _ in rows)
@@ -54,6 +58,31 @@ def _shards(manifest: Manifest) -> str:
     if len(counts) == 1:
         return "1"
     return f"{len(counts):,} with {min(counts):,} to {max(counts):,} {manifest.kind} each"
+
+
+def _storage(manifest: Manifest) -> list[tuple[str, str]]:
+    """Which arrays are in chunks, and what their filters saved."""
+    filters = {
+        array.filters for shard in manifest.shards for array in shard.arrays.values() if array.chunk
+    }
+    if not filters:
+        return []
+    words = " or ".join(", ".join(each) for each in sorted(filters))
+    share = manifest.file_bytes / manifest.data_bytes
+    files = format_bytes(manifest.file_bytes)
+    return [("chunks", words), ("files", f"{files}, {share:.0%} of the bytes")]
+
+
+def _statistics(manifest: Manifest) -> list[tuple[str, str]]:
+    rows = []
+    for name, found in manifest.statistics.items():
+        parts = []
+        for key in ("mean", "std", "min", "max"):
+            numbers = found[key] if isinstance(found[key], list) else [found[key]]
+            shown = " ".join("none" if x is None else f"{x:.6g}" for x in numbers[:_CHANNELS_SHOWN])
+            parts.append(f"{key} {shown}" + (" ..." if len(numbers) > _CHANNELS_SHOWN else ""))
+        rows.append((f"numbers {name}", ", ".join(parts)))
+    return rows
 
 
 def _metadata(manifest: Manifest) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hpcad.data.inspect import format_bytes
 from hpcad.data.manifest import Manifest
+from hpcad.data.shard_writer import CONTIGUOUS, Layout
 from hpcad.data.sources.source import Source
 from hpcad.data.writer import DatasetWriter
 from hpcad.errors import DataError
@@ -32,6 +33,7 @@ def pack(
     *,
     shard_samples: int | None = None,
     shard_mb: float = SHARD_MB,
+    layout: Layout = CONTIGUOUS,
     provenance: Provenance | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -47,7 +49,9 @@ def pack(
     shard_samples
         Samples per shard; by default as many as make ``shard_mb``.
     shard_mb
-        Size of a shard in MiB.
+        Size of a shard in MiB, before compression.
+    layout
+        How shards store their arrays; in one piece if not given.
     provenance
         Where the data come from.
     force
@@ -69,6 +73,7 @@ def pack(
         [(source, out)],
         shard_samples=shard_samples,
         shard_mb=shard_mb,
+        layout=layout,
         provenance=provenance,
         force=force,
         progress=progress,
@@ -81,6 +86,7 @@ def pack_all(
     *,
     shard_samples: int | None = None,
     shard_mb: float = SHARD_MB,
+    layout: Layout = CONTIGUOUS,
     provenance: Provenance | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -98,7 +104,12 @@ def pack_all(
             samples = shard_samples if shard_samples is not None else _samples(source, shard_mb)
             writer = stack.enter_context(
                 DatasetWriter(
-                    Path(out), source.fields, kind=source.kind, shard_samples=samples, force=force
+                    Path(out),
+                    source.fields,
+                    kind=source.kind,
+                    shard_samples=samples,
+                    layout=layout,
+                    force=force,
                 )
             )
             _write(writer, source, told, progress)

@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcad.data.builtin import resolve
-from hpcad.data.manifest import ShardEntry
-from hpcad.data.manifest_reader import read_manifest
+from hpcad.data.manifest import FILE_NAME, Manifest, ShardEntry
+from hpcad.data.manifest_reader import parse_manifest, read_manifest
 from hpcad.data.shards import open_shard
 from hpcad.errors import DataError
+
+if TYPE_CHECKING:
+    from hpcad.parallel import Communicator
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class VerifyReport:
     shards, nbytes : int
         Shards looked at, and bytes of the arrays of the good ones.
     seconds : float
-        Time it took.
+        Time it took, on the slowest rank.
     problems : tuple of str
         One sentence per damaged shard; empty if all is well.
     """
@@ -41,42 +45,75 @@ class VerifyReport:
 
 
 def verify_dataset(
-    path: str | os.PathLike[str], progress: Callable[[str], None] | None = None
+    path: str | os.PathLike[str],
+    progress: Callable[[str], None] | None = None,
+    communicator: Communicator | None = None,
 ) -> VerifyReport:
-    """Read a whole dataset and compare it with its manifest.
+    """Read a whole dataset and compare it with its manifest; collective with a communicator.
 
     Parameters
     ----------
     path
         The dataset's directory or ``builtin:`` name.
     progress
-        Called with one line per shard.
+        Called with one line per shard, on the rank that read it.
+    communicator
+        Its ranks take the shards in turn.
+
+    Returns
+    -------
+    VerifyReport
+        Of all shards, the same on every rank.
 
     Raises
     ------
     DataError
-        If the manifest itself is missing or damaged. Damaged shards are reported, not raised.
+        On every rank, if the manifest itself is missing or damaged. Damaged shards are reported,
+        not raised.
     """
     directory = resolve(path)
-    manifest = read_manifest(directory)
+    rank, size = (0, 1) if communicator is None else (communicator.rank, communicator.size)
+    manifest = _manifest(directory, communicator)
     started = time.perf_counter()
-    problems, nbytes = [], 0
-    for index, shard in enumerate(manifest.shards, start=1):
+    found: list[tuple[int, int, str]] = []
+    for index in range(rank, len(manifest.shards), size):
+        shard = manifest.shards[index]
         problem = _problem(directory, shard)
-        if problem:
-            problems.append(problem)
-        else:
-            nbytes += sum(array.nbytes for array in shard.arrays.values())
+        nbytes = 0 if problem else sum(array.nbytes for array in shard.arrays.values())
+        found.append((index, nbytes, problem))
         if progress:
             state = "damaged" if problem else "good"
-            progress(f"[{index}/{len(manifest.shards)}] {shard.file}: {state}")
+            progress(f"[{index + 1}/{len(manifest.shards)}] {shard.file}: {state}")
     seconds = time.perf_counter() - started
-    return VerifyReport(len(manifest.shards), nbytes, seconds, tuple(problems))
+    if communicator is not None:
+        parts = communicator.gather_json([found, seconds], name="verify")
+        found = sorted(tuple(each) for part, _ in parts for each in part)
+        seconds = max(taken for _, taken in parts)
+    return VerifyReport(
+        shards=len(manifest.shards),
+        nbytes=sum(nbytes for _, nbytes, _ in found),
+        seconds=seconds,
+        problems=tuple(problem for _, _, problem in found if problem),
+    )
+
+
+def _manifest(directory: Path, communicator: Communicator | None) -> Manifest:
+    if communicator is None:
+        return read_manifest(directory)
+    value, error = None, None
+    if communicator.rank == 0:
+        try:
+            value = read_manifest(directory).to_json()
+        except DataError as problem:
+            error = problem
+    communicator.agree(error, name="verify")
+    value = communicator.broadcast_json(value, name="manifest")
+    return parse_manifest(value, directory / FILE_NAME)
 
 
 def _problem(directory: Path, shard: ShardEntry) -> str:
     try:
-        open_shard(directory, shard, verify=True)
+        open_shard(directory, shard, verify="first")
     except DataError as error:
         return str(error)
     return ""

@@ -50,6 +50,20 @@ def test_pack_inspect_verify(
     assert "2 of 3 shards are good" in said
 
 
+def test_pack_in_chunks(
+    tmp_path: Path, arrays: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--layout", "chunked", "--compress", "2")
+    assert run("pack", tmp_path / "d", "--npy", *arrays, *words) == 0
+    data = open_dataset(tmp_path / "d")
+    assert data.manifest.shards[0].arrays["x"].filters == ("shuffle", "deflate:2", "fletcher32")
+    np.testing.assert_array_equal(data.read(np.arange(10))["x"], np.arange(20.0).reshape(10, 2))
+    assert run("verify", tmp_path / "d") == 0
+    assert "1 of 1 shards are good" in capsys.readouterr().out
+    with pytest.raises(DataError, match="only chunks can be compressed"):
+        run("pack", tmp_path / "e", "--npy", *arrays, "--compress", "2")
+
+
 def test_an_existing_dataset_needs_force(tmp_path: Path, arrays: tuple[Path, Path]) -> None:
     assert run("pack", tmp_path / "d", "--npy", arrays[0]) == 0
     with pytest.raises(DataError, match="--force"):

@@ -8,6 +8,7 @@ import pytest
 
 from hpcad.data import Provenance, pack, summary
 from hpcad.data.inspect import format_bytes
+from hpcad.data.shard_writer import Layout
 from hpcad.data.sources import array_source
 from hpcad.errors import DataError
 
@@ -29,6 +30,16 @@ def test_a_summary_says_what_is_there(tmp_path: Path) -> None:
         "A. Name",
     ):
         assert words in text
+
+
+def test_chunks_statistics_and_what_compression_saved_are_told(tmp_path: Path) -> None:
+    source = array_source({"x": np.tile(np.array([1.0, 3.0, 5.0, 7.0]), (9000, 1))})
+    pack(source, tmp_path / "d", layout=Layout(chunked=True, compress=1))
+    text = summary(tmp_path / "d")
+    assert "shuffle, deflate:1, fletcher32" in text
+    assert "% of the bytes" in text
+    assert "mean 1 3 5 ..., std 0 0 0 ..., min 1 3 5 ..., max 1 3 5 ..." in text
+    assert "version 2" in text
 
 
 def test_a_missing_shard_is_noticed(make: Callable[..., Path]) -> None:
