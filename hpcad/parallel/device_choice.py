@@ -30,6 +30,7 @@ import numpy as np
 from hpcad.backend import get_backend
 from hpcad.errors import ConfigError, DeviceError
 from hpcad.parallel.device_communicator import DeviceCommunicator
+from hpcad.parallel.device_timed import Timed
 from hpcad.parallel.fit import Fit, measured_fit
 from hpcad.parallel.gpu_aware import Verdict, gpu_aware
 from hpcad.parallel.nccl_group import nccl_of
@@ -59,32 +60,6 @@ class DeviceChoice:
     communicator: DeviceCommunicator
     reason: str
     timed: Timed
-
-
-class Timed:
-    """Reductions of device arrays that return when the device has the result, so one can time them.
-
-    Parameters
-    ----------
-    communicator : DeviceCommunicator
-    host : Communicator
-    cupy : module
-    """
-
-    def __init__(self, communicator: DeviceCommunicator, host: Any, cupy: Any) -> None:
-        self._communicator, self._host, self._cupy = communicator, host, cupy
-
-    def allocate(self, nbytes: int) -> Any:
-        """Return zeroed bytes of the device."""
-        return self._cupy.zeros(nbytes, np.uint8)
-
-    def allreduce(self, array: Any, op: str = "sum", name: str = "") -> None:
-        """Reduce, and wait; arrays of the host (the times) go as they always do."""
-        if isinstance(array, np.ndarray):
-            self._host.allreduce(array, op, name)
-            return
-        self._communicator.allreduce(array, op, name)
-        self._cupy.cuda.get_current_stream().synchronize()
 
 
 _chosen: WeakKeyDictionary[Any, DeviceChoice] = WeakKeyDictionary()
