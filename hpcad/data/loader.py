@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
+import numpy as np
+
+from hpcad.backend.protocol import Backend
+from hpcad.backend.transfer import Transfer, transfer
 from hpcad.data.batch import Batch, plan
 from hpcad.data.dataset import Dataset
 from hpcad.data.descriptors import OPEN
 from hpcad.data.order import GlobalOrder, Order
 from hpcad.data.prefetch import Budget, ReadAhead
-from hpcad.data.ring import Ring
+from hpcad.data.ring import Ring, allocate
 from hpcad.data.stall import Stall
 from hpcad.errors import DataError
 
@@ -53,6 +57,9 @@ class Loader:
         Their bytes, at most; one batch is read ahead whatever its size.
     readers
         Threads that read. More than two help where the storage answers late.
+    backend
+        Where the batches are used: on a GPU they are read into pinned memory, and the threads
+        that read copy them to the device (not yet proven on a GPU).
     epochs
         Stop after this many epochs since the very start; ``None`` never stops.
 
@@ -80,6 +87,7 @@ class Loader:
         prefetch_bytes: int = 256 << 20,
         readers: int = 2,
         epochs: int | None = None,
+        backend: Backend | None = None,
     ) -> None:
         _check(batch_size, rank, size)
         _check_least(0, cursor=cursor, prefetch=prefetch, epochs=epochs or 0)
@@ -91,8 +99,10 @@ class Loader:
         self.order = order or GlobalOrder(len(dataset), seed, shuffle)
         self._plan = plan(self.order, batch_size, rank, size, cursor, epochs)
         self._budget = Budget(prefetch, prefetch_bytes, readers)
+        moving = transfer(backend)
         # Those read ahead, the one handed out, and the one before it, which a loop still holds.
-        self._work = functools.partial(_read, dataset, Ring(prefetch + 2))
+        ring = Ring(prefetch + 2, allocate if moving is None else moving.allocate)
+        self._work = functools.partial(_read, dataset, ring, moving)
         self._ahead: ReadAhead[Batch, _Read] | None = None
         self._ended: BaseException | None = None
         self._process = os.getpid()
@@ -175,10 +185,14 @@ class _Read:
     seconds: float
 
 
-def _read(dataset: Dataset, ring: Ring, batch: Batch) -> _Read:
+def _read(dataset: Dataset, ring: Ring, moving: Transfer | None, batch: Batch) -> _Read:
     started = time.perf_counter()
-    targets = ring.lend_fields(dataset.fields, len(batch))
-    batch.fields.update(dataset.read(batch.ids, targets))
+    fields = dataset.read(batch.ids, ring.lend_fields(dataset.fields, len(batch)))
+    batch.fields.update(fields)
+    if moving is not None:  # ragged fields stay where they are
+        batch.fields.update(
+            moving.copy({name: a for name, a in fields.items() if isinstance(a, np.ndarray)})
+        )
     return _Read(batch, time.perf_counter() - started)
 
 

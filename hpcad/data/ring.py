@@ -61,7 +61,8 @@ class Ring:
         return np.asarray(_Loan(block, nbytes, self._free))
 
     def lend_fields(self, fields: Mapping[str, FieldSpec], n: int) -> dict[str, np.ndarray]:
-        """Arrays for ``n`` samples, all in one block."""
+        """Arrays for ``n`` samples of those fields that are not ragged, all in one block."""
+        fields = {name: field for name, field in fields.items() if not field.ragged}
         places, size = [], 0
         for field in fields.values():
             places.append(size)

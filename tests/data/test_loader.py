@@ -218,7 +218,9 @@ def test_a_loop_that_keeps_one_batch_allocates_a_few_blocks(
     dataset: Dataset, prefetch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rings: list[Ring] = []
-    monkeypatch.setattr(loader_module, "Ring", lambda most: rings.append(Ring(most)) or rings[-1])
+    monkeypatch.setattr(
+        loader_module, "Ring", lambda *given: rings.append(Ring(*given)) or rings[-1]
+    )
     addresses = set()
     with Loader(dataset, 5, prefetch=prefetch, epochs=10) as loader:
         for batch in loader:
@@ -244,3 +246,27 @@ def test_many_readers_change_nothing(dataset: Dataset) -> None:
         found = np.concatenate([batch["y"] for batch in loader])
     with Loader(dataset, 3, prefetch=0, epochs=5) as loader:
         np.testing.assert_array_equal(found, np.concatenate([batch.ids for batch in loader]))
+
+
+def test_for_a_device_batches_are_read_into_its_memory_and_copied(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Moving:
+        def __init__(self) -> None:
+            self.allocated, self.copied = 0, 0
+
+        def allocate(self, nbytes: int) -> np.ndarray:
+            self.allocated += 1
+            return np.empty(nbytes, np.uint8)
+
+        def copy(self, fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            self.copied += 1
+            return {name: -array for name, array in fields.items()}
+
+    moving = Moving()
+    monkeypatch.setattr(loader_module, "transfer", lambda _backend: moving)
+    with Loader(dataset, 5, epochs=3) as loader:
+        for batch in loader:
+            np.testing.assert_array_equal(batch["y"], -batch.ids)
+    assert moving.copied == 12
+    assert moving.allocated <= 4 + 2
