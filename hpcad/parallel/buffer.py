@@ -35,6 +35,12 @@ def flat_view(array: Any, call: str) -> np.ndarray:
     return array.reshape(-1)
 
 
+def readable_view(array: Any, call: str) -> np.ndarray:
+    """The flat view of an array that is only read; otherwise as :func:`flat_view`."""
+    ours = isinstance(array, np.ndarray) and array.flags.c_contiguous and not array.dtype.hasobject
+    return array.reshape(-1) if ours else flat_view(array, call)
+
+
 def reducible(array: Any, op: str, call: str) -> np.ndarray:
     """Return the flat view of ``array`` if ``op`` is defined for its dtype.
 

@@ -28,6 +28,7 @@ passes the door (:mod:`hpcad.parallel.door`), which records it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -136,6 +137,20 @@ class Communicator(Protocol):
 
     def alltoall(self, array: np.ndarray, out: np.ndarray, name: str = "") -> None:
         """Send block r of ``array`` to rank r; block r of ``out`` comes from there."""
+
+    def alltoallv(
+        self,
+        array: np.ndarray,
+        counts: Sequence[int] | np.ndarray,
+        out: np.ndarray,
+        out_counts: Sequence[int] | np.ndarray,
+        name: str = "",
+    ) -> None:
+        """Send ``counts[r]`` elements of ``array`` to rank r, receive ``out_counts[r]`` from it.
+
+        Blocks of any lengths, 0 too, in rank order. What one rank states as a count, the other
+        must state in ``out_counts``; CollectiveError on every rank otherwise.
+        """
 
     # Messages concern two ranks, and are not compared with what others do.
 

@@ -46,6 +46,16 @@ class ExchangeHooks(ABC):
         """Exchange block r with rank r."""
 
     @abstractmethod
+    def _alltoallv(
+        self,
+        sent: np.ndarray,
+        counts: np.ndarray,
+        received: np.ndarray,
+        out_counts: np.ndarray,
+    ) -> None:
+        """Exchange blocks of so many bytes (int64, one count per rank)."""
+
+    @abstractmethod
     def _send_message(self, data: np.ndarray, dest: int, tag: int) -> None:
         """Send to another rank."""
 

@@ -5,7 +5,8 @@ that each communicator fills in (:mod:`~hpcad.parallel.mpi_exchanges`,
 :mod:`~hpcad.parallel.naive`, :mod:`~hpcad.parallel.serial_exchanges`).
 
 Blocks are equal: where a rank contributes ``n`` elements, the array with all of them has
-``size * n``, in rank order. Arrays that are only read may be read-only.
+``size * n``, in rank order. (Unequal ones are exchanged in :mod:`hpcad.parallel.uneven`.) Arrays
+that are only read may be read-only.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from hpcad.errors import CollectiveError, ConfigError, ShapeError
-from hpcad.parallel.buffer import flat_view, narrow, reducible, widen
+from hpcad.parallel.buffer import flat_view, narrow, readable_view, reducible, widen
 from hpcad.parallel.door import Door, Record
-from hpcad.parallel.exchange_hooks import ExchangeHooks
+from hpcad.parallel.uneven import UnevenExchanges
 
 
-class Exchanges(ExchangeHooks):
+class Exchanges(UnevenExchanges):
     """Public methods of every communicator; see :class:`~hpcad.parallel.communicator.Communicator`.
 
     Two-sided messages (:meth:`send`, :meth:`receive`, :meth:`sendrecv`) concern two ranks, so they
@@ -29,7 +30,6 @@ class Exchanges(ExchangeHooks):
     error of the rank that receives it.
     """
 
-    _door: Door
     _messages: Door
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Exchanges(ExchangeHooks):
 
         ``out`` is not looked at on other ranks.
         """
-        block = _readable(array, "gather")
+        block = readable_view(array, "gather")
         self._check_rank(root, "gather", "root")
         whole = self._whole_of(array, out, "gather") if self.rank == root else None
         with self._door.enter("gather", block.dtype.str, block.size, name, f"to {root}"):
@@ -99,20 +99,20 @@ class Exchanges(ExchangeHooks):
         whole = None
         if self.rank == root:
             self._block_of(array, out, "scatter")
-            whole = _readable(array, "scatter").view(np.uint8)
+            whole = readable_view(array, "scatter").view(np.uint8)
         with self._door.enter("scatter", block.dtype.str, block.size, name, f"from {root}"):
             self._scatter(whole, block.view(np.uint8), root)
 
     def allgather(self, array: np.ndarray, out: np.ndarray, name: str = "") -> None:
         """Write the arrays of all ranks, in rank order, to ``out`` on every rank."""
-        block = _readable(array, "allgather")
+        block = readable_view(array, "allgather")
         whole = self._whole_of(array, out, "allgather")
         with self._door.enter("allgather", block.dtype.str, block.size, name):
             self._allgather(block.view(np.uint8), whole)
 
     def alltoall(self, array: np.ndarray, out: np.ndarray, name: str = "") -> None:
         """Send block r of ``array`` to rank r; block r of ``out`` comes from there."""
-        sent, received = _readable(array, "alltoall"), flat_view(out, "alltoall")
+        sent, received = readable_view(array, "alltoall"), flat_view(out, "alltoall")
         if sent.size != received.size or sent.dtype != received.dtype or sent.size % self.size:
             raise ShapeError(
                 f"alltoall sends {sent.size} x {sent.dtype} to {self.size} ranks and receives "
@@ -126,7 +126,7 @@ class Exchanges(ExchangeHooks):
 
     def send(self, array: np.ndarray, dest: int, tag: int = 0, name: str = "") -> None:
         """Send ``array`` to rank ``dest``, which must call :meth:`receive`."""
-        flat = _readable(array, "send")
+        flat = readable_view(array, "send")
         with self._message("send", flat, name, dest, tag, "to"):
             self._give(flat.view(np.uint8), dest, tag)
 
@@ -150,7 +150,7 @@ class Exchanges(ExchangeHooks):
         None stands for nobody: nothing is sent, or ``out`` stays as it is. Ranks that exchange
         with one another in a ring or a grid do not wait for each other in a circle.
         """
-        sent, received = _readable(array, "sendrecv"), flat_view(out, "sendrecv")
+        sent, received = readable_view(array, "sendrecv"), flat_view(out, "sendrecv")
         for peer in (dest, source):
             if peer is not None:
                 self._check_rank(peer, "sendrecv", "rank")
@@ -213,7 +213,7 @@ class Exchanges(ExchangeHooks):
     def _block_of(self, array: Any, out: np.ndarray, call: str) -> np.ndarray:
         """The flat view of ``out``, which holds one block of ``array``."""
         block = flat_view(out, call)
-        self._compare(_readable(array, call), block, call)
+        self._compare(readable_view(array, call), block, call)
         return block
 
     def _compare(self, whole: np.ndarray, block: np.ndarray, call: str) -> None:
@@ -224,12 +224,6 @@ class Exchanges(ExchangeHooks):
                 f"all ranks has {whole.size} x {whole.dtype}; pad the blocks to one length, and "
                 "use one dtype"
             )
-
-
-def _readable(array: Any, call: str) -> np.ndarray:
-    """The flat view of an array that is only read."""
-    ours = isinstance(array, np.ndarray) and array.flags.c_contiguous and not array.dtype.hasobject
-    return array.reshape(-1) if ours else flat_view(array, call)
 
 
 def _writeable(array: Any) -> Any:

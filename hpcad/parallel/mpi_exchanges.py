@@ -11,9 +11,11 @@ from mpi4py import MPI
 from hpcad.errors import CollectiveError
 from hpcad.parallel.exchanges import Exchanges
 from hpcad.parallel.operations import mpi_op
+from hpcad.parallel.uneven import blocks
 
 # Of messages between two ranks; below are those of the naive communicator.
 FIRST_TAG = 16
+_UNEVEN_TAG = 8
 
 
 class MpiExchanges(Exchanges):
@@ -71,6 +73,29 @@ class MpiExchanges(Exchanges):
             into = self._columns(received, columns)
             self.comm.Alltoall(self._columns(sent, columns), into)
             self._put(received, columns, into)
+
+    def _alltoallv(
+        self,
+        sent: np.ndarray,
+        counts: np.ndarray,
+        received: np.ndarray,
+        out_counts: np.ndarray,
+    ) -> None:
+        # Every rank begins with its neighbour, so that not all send to rank 0 first.
+        behind = [(self.rank + step) % self.size for step in range(1, self.size)]
+        places, pieces = list(blocks(received, out_counts)), list(blocks(sent, counts))
+        requests = [
+            self.comm.Irecv(part, source, _UNEVEN_TAG)
+            for source in reversed(behind)
+            for part in self.parts(places[source])
+        ]
+        requests += [
+            self.comm.Isend(part, target, _UNEVEN_TAG)
+            for target in behind
+            for part in self.parts(pieces[target])
+        ]
+        places[self.rank][...] = pieces[self.rank]
+        MPI.Request.Waitall(requests)
 
     # -- pieces of blocks ------------------------------------------------------------------------
 

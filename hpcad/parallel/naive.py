@@ -13,6 +13,7 @@ from hpcad.backend.native.combine import UFUNCS
 from hpcad.parallel.buffer import narrow, reducible, widen
 from hpcad.parallel.mpi import MpiCommunicator
 from hpcad.parallel.serial import FinishedRequest
+from hpcad.parallel.uneven import blocks
 
 _TAG = 7
 
@@ -114,6 +115,22 @@ class NaiveCommunicator(MpiCommunicator):
     def _alltoall(self, sent: np.ndarray, received: np.ndarray) -> None:
         for source, place in enumerate(received.reshape(self.size, -1)):
             self._scatter(sent if self.rank == source else None, place, source)
+
+    def _alltoallv(
+        self,
+        sent: np.ndarray,
+        counts: np.ndarray,
+        received: np.ndarray,
+        out_counts: np.ndarray,
+    ) -> None:
+        places, pieces = list(blocks(received, out_counts)), list(blocks(sent, counts))
+        places[self.rank][...] = pieces[self.rank]
+        for source in range(self.size):
+            for target in range(self.size):
+                if self.rank == source != target:
+                    self._send(pieces[target], target)
+                elif self.rank == target != source:
+                    self._receive(places[source], source)
 
     def _send(self, data: np.ndarray, target: int) -> None:
         for part in self.parts(data):
