@@ -6,7 +6,9 @@ from hpcad.checkpoint.commit import Saved
 from hpcad.checkpoint.find import find_checkpoints
 from hpcad.checkpoint.format import DamagedCheckpointError
 from hpcad.checkpoint.match import require_match
+from hpcad.checkpoint.partial import restore_partial
 from hpcad.checkpoint.reader import Checkpoint, read_checkpoint
+from hpcad.checkpoint.safetensors import read_safetensors, write_safetensors
 from hpcad.checkpoint.slices import Slice
 from hpcad.checkpoint.store import CheckpointStore
 
@@ -18,5 +20,8 @@ __all__ = [
     "Slice",
     "find_checkpoints",
     "read_checkpoint",
+    "read_safetensors",
     "require_match",
+    "restore_partial",
+    "write_safetensors",
 ]

@@ -5,6 +5,7 @@ The names may differ by a mapping, and the dtypes with permission; nothing is gu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcad.checkpoint.conversion import convert
-from hpcad.checkpoint.find import has_manifest
+from hpcad.checkpoint.format import MANIFEST_NAME
 from hpcad.checkpoint.match import Expected, require_match
 from hpcad.checkpoint.reader import Checkpoint
 from hpcad.checkpoint.restore import restore, restore_newest
@@ -115,12 +116,14 @@ def _entry(name: str, renames: Mapping[str, str]) -> str | None:
 
 
 def _restore(path: Path, communicator: Communicator, patterns: Sequence[str]) -> Checkpoint:
-    folder = from_root(
-        communicator, lambda: path.is_dir() and not has_manifest(path), "checkpoint or directory"
-    )
-    if not folder:
+    if not from_root(communicator, lambda: _holds_checkpoints(path), "checkpoint or directory"):
         return restore(path, communicator, patterns=patterns)
     newest = restore_newest(path, communicator, patterns=patterns)
     if newest is None:
         raise CheckpointError(f"there is no checkpoint in {path}")
     return newest
+
+
+def _holds_checkpoints(path: Path) -> bool:
+    """Whether that is a directory that is no checkpoint itself."""
+    return os.path.isdir(path) and not os.path.lexists(path / MANIFEST_NAME)

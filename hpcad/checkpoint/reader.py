@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,10 +42,10 @@ def open_checkpoint(path: Path) -> Iterator[Reader]:
     CheckpointError
         It does not exist, may not be read, or was written by a newer hpcad.
     """
-    if not path.is_symlink() and not path.exists():
+    if not os.path.lexists(path):
         raise CheckpointError(f"there is no checkpoint {path}")
     with naming(path):
-        reader = DirectoryReader(path) if path.is_dir() else FileReader(path)
+        reader = DirectoryReader(path) if os.path.isdir(path) else FileReader(path)
         try:
             yield reader
         finally:

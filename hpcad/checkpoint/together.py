@@ -34,9 +34,9 @@ def from_root(communicator: Communicator, action: Callable[[], T], name: str) ->
     if communicator.rank == 0:
         try:
             answer = {"value": action()}
-        except CheckpointError as error:
-            failure = error
-            answer = {"damaged": _code(error) == _DAMAGED, "text": str(error)}
+        except (CheckpointError, OSError) as error:
+            failure = error if isinstance(error, CheckpointError) else CheckpointError(str(error))
+            answer = {"damaged": _code(failure) == _DAMAGED, "text": str(failure)}
     answer = communicator.broadcast_json(answer, name=name)
     assert answer is not None
     if "value" not in answer:
