@@ -10,7 +10,7 @@ from hpcad.parallel.window import LINE, SharedWindow
 AHEAD = 64  # reductions that a rank may have started and not finished
 _WORDS = LINE // 8
 _ARRIVED, _FINISHED, _PRINTS = 0, _WORDS, 2 * _WORDS
-_REFUSED = _FINISHED + 1
+_AGREED, _REFUSED = _FINISHED + 1, _FINISHED + 2
 
 
 class Board:
@@ -48,8 +48,16 @@ class Board:
         self._window.fence()
         self._mine[_FINISHED] = number + 1
 
+    def agree(self, number: int) -> None:
+        """Say that the nodes mean the same by a reduction, to those who do not ask the others."""
+        self._mine[_AGREED] = number + 1
+
+    def agreed(self, number: int, ranks: int) -> bool:
+        """Whether the first ``ranks`` of this node have heard that the nodes mean the same."""
+        return self._all(_AGREED, number, ranks)
+
     def refuse(self, number: int) -> None:
-        """Say that the nodes disagree about a reduction, to those who do not ask the others."""
+        """Say that they do not."""
         self._mine[_REFUSED] = number + 1
 
     def refused(self, number: int) -> bool:
@@ -60,9 +68,9 @@ class Board:
         """Whether every rank has come to a reduction."""
         return self._all(_ARRIVED, number)
 
-    def finished(self, number: int, ranks: int | None = None) -> bool:
-        """Whether every rank has finished a reduction, or the first ``ranks`` of them."""
-        return self._all(_FINISHED, number, ranks)
+    def finished(self, number: int) -> bool:
+        """Whether every rank has finished a reduction."""
+        return self._all(_FINISHED, number)
 
     def missing(self, number: int) -> list[int]:
         """Local ranks that have not come to a reduction."""

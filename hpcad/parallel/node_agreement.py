@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 class ToldAgreement:
     """Waits for what the ranks of this node hear from other nodes; an ``Agreement``.
 
-    Those have finished their part of a call when they have agreed about it.
-
     Parameters
     ----------
     group : NodeCommunicator
@@ -41,4 +39,4 @@ class ToldAgreement:
         board = self._group.board
         if board.refused(self._number):
             disagree(self._group.comm, self._record)
-        return board.finished(self._number, self._group.slices)
+        return board.agreed(self._number, self._group.slices)

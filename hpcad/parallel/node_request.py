@@ -121,7 +121,10 @@ class NodeRequest:
         if self._agreement is None:
             return True
         try:
-            return self._agreement.reached(wait=False)
+            if not self._agreement.reached(wait=False):
+                return False
+            self._group.board.agree(self._number)
+            return True
         except CollectiveError:
             self.stage = DONE  # as above
             self._group.board.finish(self._number)
