@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ class ShardsReader(Values):
 
     def _array(self, value: Any, where: str, claim: _Claim, version: int) -> ArrayEntry:
         chunked = version > 1 and isinstance(value, dict) and "chunk" in value
-        blocks = version > 1 and isinstance(value, dict) and value.get("shape", [1])[:1] != [0]
+        lengths = value.get("shape") if isinstance(value, dict) else None
+        blocks = version > 1 and not (isinstance(lengths, list) and lengths[:1] == [0])
         place = ("chunk", "filters") if chunked else ("offset", "xxh3")
         self.keys(value, ("dtype", "shape", *place, *(("blocks",) if blocks else ())), where)
         shape = self.shape(value["shape"], where, low=0 if claim[0][0] is None else 1)
@@ -78,7 +80,7 @@ class ShardsReader(Values):
         if not blocks:
             return entry
         table = self._blocks(value["blocks"], where, entry)
-        return ArrayEntry(**{**vars(entry), "blocks": table})
+        return replace(entry, blocks=table)
 
     def _chunked(
         self, value: Any, where: str, shape: tuple[int, ...], dtype: np.dtype[Any]
