@@ -193,16 +193,20 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.fresh:
         _set_aside(Path(job.output.directory), world)
         resume = False
-    _run(job, REGISTRY[job.model.kind], world, resume, arguments.timeline)
-    return 0
+    return _run(job, REGISTRY[job.model.kind], world, resume, arguments.timeline)
 
 
-def _run(job: Job, entry: Any, world: World, resume: bool | str, timeline: Path | None) -> None:
-    """Run the job; an error of one rank ends it for all, at once."""
+def _run(job: Job, entry: Any, world: World, resume: bool | str, timeline: Path | None) -> int:
+    """Run the job; an error of one rank ends it for all, at once.
+
+    The exit code of a run that a signal ended is what shells report for that signal: it is not
+    done, and may be started again.
+    """
     from hpcad.training.run import run
 
     try:
-        run(job, entry, world, resume, timeline)
+        result = run(job, entry, world, resume, timeline)
+        return 128 + result.stop_signal if result.stop_signal else 0
     except HpcadError as error:
         if world.size == 1:
             raise

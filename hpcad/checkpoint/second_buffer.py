@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcad.checkpoint.part_layout import PartLayout
 from hpcad.checkpoint.part_writer import page_aligned
+from hpcad.checkpoint.slices import Piece
 from hpcad.errors import CheckpointError
 
 _STRIDE = 1 << 20  # elements that are examined at a time
@@ -64,16 +65,14 @@ class SecondBuffer:
         """Return when the sources are not needed any more."""
         self._copied.wait()
 
-    def require_finite(self) -> None:
+    def require_finite(self, names: Collection[str]) -> None:
         """Check the copy; see :func:`require_finite`."""
-        layout = self.layout
-        require_finite(
-            layout,
-            [
-                self.image[offset : offset + piece.nbytes]
-                for offset, piece in zip(layout.offsets, layout.pieces, strict=True)
-            ],
-        )
+        pieces = self.layout.pieces
+        sources = [
+            self.image[offset : offset + piece.nbytes]
+            for offset, piece in zip(self.layout.offsets, pieces, strict=True)
+        ]
+        require_finite(pieces, sources, names)
 
     def _copy(self, indices: Collection[int]) -> None:
         for index in indices:
@@ -82,22 +81,27 @@ class SecondBuffer:
             np.copyto(self.image[offset : offset + len(source)], source)
 
 
-def require_finite(layout: PartLayout, sources: Sequence[np.ndarray]) -> None:
-    """Check that there is no NaN and no infinity in the pieces of a part.
+def require_finite(
+    pieces: Sequence[Piece], sources: Sequence[np.ndarray], names: Collection[str]
+) -> None:
+    """Check that there is no NaN and no infinity in some pieces.
 
     Parameters
     ----------
     sources : sequence of uint8 arrays
         The bytes of every piece.
+    names : collection of str
+        Of the arrays that are looked at.
 
     Raises
     ------
     CheckpointError
         Names the array.
     """
-    for piece, source in zip(layout.pieces, sources, strict=True):
+    chosen = set(names)
+    for piece, source in zip(pieces, sources, strict=True):
         dtype = np.dtype(piece.dtype)
-        if dtype.kind != "f":
+        if piece.name not in chosen or dtype.kind != "f":
             continue
         values = source.view(dtype)
         for begin in range(0, len(values), _STRIDE):

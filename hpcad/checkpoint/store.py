@@ -95,7 +95,7 @@ class CheckpointStore:
         *,
         wait: bool = True,
         lent: Collection[str] = (),
-        finite: bool = False,
+        finite: Collection[str] = (),
     ) -> Path:
         """Save the checkpoint of `step`, and remove what is older than the newest `keep`.
 
@@ -119,8 +119,8 @@ class CheckpointStore:
         lent : collection of str
             With ``wait=False``: names of arrays that the caller does not change before
             :meth:`reclaim` has returned. They are copied in the background.
-        finite : bool
-            Refuse to save numbers that are not finite.
+        finite : collection of str
+            Names of arrays that are refused when a number in them is not finite.
 
         Returns
         -------
@@ -226,14 +226,13 @@ class CheckpointStore:
         )
 
     def _write_now(
-        self, commit: Commit, arrays: Arrays, share: Sequence[Piece], finite: bool
+        self, commit: Commit, arrays: Arrays, share: Sequence[Piece], finite: Collection[str]
     ) -> None:
         sources: list[np.ndarray] = []
 
         def prepare() -> None:
             sources.extend(values(arrays, share))
-            if finite and share:
-                require_finite(self._require_layout(), sources)
+            require_finite(share, sources, finite)
 
         def write(path: Path) -> Written:
             layout = self._require_layout()
@@ -247,7 +246,7 @@ class CheckpointStore:
         arrays: Arrays,
         share: Sequence[Piece],
         lent: Collection[str],
-        finite: bool,
+        finite: Collection[str],
     ) -> None:
         if not share:
             commit.start(_nothing, _no_part, background=True)
@@ -263,8 +262,7 @@ class CheckpointStore:
 
         def prepare() -> None:
             buffer.copy_lent()
-            if finite:
-                buffer.require_finite()
+            buffer.require_finite(finite)
 
         def write(path: Path) -> Written:
             return write_part(self._disk, path, buffer.layout, copied(buffer.image))

@@ -96,11 +96,15 @@ class TrainingSection:
 
 @dataclass(frozen=True)
 class CheckpointSection:
-    """When to save and how many to keep. `every` counts steps; without it each epoch end saves."""
+    """When to save and how many to keep. `every` counts steps; without it each epoch end saves.
+
+    `asynchronous` writes beside the training, which is held only where a copy is not ready yet.
+    """
 
     every: int | None = bounded(None, at_least=1)
     keep: int = bounded(2, at_least=2)
     enabled: bool = True
+    asynchronous: bool = True
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Result:
         The steps of the last evaluation and of the last checkpoint.
     checkpoint : Path or None
         The last one.
+    stop_signal : int
+        Number of the signal that ended the run early, or 0.
     phases : str
         The phase table.
     data : str
@@ -35,5 +37,6 @@ class Result:
     evaluated_step: int | None = None
     saved_step: int | None = None
     checkpoint: Path | None = None
+    stop_signal: int = 0
     phases: str = ""
     data: str = ""

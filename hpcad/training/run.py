@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def _run(
         checkpoint_every=job.checkpoint.every,
         keep=job.checkpoint.keep,
         saving=job.checkpoint.enabled,
+        asynchronous=job.checkpoint.asynchronous,
         log_every=job.training.log_every,
         evaluate_every=job.training.evaluate_every,
         world=world,
@@ -190,4 +192,7 @@ def _closing(result: Result, overlap: Overlap | None) -> str:
         lines.append(f"test {', '.join(shown)}")
     if result.checkpoint is not None:
         lines.append(f"checkpoint {result.checkpoint}")
+    if result.stop_signal:
+        name = signal.Signals(result.stop_signal).name
+        lines.append(f"stopped by {name} after step {result.step}; the same command continues")
     return "\n".join(lines)

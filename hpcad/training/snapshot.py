@@ -6,16 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.backend import to_host
 from hpcad.checkpoint import Checkpoint, require_match
 from hpcad.errors import CheckpointError
 from hpcad.nn import Module
 from hpcad.optim import Optimizer
 
 
-def snapshot(model: Module, optimizer: Optimizer) -> dict[str, np.ndarray]:
-    """Return parameters and optimizer state by name, on the host."""
-    return {name: to_host(array) for name, array in _arrays(model, optimizer).items()}
+def state_arrays(model: Module, optimizer: Optimizer) -> dict[str, Any]:
+    """Return parameters and optimizer state by name: views, where they live."""
+    own = {f"parameters/{name}": array for name, array in model.arrays().items()}
+    return own | {f"optimizer/{name}": array for name, array in optimizer.arrays().items()}
+
+
+def changed_by_updates(model: Module, optimizer: Optimizer) -> set[str]:
+    """Return the names of arrays that nothing but the optimizer's updates changes.
+
+    Parameters that are frozen are not among them: buffers are, which forward passes change.
+    """
+    own = {f"parameters/{name}" for name, p in model.named_parameters() if not p.frozen}
+    return own | {f"optimizer/{name}" for name in optimizer.arrays()}
 
 
 def describe(
@@ -60,7 +69,7 @@ def restore(
     CheckpointError
         It belongs to another model, optimizer or order of samples.
     """
-    arrays, state = _arrays(model, optimizer), checkpoint.state
+    arrays, state = state_arrays(model, optimizer), checkpoint.state
     kind = state["optimizer"]["kind"]
     if kind != type(optimizer).__name__:
         raise CheckpointError(
@@ -86,11 +95,6 @@ def restore(
         array[...] = found[f"optimizer/{name}"]
     optimizer.step_count = state["optimizer"]["step_count"]
     return int(state["step"]), int(state["cursor"])
-
-
-def _arrays(model: Module, optimizer: Optimizer) -> dict[str, Any]:
-    own = {f"parameters/{name}": array for name, array in model.arrays().items()}
-    return own | {f"optimizer/{name}": array for name, array in optimizer.arrays().items()}
 
 
 def _like(array: Any, host: np.ndarray) -> Any:

@@ -44,6 +44,8 @@ class TrainingProgram:
     phases : PhaseTimer
     compile : bool
         False: every step runs eagerly.
+    before_update : callable
+        Called before the parameters and the optimizer's state change.
     """
 
     def __init__(
@@ -58,11 +60,12 @@ class TrainingProgram:
         seed: int,
         phases: PhaseTimer,
         compile: bool,
+        before_update: Callable[[], None],
     ) -> None:
         self.model, self.loss = model, loss
         self.optimizer, self.engine = optimizer, engine
         self.prepare, self.full, self.seed = prepare, full, seed
-        self.phases = phases
+        self.phases, self.before_update = phases, before_update
         self._steps = 0
         self._looked_at = False  # whether the fields of batches can be told apart
         self._compiled: Compiled | None = None
@@ -99,7 +102,7 @@ class TrainingProgram:
         scaled = loss * weight
         effect(self.phases.turn, "backward")
         scaled.backward()
-        effect(self.phases.turn, "optimizer")
+        effect(self._turn_to_update)
         self.optimizer.step()
         return loss.detach()
 
@@ -116,9 +119,14 @@ class TrainingProgram:
     def _without_samples(self) -> float:
         self.phases.turn("backward")
         self.engine.skip()
-        self.phases.turn("optimizer")
+        self._turn_to_update()
         self.optimizer.step()
         return 0.0
+
+    def _turn_to_update(self) -> None:
+        self.phases.turn("checkpoint")
+        self.before_update()
+        self.phases.turn("optimizer")
 
     @property
     def _compiling(self) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import xxhash
 from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
 from hpcad.data import Batch, Dataset, Loader
-from hpcad.errors import ConfigError, HpcadError
+from hpcad.errors import CheckpointError, ConfigError, HpcadError
 from hpcad.nn import Module
 from hpcad.optim import Optimizer
 from hpcad.parallel import DataParallel, World, init
@@ -32,6 +33,7 @@ from hpcad.training.report import Report
 from hpcad.training.result import Result
 from hpcad.training.run_checkpoints import RunCheckpoints
 from hpcad.training.step import Loss, TrainingProgram
+from hpcad.training.stop import StopSignals
 
 
 class Trainer:
@@ -69,6 +71,9 @@ class Trainer:
         Checkpoints to keep.
     saving : bool
         Whether checkpoints are written at all.
+    asynchronous : bool
+        Go on training while a checkpoint is written. Then nothing but the optimizer may change
+        parameters between a step and the next update.
     log_every, evaluate_every : int
         In steps.
     world : World, optional
@@ -110,6 +115,7 @@ class Trainer:
         checkpoint_every: int | None = None,
         keep: int = 2,
         saving: bool = True,
+        asynchronous: bool = True,
         log_every: int = 50,
         evaluate_every: int | None = None,
         world: World | None = None,
@@ -153,6 +159,7 @@ class Trainer:
             self._order(),
             keep=keep,
             saving=saving,
+            asynchronous=asynchronous,
             description=description or {},
         )
         self.result = Result()
@@ -182,8 +189,8 @@ class Trainer:
         phases = self._phase_timer()
         self._program = self._training_program(phases)
         try:
-            with loader, self._report() as report:
-                self._loop(loader, phases, report)
+            with loader, self._report() as report, self._stop_signals() as stop:
+                self._loop(loader, phases, report, stop)
                 self._finish(loader, phases, report)
         except SystemExit as leaving:
             # It would pass the hook that ends the other ranks, and leave them waiting.
@@ -195,7 +202,7 @@ class Trainer:
 
     # -- the loop ----------------------------------------------------------------------------
 
-    def _loop(self, loader: Loader, phases: PhaseTimer, report: Report) -> None:
+    def _loop(self, loader: Loader, phases: PhaseTimer, report: Report, stop: StopSignals) -> None:
         result = self.result
         while self.steps is None or result.step < self.steps:
             with phases("data wait"):
@@ -213,6 +220,10 @@ class Trainer:
                 self._require_finite(loss)
             report.step(batch.epoch, batch.global_size, rate, loss)
             before = phases.seconds()
+            self._poll(phases, report)
+            result.stop_signal = stop.after_step()
+            if result.stop_signal:
+                return
             if self._due(self.evaluate_every, batch):
                 self._evaluate(phases, report)
             if self._due(self.checkpoint_every, batch):
@@ -236,26 +247,56 @@ class Trainer:
         self.result.metrics, self.result.evaluated_step = found, self.result.step
         report.evaluation()
 
-    def _save(self, phases: PhaseTimer, report: Report) -> None:
-        if self.checkpoints.saving:
-            self._require_finite(math.fsum(report.shares))
-            with phases("checkpoint"):
-                self.checkpoints.save(self.result)
+    def _save(self, phases: PhaseTimer, report: Report, *, last: bool = False) -> None:
+        if not self.checkpoints.saving:
+            return
+        # Of the parameters the copy is examined, in the background.
+        self._require_finite(math.fsum(report.shares), parameters=False)
+        with phases("checkpoint"), self._explained():
+            self.checkpoints.save(self.result, last=last)
+        self._poll(phases, report)
+
+    def _poll(self, phases: PhaseTimer, report: Report) -> None:
+        """Bring the save that is under way forward, and tell what it took."""
+        if not self.checkpoints.pending:
+            return
+        with phases("checkpoint"), self._explained():
+            saved = self.checkpoints.poll(self.result)
+        if saved is not None:
+            report.progress.message(f"step {saved.step}: {saved}")
 
     def _finish(self, loader: Loader, phases: PhaseTimer, report: Report) -> None:
-        if self.result.evaluated_step != self.result.step:
+        if self.result.evaluated_step != self.result.step and not self.result.stop_signal:
             self._evaluate(phases, report)
         if self.result.saved_step != self.result.step:
-            self._save(phases, report)
+            self._save(phases, report, last=True)
+        with phases("checkpoint"), self._explained():
+            saved = self.checkpoints.drain(self.result)
+        if saved is not None:
+            report.progress.message(f"step {saved.step}: {saved}")
         phases.stop()
         self.result.phases = phases.table()
         if phases.steps:
             compute = _computing(phases.seconds())
             self.result.data = loader.stall.summary(self.world.communicator, compute)
 
-    def _require_finite(self, loss: float) -> None:
-        arenas = [arena.values.flat for arena in self.engine.arenas]
-        require_finite(self.world, loss, arenas, self.result)
+    def _require_finite(self, loss: float, *, parameters: bool = True) -> None:
+        arenas = [arena.values.flat for arena in self.engine.arenas] if parameters else []
+        try:
+            require_finite(self.world, loss, arenas, self.result)
+        except HpcadError:
+            with contextlib.suppress(CheckpointError):
+                self.checkpoints.drain(self.result)  # all ranks are here
+            require_finite(self.world, loss, arenas, self.result)  # names the last checkpoint
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Where a save failed because training diverged, say that; all ranks come here."""
+        try:
+            yield
+        except CheckpointError:
+            self._require_finite(0.0)
+            raise
 
     # -- its parts ---------------------------------------------------------------------------
 
@@ -269,6 +310,10 @@ class Trainer:
 
         return PhaseTimer(watch=watch)
 
+    def _stop_signals(self) -> StopSignals:
+        """Heed signals where a checkpoint can be saved before the end."""
+        return StopSignals(self.world, heeded=self.checkpoints.saving)
+
     def _training_program(self, phases: PhaseTimer) -> TrainingProgram:
         return TrainingProgram(
             self.model,
@@ -280,6 +325,7 @@ class Trainer:
             seed=self.seed,
             phases=phases,
             compile=self.compile,
+            before_update=self.checkpoints.reclaim,
         )
 
     def _order(self) -> dict[str, Any]:

@@ -174,11 +174,11 @@ def test_the_second_buffer_is_kept(store, disk, arrays):
 @pytest.mark.parametrize("wait", [True, False])
 def test_numbers_that_are_not_finite_are_refused_where_asked(tmp_path, arrays, bad, wait):
     store = CheckpointStore(tmp_path)
-    store.save(1, arrays, {}, finite=True)
+    store.save(1, arrays, {}, finite=list(arrays))
     arrays["parameters/fc1.bias"][3] = bad
-    store.save(2, arrays, {})
+    store.save(2, arrays, {}, finite=["optimizer/m/fc1.weight"])
     with pytest.raises(CheckpointError, match=r"'parameters/fc1.bias' is no longer finite"):
-        (store.save(3, arrays, {}, finite=True, wait=wait), store.drain())
+        (store.save(3, arrays, {}, finite=list(arrays), wait=wait), store.drain())
     assert store.latest().step == 2
 
 
