@@ -5,14 +5,24 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from checkpoint_layouts import write_directory
 
-from hpcad.checkpoint import DamagedCheckpointError, read_checkpoint
+from hpcad.checkpoint import CheckpointStore, DamagedCheckpointError, read_checkpoint
 
 FLIPS = 1000
 
 
-def test_flipped_bits_are_found_or_harmless(tmp_path, same):
+def by_the_store(folder, arrays, state):
+    return CheckpointStore(folder).save(7, arrays, state)
+
+
+def by_three_ranks(folder, arrays, state):
+    return write_directory(folder, 7, arrays, state, ranks=3)
+
+
+@pytest.mark.parametrize("save", [by_the_store, by_three_ranks])
+def test_flipped_bits_are_found_or_harmless(tmp_path, same, save):
     """1,000 seeded single flips over all files: the same content, or an error that says damaged."""
     rng = np.random.default_rng(2)
     arrays = {
@@ -23,7 +33,7 @@ def test_flipped_bits_are_found_or_harmless(tmp_path, same):
         "count": np.array(7),
     }
     state = {"cursor": 448, "loss": 0.25, "job": {"name": "digits"}}
-    path = write_directory(tmp_path, 7, arrays, state, ranks=3)
+    path = save(tmp_path, arrays, state)
     files = sorted(path.iterdir())
     whole = {file: file.read_bytes() for file in files}
     choose = random.Random(19)
@@ -45,7 +55,7 @@ def test_flipped_bits_are_found_or_harmless(tmp_path, same):
             assert (checkpoint.state, checkpoint.step) == (state, 7)
         file.write_bytes(whole[file])
     manifest = path / "manifest.json"
-    assert tried[manifest] > 50
+    assert tried[manifest] > 20
     assert found[manifest] == tried[manifest]  # each of its bits counts
     covered = sum(array.nbytes for array in arrays.values()) / sum(sizes[:-1])
     assert sum(found.values()) > 0.8 * covered * FLIPS  # the rest lies between the arrays

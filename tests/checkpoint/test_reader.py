@@ -10,6 +10,7 @@ import pytest
 from checkpoint_layouts import forge, write_directory
 
 from hpcad.checkpoint import DamagedCheckpointError, opening, read_checkpoint
+from hpcad.checkpoint.directory_reader import DirectoryReader
 from hpcad.checkpoint.manifest import Manifest
 from hpcad.checkpoint.opening import read_range
 from hpcad.checkpoint.reader import open_checkpoint
@@ -143,6 +144,16 @@ def test_a_newer_format_is_no_damage(tmp_path, arrays):
     forge(path, lambda record: record.update(version=3))
     with pytest.raises(CheckpointError, match=r"has format version 3.*update hpcad") as caught:
         read_checkpoint(path)
+    assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+def test_a_directory_that_another_rank_sees_and_this_one_not_is_no_damage(tmp_path, arrays):
+    """It is the mount of a node that is wrong; older checkpoints would be as invisible."""
+    path = write_directory(tmp_path, 3, arrays)
+    with open_checkpoint(path) as reader:
+        manifest = reader.manifest
+    with pytest.raises(CheckpointError, match="a file system that all nodes share") as caught:
+        DirectoryReader(tmp_path / "elsewhere", manifest)
     assert not isinstance(caught.value, DamagedCheckpointError)
 
 

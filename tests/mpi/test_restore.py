@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from checkpoint_layouts import write_directory, write_file_v1
 
-from hpcad.checkpoint import distribution
+from hpcad.checkpoint import CheckpointStore, distribution
 from hpcad.checkpoint import restore as restoring
 from hpcad.checkpoint.directory_reader import DirectoryReader
 from hpcad.checkpoint.format import DamagedCheckpointError
 from hpcad.checkpoint.restore import restore, restore_newest
 from hpcad.errors import CheckpointError
 from hpcad.parallel import init
+from hpcad.parallel.serial import SerialCommunicator
 
 pytestmark = pytest.mark.mpi
 
@@ -67,6 +68,34 @@ def test_any_number_of_ranks_reads_what_any_number_wrote(world, folder, writers)
     checkpoint = restore_newest(folder, world)
     check_same(checkpoint.arrays)
     assert (checkpoint.step, checkpoint.state) == (4, STATE)
+
+
+@pytest.mark.parametrize("writers", [1, 2, 3, 4])
+def test_what_some_ranks_have_saved_all_ranks_and_each_rank_alone_restore(world, folder, writers):
+    """With the store itself: saved by the first ranks in a communicator of their own."""
+    if writers > world.size:
+        pytest.skip("there are fewer ranks")
+    own = world_of(writers)
+    if own is not None:
+        CheckpointStore(folder, communicator=own, smallest_part=1).save(4, ARRAYS, STATE)
+    world.barrier()
+    parts = len(list((folder / "step-00000004").glob("*.h5")))
+    assert parts == writers
+    for communicator in (world, SerialCommunicator()):
+        found = restore_newest(folder, communicator)
+        check_same(found.arrays)
+        assert found.state == STATE
+
+
+def world_of(count):
+    """Return a communicator of the first `count` ranks; None on the others."""
+    from mpi4py import MPI
+
+    from hpcad.parallel.choice import COMMUNICATORS
+
+    inside = MPI.COMM_WORLD.Get_rank() < count
+    comm = MPI.COMM_WORLD.Split(0 if inside else MPI.UNDEFINED)
+    return COMMUNICATORS["mpi"](comm, f"first {count}") if inside else None
 
 
 @pytest.mark.parametrize("writers", [1, 4])
