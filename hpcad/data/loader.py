@@ -83,7 +83,7 @@ class Loader:
         rank: int = 0,
         size: int = 1,
         cursor: int = 0,
-        prefetch: int = 4,
+        prefetch: int = 8,
         prefetch_bytes: int = 256 << 20,
         readers: int = 2,
         epochs: int | None = None,
