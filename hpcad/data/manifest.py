@@ -149,14 +149,14 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that :func:`~hpcad.data.manifest_reader.parse_manifest` reads."""
-        shard_to_json = _shard_to_json if self.version > 1 else _first_shard_to_json
+        to_json = shard_to_json if self.version > 1 else _first_shard_to_json
         value = {
             "format": FORMAT,
             "version": self.version,
             "kind": self.kind,
             "count": self.count,
-            "fields": {name: _field_to_json(spec) for name, spec in self.fields.items()},
-            "shards": [shard_to_json(shard) for shard in self.shards],
+            "fields": {name: field_to_json(spec) for name, spec in self.fields.items()},
+            "shards": [to_json(shard) for shard in self.shards],
             "metadata": self.metadata,
             "source": self.source,
             "licence": self.licence,
@@ -190,12 +190,14 @@ def seal(value: dict[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(canonical_text(others))
 
 
-def _field_to_json(spec: FieldSpec) -> dict[str, Any]:
+def field_to_json(spec: FieldSpec) -> dict[str, Any]:
+    """A field, as a manifest has it."""
     value: dict[str, Any] = {"dtype": spec.dtype.name, "shape": list(spec.shape)}
     return {**value, "ragged": True} if spec.ragged else value
 
 
-def _shard_to_json(shard: ShardEntry) -> dict[str, Any]:
+def shard_to_json(shard: ShardEntry) -> dict[str, Any]:
+    """A shard, as a manifest of version 2 has it."""
     arrays = {name: _array_to_json(array) for name, array in shard.arrays.items()}
     return {"file": shard.file, "count": shard.count, "bytes": shard.nbytes, "arrays": arrays}
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcad.data.inspect import format_bytes
-from hpcad.data.manifest import Manifest
+from hpcad.data.manifest import FILE_NAME, Manifest
+from hpcad.data.manifest_reader import parse_manifest
+from hpcad.data.packing_parallel import Job, Provenance, pack_job, together
+from hpcad.data.packing_place import PackingPlace
+from hpcad.data.progress import Progress, as_progress
 from hpcad.data.shard_writer import CONTIGUOUS, Layout
 from hpcad.data.sources.source import Source
-from hpcad.data.writer import DatasetWriter
 from hpcad.errors import DataError
 
+if TYPE_CHECKING:
+    from hpcad.parallel import Communicator
+
 SHARD_MB = 64.0
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where data come from and how they may be used; three sentences for the manifest."""
-
-    source: str = ""
-    licence: str = ""
-    attribution: str = ""
 
 
 def pack(
@@ -36,33 +32,48 @@ def pack(
     layout: Layout = CONTIGUOUS,
     provenance: Provenance | None = None,
     force: bool = False,
-    progress: Callable[[str], None] | None = None,
+    resume: bool = False,
+    communicator: Communicator | None = None,
+    progress: Callable[[str], None] | Progress | None = None,
 ) -> Manifest:
-    """Write one source as a dataset.
+    """Write one source as a dataset; collective with a communicator.
 
     Parameters
     ----------
     source
-        From one of the functions in :mod:`hpcad.data.sources`.
+        From one of the functions in :mod:`hpcad.data.sources`; on every rank the same.
     out
-        Directory to make; see :class:`~hpcad.data.writer.DatasetWriter`.
+        Directory to make. It must not exist, or be empty, or (with ``force``) be a dataset. All
+        ranks must see it under this path.
     shard_samples
         Samples per shard; by default as many as make ``shard_mb``.
     shard_mb
-        Size of a shard in MiB, before compression.
+        Size of a shard in MiB, before compression. A shard is in memory while it is written.
     layout
         How shards store their arrays; in one piece if not given.
     provenance
         Where the data come from.
     force
-        Replace a dataset that is already there.
+        Replace a dataset that is already there, and an unfinished packing.
+    resume
+        Go on with a packing that was broken off, if there is one of the same source and options;
+        and keep the finished shards if this one fails.
+    communicator
+        Its ranks write the shards in turn. The dataset is the same for any number of them.
     progress
-        Called with one line per chunk and one at the end.
+        Called with a line after every round of shards and one at the end; or a
+        :class:`~hpcad.data.progress.Progress`. Only rank 0 tells something.
+
+    Returns
+    -------
+    Manifest
+        On every rank.
 
     Raises
     ------
     DataError
-        If the source is damaged, the place is taken, or the disk is full. Nothing is left behind.
+        On every rank, if the source is damaged or has changed, the place is taken, or the disk is
+        full. Nothing is left behind, unless with ``resume``.
 
     Examples
     --------
@@ -76,6 +87,8 @@ def pack(
         layout=layout,
         provenance=provenance,
         force=force,
+        resume=resume,
+        communicator=communicator,
         progress=progress,
     )
     return manifest
@@ -89,7 +102,9 @@ def pack_all(
     layout: Layout = CONTIGUOUS,
     provenance: Provenance | None = None,
     force: bool = False,
-    progress: Callable[[str], None] | None = None,
+    resume: bool = False,
+    communicator: Communicator | None = None,
+    progress: Callable[[str], None] | Progress | None = None,
 ) -> list[Manifest]:
     """Write several sources, each to its place; none appears before all are complete.
 
@@ -97,32 +112,49 @@ def pack_all(
     """
     if not shard_mb > 0:
         raise DataError(f"a shard must be larger than 0 MiB, not {shard_mb}")
-    told = provenance or Provenance()
-    with ExitStack() as stack:
-        writers = []
-        for source, out in jobs:
-            samples = shard_samples if shard_samples is not None else _samples(source, shard_mb)
-            writer = stack.enter_context(
-                DatasetWriter(
-                    Path(out),
-                    source.fields,
-                    kind=source.kind,
-                    shard_samples=samples,
-                    layout=layout,
-                    force=force,
-                )
-            )
-            _write(writer, source, told, progress)
-            writers.append(writer)
-        manifests = [writer.commit() for writer in writers]
-    if progress:
-        for (_, out), manifest in zip(jobs, manifests, strict=True):
-            size = format_bytes(manifest.data_bytes)
-            shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
-            progress(
-                f"packed {manifest.count:,} {manifest.kind} into {shards} ({size}): {Path(out)}"
-            )
+    if communicator is None:
+        from hpcad.parallel import SerialCommunicator
+
+        communicator = SerialCommunicator()
+    made = []
+    for source, out in jobs:
+        samples = shard_samples if shard_samples is not None else _samples(source, shard_mb)
+        made.append(Job(source, PackingPlace(out, force), samples, layout))
+    shows = as_progress(progress) if communicator.rank == 0 else Progress()
+    manifests = _pack(made, provenance or Provenance(), communicator, resume, shows)
+    for (_, out), manifest in zip(jobs, manifests, strict=True):
+        shows.message(_summary(manifest, Path(out)))
     return manifests
+
+
+def _pack(
+    jobs: Sequence[Job],
+    told: Provenance,
+    communicator: Communicator,
+    resume: bool,
+    shows: Progress,
+) -> list[Manifest]:
+    is_root = communicator.rank == 0
+    try:
+        found = [pack_job(job, told, communicator, resume, shows) for job in jobs]
+        together(communicator, lambda: _commit(jobs) if is_root else None, jobs[0].place.path)
+    except BaseException:
+        for job in reversed(jobs) if is_root else ():
+            (job.place.release if resume else job.place.discard)()
+        raise
+    for job in reversed(jobs) if is_root else ():
+        job.place.discard()
+    values = [None if manifest is None else manifest.to_json() for manifest in found]
+    values = communicator.broadcast_json(values, name="manifests")
+    return [
+        parse_manifest(value, job.place.path / FILE_NAME)
+        for value, job in zip(values, jobs, strict=True)
+    ]
+
+
+def _commit(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.place.commit()
 
 
 def _samples(source: Source, shard_mb: float) -> int:
@@ -130,23 +162,7 @@ def _samples(source: Source, shard_mb: float) -> int:
     return max(1, int(shard_mb * 2**20) // sample_bytes)
 
 
-def _write(
-    writer: DatasetWriter,
-    source: Source,
-    told: Provenance,
-    progress: Callable[[str], None] | None,
-) -> None:
-    done = 0
-    for chunk in source.chunks():
-        writer.append(chunk)
-        done += len(next(iter(chunk.values())))
-        if progress:
-            progress(f"{source.origin}: {done:,} of {source.count:,} {source.kind}")
-    if done != source.count:
-        raise DataError(f"{source.origin}: gave {done} {source.kind} of {source.count} announced")
-    writer.finish(
-        metadata=source.metadata,
-        source=told.source,
-        licence=told.licence,
-        attribution=told.attribution,
-    )
+def _summary(manifest: Manifest, out: Path) -> str:
+    size = format_bytes(manifest.data_bytes)
+    shards = "1 shard" if len(manifest.shards) == 1 else f"{len(manifest.shards):,} shards"
+    return f"packed {manifest.count:,} {manifest.kind} into {shards} ({size}): {out}"

@@ -80,6 +80,48 @@ class Statistics:
             ]
         return value if self._channels else {name: each[0] for name, each in value.items()}
 
+    def merge(self, other: Statistics) -> None:
+        """Take in what another one has seen of the same field."""
+        with np.errstate(all="ignore"):
+            self._merge(other._count, other._mean, other._squares)
+        self._low = np.minimum(self._low, other._low)
+        self._high = np.maximum(self._high, other._high)
+
+    def state(self) -> dict[str, list[Any]]:
+        """Everything, exactly, as JSON; see :meth:`restored`."""
+        return {
+            "count": self._count.tolist(),
+            "mean": _texts(self._mean),
+            "squares": _texts(self._squares),
+            "low": _texts(self._low),
+            "high": _texts(self._high),
+        }
+
+    @classmethod
+    def restored(
+        cls, shape: tuple[int, ...], dtype: np.dtype[Any], state: dict[str, list[Any]]
+    ) -> Statistics:
+        """The one that :meth:`state` was taken of.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It was taken of another field, or is no such state.
+        """
+        made = cls(shape, dtype)
+        parts = {
+            "count": np.array([int(number) for number in state["count"]], np.int64),
+            "mean": _numbers(state["mean"], np.dtype(np.float64)),
+            "squares": _numbers(state["squares"], np.dtype(np.float64)),
+            "low": _numbers(state["low"], dtype),
+            "high": _numbers(state["high"], dtype),
+        }
+        for name, numbers in parts.items():
+            if numbers.shape != made._count.shape:
+                raise ValueError(f"{name!r} has {numbers.size} numbers, not {made._count.size}")
+            setattr(made, f"_{name}", numbers)
+        return made
+
     def _piece(self, piece: np.ndarray) -> None:
         numbers = piece.astype(np.float64)
         finite = np.isfinite(numbers) if piece.dtype.kind == "f" else None
@@ -108,3 +150,15 @@ class Statistics:
         self._mean = self._mean + apart * share
         self._squares = self._squares + squares + apart * apart * self._count * share
         self._count = self._count + count
+
+
+def _texts(numbers: np.ndarray) -> list[str]:
+    """Numbers so that not a bit is lost; JSON has neither infinity nor NaN."""
+    if numbers.dtype.kind != "f":
+        return [str(number) for number in numbers.tolist()]
+    return [float(number).hex() for number in numbers]
+
+
+def _numbers(texts: list[str], dtype: np.dtype[Any]) -> np.ndarray:
+    read = float.fromhex if dtype.kind == "f" else int
+    return np.array([read(text) for text in texts], dtype)

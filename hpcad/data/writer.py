@@ -146,15 +146,7 @@ class DatasetWriter:
         )
         if not self._shards:
             raise DataError(f"{self.path}: nothing to pack, the source holds no samples")
-        text = self._checked_text(manifest)
-        try:
-            with open(self._beside / FILE_NAME, "x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_directory(self._beside)
-        except OSError as error:
-            raise disk_error(self.path, error) from error
+        write_manifest(manifest, self._beside, self.path)
         self._manifest = manifest
         return manifest
 
@@ -189,17 +181,6 @@ class DatasetWriter:
     ) -> None:
         self.discard()
 
-    def _checked_text(self, manifest: Manifest) -> str:
-        # Whatever is written must be readable: there is one definition of what a manifest may be.
-        try:
-            text = manifest_text(manifest)
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"{self.path}: the metadata cannot be written as JSON: {error}"
-            ) from error
-        parse_manifest(json.loads(text), self.path / FILE_NAME)
-        return text
-
     def _samples(self, name: str, given: Any) -> Any:
         spec = self._fields[name]
         if spec.ragged:
@@ -217,7 +198,10 @@ class DatasetWriter:
         arrays: dict[str, np.ndarray] = {}
         for name in self._fields:
             arrays |= self._take(name, count)
-            self._statistics[name].update(arrays[name])
+            # Of each shard first: so the sums are the same whoever wrote which shard.
+            of_shard = Statistics(self._fields[name].shape, self._fields[name].dtype)
+            of_shard.update(arrays[name])
+            self._statistics[name].merge(of_shard)
         self._drop(count)
         path = self._beside / f"shard-{len(self._shards):05d}.h5"
         try:
@@ -252,3 +236,27 @@ class DatasetWriter:
             if length > count:
                 self._pending.insert(0, {name: given[count:] for name, given in first.items()})
             count -= min(length, count)
+
+
+def write_manifest(manifest: Manifest, folder: Path, path: Path) -> None:
+    """Write a manifest beside the shards in ``folder``, for a dataset that will be at ``path``.
+
+    Raises
+    ------
+    DataError
+        The metadata are not JSON, the manifest could not be read again, or the disk is full.
+    """
+    # Whatever is written must be readable: there is one definition of what a manifest may be.
+    try:
+        text = manifest_text(manifest)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: the metadata cannot be written as JSON: {error}") from error
+    parse_manifest(json.loads(text), path / FILE_NAME)
+    try:
+        with open(folder / FILE_NAME, "x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(folder)
+    except OSError as error:
+        raise disk_error(path, error) from error

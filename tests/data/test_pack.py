@@ -45,8 +45,8 @@ def test_many_fields_and_what_is_told_of_them(tmp_path: Path) -> None:
 
 
 def failing(source: Source) -> Source:
-    def chunks() -> Iterator[dict[str, np.ndarray]]:
-        yield from source.chunks()
+    def chunks(start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
+        yield from source.chunks(start, stop)
         raise DataError("the second source is damaged")
 
     return replace(source, chunks=chunks)

@@ -62,11 +62,17 @@ def csv_source(
     kind = packable_dtype(_dtype(dtype), str(path))
     table = _Table.read(path, label, delimiter)
     x = np.frombuffer(table.values, np.float64).reshape(len(table.lines), -1).astype(kind)
+    told: dict[str, Any] = {"files": [path]}
+    told["options"] = {
+        "label": label,
+        "label_type": label_type,
+        "delimiter": delimiter,
+    }
     if label is None:
-        return array_source({fields[0]: x}, origin=str(path))
+        return array_source({fields[0]: x}, origin=str(path), **told)
     x_name, y_name = two_names(fields)
     y, metadata = _labels(table, label_type, kind, class_names)
-    source = array_source({x_name: x, y_name: y}, origin=str(path))
+    source = array_source({x_name: x, y_name: y}, origin=str(path), **told)
     source.metadata.update(metadata)
     return source
 

@@ -7,6 +7,7 @@ big-endian 32-bit integers, and the numbers, big-endian, the last dimension fast
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,11 @@ def idx_source(
     if labels is None:
         name = fields[0]
         return Source(
-            str(inputs), {name: header.spec}, header.count, lambda: _chunks(inputs, header, name)
+            str(inputs),
+            {name: header.spec},
+            header.count,
+            lambda start, stop: _chunks(inputs, header, name, start, stop),
+            files=(inputs,),
         )
     x, y = two_names(fields)
     labels = Path(labels)
@@ -68,15 +73,15 @@ def idx_source(
         )
     metadata = label_metadata(values, labels, class_names)
 
-    def chunks() -> Iterator[dict[str, np.ndarray]]:
-        start = 0
-        for chunk in _chunks(inputs, header, x):
-            stop = start + len(chunk[x])
-            yield {x: chunk[x], y: values[start:stop]}
-            start = stop
+    def chunks(start: int, stop: int) -> Iterator[dict[str, Any]]:
+        for chunk in _chunks(inputs, header, x, start, stop):
+            after = start + len(chunk[x])
+            yield {x: chunk[x], y: values[start:after]}
+            start = after
 
     specs = {x: header.spec, y: FieldSpec((), values.dtype)}
-    return Source(f"{inputs} and {labels}", specs, header.count, chunks, metadata=metadata)
+    origin, files = f"{inputs} and {labels}", (inputs, labels)
+    return Source(origin, specs, header.count, chunks, metadata=metadata, files=files)
 
 
 @dataclass(frozen=True)
@@ -112,26 +117,28 @@ def _read_labels(path: Path) -> np.ndarray:
     header = _read_header(path)
     if header.spec.shape or header.stored.kind not in "iu":
         raise DataError(f"{path}: labels must be integers of shape (n,), not {header.spec} each")
-    return np.concatenate([chunk["y"] for chunk in _chunks(path, header, "y")])
+    return np.concatenate([chunk["y"] for chunk in _chunks(path, header, "y", 0, header.count)])
 
 
-def _chunks(path: Path, header: _Header, name: str) -> Iterator[dict[str, np.ndarray]]:
-    """The samples, a few MiB at a time; raises if the file has fewer or more than it says."""
+def _chunks(
+    path: Path, header: _Header, name: str, first: int, last: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Some samples, a few MiB at a time; raises if the file has fewer or more than it says."""
     rows = rows_per_chunk({name: header.spec})
     with _open(path) as file:
-        file.read(header.nbytes)
-        for start in range(0, header.count, rows):
-            count = min(rows, header.count - start)
+        file.seek(header.nbytes + first * header.spec.nbytes)
+        for start in range(first, last, rows):
+            count = min(rows, last - start)
             data = file.read(count * header.spec.nbytes)
             if len(data) < count * header.spec.nbytes:
-                there = start + len(data) // header.spec.nbytes
+                there = (file.seek(0, os.SEEK_END) - header.nbytes) // header.spec.nbytes
                 raise DataError(
                     f"{path}: this IDX file was cut short: it announces {header.count} samples "
                     f"and holds {there}; download it again"
                 )
             array = np.frombuffer(data, header.stored).reshape(count, *header.spec.shape)
             yield {name: array.astype(header.spec.dtype)}
-        if file.read(1):
+        if last == header.count and file.read(1):
             raise DataError(
                 f"{path}: this IDX file goes on after the {header.count} samples it announces; "
                 "download it again"

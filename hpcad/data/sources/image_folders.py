@@ -39,16 +39,17 @@ def image_source(folder: str | Path, *, fields: tuple[str, ...] = ("x", "y")) ->
     specs = {x: FieldSpec(shape, DTYPES["uint8"]), y: FieldSpec((), DTYPES["int64"])}
     rows = rows_per_chunk(specs)
 
-    def chunks() -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, len(files), rows):
-            part = files[start : start + rows]
+    def chunks(start: int, stop: int) -> Iterator[dict[str, Any]]:
+        for first in range(start, stop, rows):
+            part = files[first : min(first + rows, stop)]
             yield {
                 x: np.stack([_pixels(file, mode) for file, _ in part]),
                 y: np.array([label for _, label in part], np.int64),
             }
 
     metadata: dict[str, Any] = {"classes": len(names), "class_names": names}
-    return Source(str(folder), specs, len(files), chunks, metadata=metadata)
+    read = tuple(file for file, _ in files)
+    return Source(str(folder), specs, len(files), chunks, metadata=metadata, files=read)
 
 
 def _find(folder: Path) -> tuple[list[tuple[Path, int]], list[str]]:

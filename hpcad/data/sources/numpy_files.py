@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,14 @@ def array_source(
     *,
     origin: str = "arrays",
     class_names: list[str] | None = None,
+    files: Sequence[str | Path] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> Source:
     """Samples from arrays by field name, all of shape ``(n, ...)`` with the same n.
 
     A field ``y`` of integers from 0, one per sample, is taken as class labels: the manifest then
-    says how many classes there are.
+    says how many classes there are. ``files`` and ``options`` are those of a
+    :class:`~hpcad.data.sources.Source`, if the arrays come from files.
 
     Raises
     ------
@@ -54,15 +57,23 @@ def array_source(
     count = len(next(iter(arrays.values())))
     rows = rows_per_chunk(fields)
 
-    def chunks() -> Iterator[dict[str, np.ndarray]]:
-        for start in range(0, count, rows):
+    def chunks(start: int, stop: int) -> Iterator[dict[str, Any]]:
+        for first in range(start, stop, rows):
+            last = min(first + rows, stop)
             yield {
-                name: np.asarray(array[start : start + rows]).astype(fields[name].dtype)
+                name: np.asarray(array[first:last]).astype(fields[name].dtype)
                 for name, array in arrays.items()
             }
 
-    metadata = _classes(arrays.get("y"), origin, class_names)
-    return Source(origin, fields, count, chunks, metadata=metadata)
+    return Source(
+        origin,
+        fields,
+        count,
+        chunks,
+        metadata=_classes(arrays.get("y"), origin, class_names),
+        files=tuple(Path(file) for file in files),
+        options=dict(options or {}),
+    )
 
 
 def _classes(labels: np.ndarray | None, origin: str, names: list[str] | None) -> dict[str, Any]:
@@ -92,7 +103,7 @@ def npy_source(
         raise DataError(f"{len(paths)} .npy files need as many field names, not {len(fields)}")
     arrays = {name: _load_npy(Path(path)) for name, path in zip(fields, paths, strict=False)}
     origin = ", ".join(str(path) for path in paths)
-    return array_source(arrays, origin=origin, class_names=class_names)
+    return array_source(arrays, origin=origin, class_names=class_names, files=paths)
 
 
 def npz_source(path: str | Path, *, class_names: list[str] | None = None) -> Source:
@@ -115,7 +126,7 @@ def npz_source(path: str | Path, *, class_names: list[str] | None = None) -> Sou
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except _NUMPY_ERRORS as error:
         raise DataError(f"{path}: NumPy cannot read this archive ({error})") from error
-    return array_source(arrays, origin=str(path), class_names=class_names)
+    return array_source(arrays, origin=str(path), class_names=class_names, files=[path])
 
 
 def _load_npy(path: Path) -> np.ndarray:

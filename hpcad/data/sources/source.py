@@ -28,20 +28,32 @@ class Source:
     count : int
         Number of samples.
     chunks : callable
-        Called once; gives arrays of shape ``(n, *shape)`` by field name, for some samples at a
-        time, in order.
+        ``chunks(start, stop)`` gives the samples from start to stop (excluded) in order, some at a
+        time: arrays of shape ``(n, *shape)`` by field name, or a
+        :class:`~hpcad.data.ragged.Ragged` of a ragged field. Several ranks ask for different
+        ranges.
     kind : str
         ``"samples"`` or ``"tokens"``.
     metadata : dict
         JSON for the manifest.
+    files : tuple of Path
+        What is read. Their sizes and times tell whether the source is still the same; a source
+        without files is packed in one go or not at all.
+    options : dict
+        JSON; whatever else decides what the samples are.
+    notes : tuple of str
+        Sentences for whoever packs it.
     """
 
     origin: str
     fields: dict[str, FieldSpec]
     count: int
-    chunks: Callable[[], Iterator[dict[str, np.ndarray]]]
+    chunks: Callable[[int, int], Iterator[dict[str, Any]]]
     kind: str = "samples"
     metadata: dict[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def rows_per_chunk(fields: Mapping[str, FieldSpec]) -> int:

@@ -63,7 +63,8 @@ def test_every_type_without_labels(tmp_path: Path, code: str) -> None:
 
 
 def consume(path: Path) -> None:
-    for _ in idx_source(path).chunks():
+    source = idx_source(path)
+    for _ in source.chunks(0, source.count):
         pass
 
 
