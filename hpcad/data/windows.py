@@ -59,3 +59,7 @@ class TokenWindows(Dataset):
         targets["x"][...] = tokens[:, :-1]
         targets["y"][...] = tokens[:, 1:]
         return targets
+
+    def read_tokens(self, first: int, out: np.ndarray) -> None:
+        """Read ``len(out)`` tokens of the stream from token ``first`` on, which must exist."""
+        self._rows.read_runs("tokens", np.array([first]), len(out), out[None])

@@ -1,0 +1,76 @@
+"""The messages of one batch of a distributed store: samples for other ranks against samples for us.
+
+Who wants which samples of whom is known to both sides by then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpcad.data.held import expanded
+from hpcad.data.ragged import Ragged
+
+if TYPE_CHECKING:
+    from hpcad.parallel import Communicator
+
+
+class Asked:
+    """One exchange: what this rank wants of each rank, and what each wants of it.
+
+    Parameters
+    ----------
+    order : ndarray of int64, shape (n,)
+        Place, in this rank's batch, of each sample in the order in which they arrive.
+    counts : ndarray of int64, shape (ranks,)
+        Samples that come from each rank.
+    rows : ndarray of int64, shape (m,)
+        Which of the samples held here go out, rank after rank.
+    wanted : ndarray of int64, shape (ranks,)
+        How many of them go to each rank.
+    """
+
+    def __init__(
+        self,
+        communicator: Communicator,
+        order: np.ndarray,
+        counts: np.ndarray,
+        rows: np.ndarray,
+        wanted: np.ndarray,
+    ) -> None:
+        self._communicator = communicator
+        self.order, self._counts, self._rows, self._wanted = order, counts, rows, wanted
+
+    def fetch(self, held: np.ndarray) -> np.ndarray:
+        """The samples, in the order in which they arrive."""
+        sent = held[self._rows]
+        return self._exchange(sent, self._wanted, self._counts)
+
+    def fetch_ragged(self, held: Ragged) -> Ragged:
+        """The samples, in the order of the batch."""
+        going = held.lengths[self._rows]
+        coming = self._exchange(going, self._wanted, self._counts)
+        sent = held.values[expanded(held.offsets[self._rows], going)]
+        out, into = _sums(going, self._wanted), _sums(coming, self._counts)
+        values = self._exchange(sent, out, into)
+        places = np.empty_like(self.order)
+        places[self.order] = np.arange(len(places))
+        starts = np.cumsum(coming) - coming
+        lengths = coming[places]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        return Ragged(values[expanded(starts[places], lengths)], offsets)
+
+    def _exchange(self, sent: np.ndarray, out: np.ndarray, into: np.ndarray) -> np.ndarray:
+        """Rows for other ranks against rows for this one."""
+        size = int(np.prod(sent.shape[1:], dtype=np.int64))
+        received = np.empty((int(into.sum()), *sent.shape[1:]), sent.dtype)
+        self._communicator.alltoallv(sent, out * size, received, into * size, name="store fields")
+        return received
+
+
+def _sums(lengths: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The sum of the first ``counts[0]`` lengths, of the next ``counts[1]``, and so on."""
+    before = np.concatenate(([0], np.cumsum(lengths)))
+    stops = np.cumsum(counts)
+    return before[stops] - before[stops - counts]
