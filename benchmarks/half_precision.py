@@ -33,7 +33,7 @@ import hpcad
 from hpcad import nn, optim
 from hpcad.backend.native.half import FORMATS
 from hpcad.models import MLP, MLPConfig
-from hpcad.parallel.half_reducer import half_reducer_of
+from hpcad.parallel.gradients.half_reducer import half_reducer_of
 from hpcad.parallel.mpi import MpiCommunicator
 
 WAYS = {"exact (float32)": 2.0**-24} | {name: half.roundoff for name, half in FORMATS.items()}

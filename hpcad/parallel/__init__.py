@@ -23,7 +23,7 @@ from hpcad.parallel.collectives import (
     sendrecv,
 )
 from hpcad.parallel.communicator import Communicator, Request
-from hpcad.parallel.data_parallel import DataParallel
+from hpcad.parallel.gradients.data_parallel import DataParallel
 from hpcad.parallel.join import join
 from hpcad.parallel.mean import mean
 from hpcad.parallel.serial import SerialCommunicator

@@ -18,8 +18,8 @@ from mpi4py import MPI
 from hpcad.errors import ConfigError
 from hpcad.parallel.mpi import MpiCommunicator
 from hpcad.parallel.naive import NaiveCommunicator
-from hpcad.parallel.node import NodeCommunicator
-from hpcad.parallel.window import has_room
+from hpcad.parallel.node.node import NodeCommunicator
+from hpcad.parallel.node.window import has_room
 
 COMMUNICATORS = {"mpi": MpiCommunicator, "node": NodeCommunicator, "naive": NaiveCommunicator}
 LONG, LONG_BETWEEN_NODES, SHORT = 1 << 22, 1 << 20, 1 << 10  # bytes

@@ -13,7 +13,7 @@ communicator              when to use it
 
 All of them work on host NumPy arrays that are C-contiguous, in place. Arrays on devices are reduced
 by one of four others, which stand on one of these and are not yet proven on a GPU
-(:mod:`hpcad.parallel.device_choice` takes one for a job):
+(:mod:`hpcad.parallel.devices.choice` takes one for a job):
 
 =========================  ===================================================================
 ``NcclCommunicator``       every rank has a device of its own: NCCL, on a stream of its own

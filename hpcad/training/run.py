@@ -23,7 +23,7 @@ from hpcad.optim import (
     WarmupLinear,
 )
 from hpcad.parallel import DataParallel, World
-from hpcad.parallel.overlap import Overlap
+from hpcad.parallel.gradients.overlap import Overlap
 from hpcad.parallel.timeline import Timeline
 from hpcad.training.job import Job
 from hpcad.training.prepare import Prepare

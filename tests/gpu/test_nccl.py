@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from launched import mpirun
 
-from hpcad.parallel.device_choice import device_choice
-from hpcad.parallel.nccl import NcclCommunicator
-from hpcad.parallel.nccl_group import nccl_of
+from hpcad.parallel.devices.choice import device_choice
+from hpcad.parallel.devices.nccl import NcclCommunicator
+from hpcad.parallel.devices.nccl_group import nccl_of
+from hpcad.parallel.devices.staged import StagedCommunicator
 from hpcad.parallel.serial import SerialCommunicator
-from hpcad.parallel.staged import StagedCommunicator
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 if not cupy.cuda.is_available():

@@ -30,10 +30,10 @@ def group_of(kind):
 
 def make(kind):
     """One of each way to reduce, over a communicator of its own."""
-    from hpcad.parallel.device_mpi import GpuAwareCommunicator
-    from hpcad.parallel.nccl import NcclCommunicator
-    from hpcad.parallel.nccl_nodes import NcclNodesCommunicator
-    from hpcad.parallel.staged import StagedCommunicator
+    from hpcad.parallel.devices.mpi import GpuAwareCommunicator
+    from hpcad.parallel.devices.nccl import NcclCommunicator
+    from hpcad.parallel.devices.nccl_nodes import NcclNodesCommunicator
+    from hpcad.parallel.devices.staged import StagedCommunicator
 
     if kind.startswith("staged on"):
         return StagedCommunicator(make_group(kind.removeprefix("staged on ")), cuda, PIECE)

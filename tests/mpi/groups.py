@@ -15,7 +15,7 @@ def make_group(kind: str) -> Any:
     from mpi4py import MPI
 
     from hpcad.parallel.choice import COMMUNICATORS
-    from hpcad.parallel.node import NodeCommunicator
+    from hpcad.parallel.node.node import NodeCommunicator
 
     comm = MPI.COMM_WORLD.Dup()
     if not kind.startswith("nodes of"):

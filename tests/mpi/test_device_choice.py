@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from hpcad.errors import ConfigError
-from hpcad.parallel import device_choice as choosing
-from hpcad.parallel import fit
-from hpcad.parallel.device_choice import device_choice, find_obstacles
+from hpcad.parallel.devices import choice as choosing
+from hpcad.parallel.devices.choice import device_choice, find_obstacles
+from hpcad.parallel.gradients import fit
 
 from . import stand_in_cuda as cuda
 from .device_groups import WORLD

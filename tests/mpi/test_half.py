@@ -13,7 +13,7 @@ from hpcad import parallel
 from hpcad.backend.native.half import FORMATS
 from hpcad.errors import CollectiveError
 from hpcad.parallel import door
-from hpcad.parallel.half_reducer import half_reducer_of
+from hpcad.parallel.gradients.half_reducer import half_reducer_of
 
 from .groups import make_group
 

@@ -13,8 +13,8 @@ from hpcad import nn, optim, parallel
 from hpcad.backend.native.half import FORMATS
 from hpcad.errors import CollectiveError, ConfigError
 from hpcad.models import MLP, MLPConfig
-from hpcad.parallel.half_reducer import in_precision
-from hpcad.parallel.progress import Progress
+from hpcad.parallel.gradients.half_reducer import in_precision
+from hpcad.parallel.gradients.progress import Progress
 from hpcad.program.compiled import compile as compiled
 
 from .groups import make_group

@@ -80,7 +80,7 @@ def test_nan_and_infinity_go_through(node):
 
 
 def test_many_reductions_may_be_under_way(node):
-    from hpcad.parallel.board import AHEAD
+    from hpcad.parallel.node.board import AHEAD
 
     array = node.allocate(8 * 1024 * 4).view(np.float64).reshape(4, 1024)
     rounds = AHEAD  # four times what the board holds
@@ -120,7 +120,7 @@ def test_other_calls_mix_with_requests_under_way(node):
 
 
 def test_without_room_on_one_node_all_ranks_send_messages(node, naive, monkeypatch):
-    from hpcad.parallel import window
+    from hpcad.parallel.node import window
 
     if node.rank == node.size - 1:
         monkeypatch.setattr(window, "_free_bytes", lambda: 0.0)

@@ -12,8 +12,8 @@ import pytest
 from hpcad import nn, parallel
 from hpcad.errors import CollectiveError, ConfigError
 from hpcad.models import MLP, MLPConfig
-from hpcad.parallel import fit, progress, trial
-from hpcad.parallel.communication_thread import thread_of
+from hpcad.parallel.gradients import fit, progress, trial
+from hpcad.parallel.gradients.communication_thread import thread_of
 
 from .groups import make_group
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import hpcad
 from hpcad.backend.native.half import FORMATS
-from hpcad.parallel.half_reducer import half_reducer_of
+from hpcad.parallel.gradients.half_reducer import half_reducer_of
 
 COUNT, SUMS = int(sys.argv[1]), int(sys.argv[2])
 

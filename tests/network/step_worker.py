@@ -20,7 +20,7 @@ import hpcad
 from hpcad import optim
 from hpcad.models import MLP, MLPConfig
 from hpcad.parallel import DataParallel, World
-from hpcad.parallel.fit import measured_fit
+from hpcad.parallel.gradients.fit import measured_fit
 
 WIDTH, LAYERS = 1024, 12
 

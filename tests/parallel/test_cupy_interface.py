@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpcad.errors import DeviceError
-from hpcad.parallel.nccl_group import NcclGroup, nccl_of
+from hpcad.parallel.devices.nccl_group import NcclGroup, nccl_of
 
 pytest.importorskip("cupy", reason="CuPy is not installed")
 import cupy

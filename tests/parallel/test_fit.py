@@ -7,10 +7,10 @@ import pytest
 
 from hpcad.errors import ConfigError
 from hpcad.parallel import SerialCommunicator
-from hpcad.parallel.buckets import MB, choose_sizes
-from hpcad.parallel.fit import SIZES, Fit, fit_line
-from hpcad.parallel.overlap import Overlap, OverlapBook
-from hpcad.parallel.progress import choose
+from hpcad.parallel.gradients.buckets import MB, choose_sizes
+from hpcad.parallel.gradients.fit import SIZES, Fit, fit_line
+from hpcad.parallel.gradients.overlap import Overlap, OverlapBook
+from hpcad.parallel.gradients.progress import choose
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(1e-6, 1e-10), (5e-5, 8e-9), (3e-3, 1e-8)])

@@ -10,8 +10,8 @@ import pytest
 from launched import mpirun
 
 from hpcad.errors import ConfigError
-from hpcad.parallel import gpu_aware as module
-from hpcad.parallel.gpu_aware import gpu_aware, judge
+from hpcad.parallel.devices import gpu_aware as module
+from hpcad.parallel.devices.gpu_aware import gpu_aware, judge
 
 OPEN_MPI = "Open MPI v5.0.8, package: Open MPI, ident: 5.0.8"
 MPICH = "MPICH Version:      5.0.2\nMPICH Device: ch4"
@@ -108,7 +108,7 @@ def test_without_mpi_nothing_is_loaded_and_the_answer_is_no():
 
 ASK = """
 from mpi4py import MPI
-from hpcad.parallel.gpu_aware import gpu_aware
+from hpcad.parallel.devices.gpu_aware import gpu_aware
 verdict = gpu_aware({}, MPI.Get_library_version())
 print("VERDICT", verdict.aware, verdict.how)
 """

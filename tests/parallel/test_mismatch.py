@@ -78,7 +78,7 @@ def test_mismatch_names_ranks_calls_and_lines(case, kind, ranks):
 
 NODES = """
 from mpi4py import MPI
-from hpcad.parallel.node import NodeCommunicator
+from hpcad.parallel.node.node import NodeCommunicator
 group = NodeCommunicator(MPI.COMM_WORLD.Dup(), local=MPI.COMM_WORLD.Split(world.rank // 2))
 last = world.rank == {odd}
 w = group.allocate(80_000).view(np.float64)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from hpcad.errors import ConfigError, DeviceError, ShapeError
-from hpcad.parallel.device_communicator import DeviceCommunicator
-from hpcad.parallel.device_request import Steps, at_once
-from hpcad.parallel.nccl_group import NcclGroup, require_nccl
+from hpcad.parallel.devices.communicator import DeviceCommunicator
+from hpcad.parallel.devices.nccl_group import NcclGroup, require_nccl
+from hpcad.parallel.devices.request import Steps, at_once
 
 _ID_BYTES = 128
 

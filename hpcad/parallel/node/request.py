@@ -15,7 +15,7 @@ from hpcad.parallel.door import Record
 from hpcad.parallel.operations import mpi_op
 
 if TYPE_CHECKING:
-    from hpcad.parallel.node import NodeCommunicator
+    from hpcad.parallel.node.node import NodeCommunicator
 
 _ALIGN = 64  # elements: slices of different ranks share no cache line, nor a vector
 

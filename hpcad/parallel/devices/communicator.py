@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from hpcad.errors import ConfigError, ShapeError
 from hpcad.parallel.buffer import REDUCTIONS
-from hpcad.parallel.device_request import DeviceRequest, Steps
+from hpcad.parallel.devices.request import DeviceRequest, Steps
 
 _SPIN_SECONDS = 2e-3
 

@@ -12,7 +12,7 @@ from hpcad.parallel.check import disagree
 from hpcad.parallel.record import Record
 
 if TYPE_CHECKING:
-    from hpcad.parallel.node import NodeCommunicator
+    from hpcad.parallel.node.node import NodeCommunicator
 
 
 class ToldAgreement:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.parallel.device_communicator import DeviceCommunicator
+from hpcad.parallel.devices.communicator import DeviceCommunicator
 
 
 class Timed:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from hpcad.errors import DeviceError
-from hpcad.parallel.device_communicator import DeviceCommunicator
-from hpcad.parallel.device_request import Steps
-from hpcad.parallel.staging import PIECE_BYTES, Staging
+from hpcad.parallel.devices.communicator import DeviceCommunicator
+from hpcad.parallel.devices.request import Steps
+from hpcad.parallel.devices.staging import PIECE_BYTES, Staging
 
 _TAKEN = "bBhHiIlLqQefd"  # of communicators for host arrays; NumPy's characters
 
@@ -70,6 +70,6 @@ def twin_of(host: Any) -> Any:
     """The same ranks with messages of their own, where calls are not compared again. Collective."""
     if host.size == 1:
         return host
-    from hpcad.parallel.communication_thread import _twin
+    from hpcad.parallel.gradients.communication_thread import twin_of
 
-    return _twin(host)
+    return twin_of(host)

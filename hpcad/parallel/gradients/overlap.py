@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcad.parallel.buckets import Bucket
 from hpcad.parallel.communicator import Communicator
-from hpcad.parallel.trial import Reducer
+from hpcad.parallel.gradients.buckets import Bucket
+from hpcad.parallel.gradients.trial import Reducer
 
 _KEPT = 1024  # steps
 _ALONE_SECONDS = 0.3  # for measuring

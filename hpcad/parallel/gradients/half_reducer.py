@@ -3,7 +3,7 @@
 =====================  ============================================================================
 communicator           what travels in half precision
 =====================  ============================================================================
-``mpi``, ``naive``     everything (:mod:`hpcad.parallel.half_exchange`)
+``mpi``, ``naive``     everything (:mod:`hpcad.parallel.gradients.half_exchange`)
 ``node``, many nodes   what goes from node to node; within one, the sum is exact
 ``node``, one node     nothing: ranks that share memory send nothing, so that the sum is exact
 ``serial``             nothing
@@ -24,12 +24,12 @@ import numpy as np
 from hpcad.backend.native.half import FORMATS, Half
 from hpcad.errors import ConfigError
 from hpcad.parallel.buffer import reducible
-from hpcad.parallel.communication_thread import thread_of
 from hpcad.parallel.communicator import Communicator, Request
-from hpcad.parallel.progress import Progress
+from hpcad.parallel.gradients.communication_thread import thread_of
+from hpcad.parallel.gradients.progress import Progress
 
 if TYPE_CHECKING:  # they load MPI
-    from hpcad.parallel.half_exchange import HalfExchange, HalfLine
+    from hpcad.parallel.gradients.half_exchange import HalfExchange, HalfLine
     from hpcad.parallel.mpi_request import Started
     from hpcad.parallel.record import Record
 
@@ -48,7 +48,7 @@ class HalfReducer:
     """
 
     def __init__(self, communicator: Any, half: Half) -> None:
-        from hpcad.parallel.half_exchange import HalfLine
+        from hpcad.parallel.gradients.half_exchange import HalfLine
 
         self.half = half
         self._communicator = communicator

@@ -12,9 +12,9 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcad.backend.native.library import load
-from hpcad.parallel.board import AHEAD, Board
+from hpcad.parallel.node.board import AHEAD, Board
+from hpcad.parallel.node.window import SharedWindow, address
 from hpcad.parallel.record import Call
-from hpcad.parallel.window import SharedWindow, address
 
 # Bytes of a reduction. Every rank reads those of all, so with many ranks only short ones pay.
 _OF_ALL, _LEAST, _MOST = 1 << 16, 1 << 12, 1 << 15

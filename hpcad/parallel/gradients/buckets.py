@@ -9,7 +9,7 @@ from hpcad.autodiff import Parameter
 from hpcad.backend import Array
 from hpcad.nn.arena import ParameterArena
 from hpcad.parallel.communicator import Request
-from hpcad.parallel.fit import Fit
+from hpcad.parallel.gradients.fit import Fit
 
 MB = 10**6
 LATENCY_SHARE = 0.05

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hpcad.parallel.record import Record, waiting
 
 if TYPE_CHECKING:
-    from hpcad.parallel.device_communicator import DeviceCommunicator
+    from hpcad.parallel.devices.communicator import DeviceCommunicator
 
 
 class Awaited(Protocol):

@@ -13,12 +13,12 @@ from hpcad.autodiff.state import CHANGES, effect
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
-from hpcad.parallel.buckets import Bucket, choose_sizes, layout, make_buckets
-from hpcad.parallel.device_choice import device_fit, device_progress
-from hpcad.parallel.fit import Fit, measured_fit
-from hpcad.parallel.half_reducer import in_precision
-from hpcad.parallel.overlap import Overlap, OverlapBook, measure_alone
-from hpcad.parallel.progress import POLL_SECONDS, Progress, choose
+from hpcad.parallel.devices.choice import device_fit, device_progress
+from hpcad.parallel.gradients.buckets import Bucket, choose_sizes, layout, make_buckets
+from hpcad.parallel.gradients.fit import Fit, measured_fit
+from hpcad.parallel.gradients.half_reducer import in_precision
+from hpcad.parallel.gradients.overlap import Overlap, OverlapBook, measure_alone
+from hpcad.parallel.gradients.progress import POLL_SECONDS, Progress, choose
 from hpcad.parallel.world import World, init
 
 
@@ -39,15 +39,15 @@ class DataParallel:
         :func:`hpcad.parallel.init` when left out.
     bucket_mb, first_bucket_mb : float, optional
         Sizes of the messages, in 10^6 bytes. Chosen from a measurement of the network when left
-        out (:func:`hpcad.parallel.buckets.choose_sizes`).
+        out (:func:`hpcad.parallel.gradients.buckets.choose_sizes`).
     overlap : bool
         Start reductions during backward. Otherwise all of them start at its end.
     progress : {"auto", "poll", "thread"}
-        Who makes messages move meanwhile; see :mod:`hpcad.parallel.progress`. Gradients on devices
-        go as :mod:`hpcad.parallel.device_choice` finds out instead (unproven on a GPU).
+        Who makes messages move meanwhile; see :mod:`hpcad.parallel.gradients.progress`. Gradients
+        on devices go as :mod:`hpcad.parallel.devices.choice` finds out instead (unproven on a GPU).
     reduction : {"exact", "bfloat16", "float16"}
         What sums travel in between ranks that share no memory; see
-        :mod:`hpcad.parallel.half_reducer`.
+        :mod:`hpcad.parallel.gradients.half_reducer`.
 
     Attributes
     ----------

@@ -29,13 +29,13 @@ import numpy as np
 
 from hpcad.backend import get_backend
 from hpcad.errors import ConfigError, DeviceError
-from hpcad.parallel.device_communicator import DeviceCommunicator
-from hpcad.parallel.device_timed import Timed
-from hpcad.parallel.fit import Fit, measured_fit
-from hpcad.parallel.gpu_aware import Verdict, gpu_aware
-from hpcad.parallel.nccl_group import nccl_of
-from hpcad.parallel.progress import Progress
-from hpcad.parallel.staged import StagedCommunicator
+from hpcad.parallel.devices.communicator import DeviceCommunicator
+from hpcad.parallel.devices.gpu_aware import Verdict, gpu_aware
+from hpcad.parallel.devices.nccl_group import nccl_of
+from hpcad.parallel.devices.staged import StagedCommunicator
+from hpcad.parallel.devices.timed import Timed
+from hpcad.parallel.gradients.fit import Fit, measured_fit
+from hpcad.parallel.gradients.progress import Progress
 
 WAYS = ("auto", "nccl", "nccl+mpi", "mpi", "staged")
 _BYTES = 16 << 20
@@ -170,14 +170,14 @@ def _make(way: str, host: Any, cupy: Any) -> DeviceCommunicator:
     if way == "staged":
         return StagedCommunicator(host, cupy)
     if way == "nccl":
-        from hpcad.parallel.nccl import NcclCommunicator
+        from hpcad.parallel.devices.nccl import NcclCommunicator
 
         return NcclCommunicator(host, cupy)
     if way == "mpi":
-        from hpcad.parallel.device_mpi import GpuAwareCommunicator
+        from hpcad.parallel.devices.mpi import GpuAwareCommunicator
 
         return GpuAwareCommunicator(host, cupy)
-    from hpcad.parallel.nccl_nodes import NcclNodesCommunicator
+    from hpcad.parallel.devices.nccl_nodes import NcclNodesCommunicator
 
     return NcclNodesCommunicator(host, cupy, getattr(host, "local", None))
 

@@ -1,7 +1,7 @@
 """The communicator for device arrays that a GPU-aware MPI library reduces itself.
 
-Not yet proven on a GPU. To be made only where :mod:`hpcad.parallel.gpu_aware` says yes: a library
-that is not GPU-aware takes the device's address for one of the host, and crashes.
+Not yet proven on a GPU. To be made only where :mod:`hpcad.parallel.devices.gpu_aware` says yes: a
+library that is not GPU-aware takes the device's address for one of the host, and crashes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from mpi4py import MPI
 
-from hpcad.parallel.device_communicator import DeviceCommunicator
-from hpcad.parallel.device_request import OnDevice, Steps
+from hpcad.parallel.devices.communicator import DeviceCommunicator
+from hpcad.parallel.devices.request import OnDevice, Steps
 
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN, "prod": MPI.PROD}
 _TAKEN = "bBhHiIlLqQfd"  # half precision is not in every MPI library

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
-from hpcad.parallel.window import LINE, SharedWindow
+from hpcad.parallel.node.window import LINE, SharedWindow
 
 AHEAD = 64  # reductions that a rank may have started and not finished
 _WORDS = LINE // 8

@@ -11,12 +11,12 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcad.errors import ConfigError
-from hpcad.parallel.device_communicator import DeviceCommunicator
-from hpcad.parallel.device_request import Steps
+from hpcad.parallel.devices.communicator import DeviceCommunicator
+from hpcad.parallel.devices.nccl import connect
+from hpcad.parallel.devices.request import Steps
+from hpcad.parallel.devices.staging import PIECE_BYTES, Staging
 from hpcad.parallel.mpi import MpiCommunicator
 from hpcad.parallel.mpi_request import Started
-from hpcad.parallel.nccl import connect
-from hpcad.parallel.staging import PIECE_BYTES, Staging
 
 
 class NcclNodesCommunicator(DeviceCommunicator):
@@ -37,7 +37,7 @@ class NcclNodesCommunicator(DeviceCommunicator):
     local : MPI.Intracomm, optional
         The ranks of this one's node. Those that share memory, when left out.
     piece_bytes : int
-        See :class:`~hpcad.parallel.staging.Staging`.
+        See :class:`~hpcad.parallel.devices.staging.Staging`.
 
     Raises
     ------

@@ -14,15 +14,15 @@ from typing import cast
 import numpy as np
 from mpi4py import MPI
 
-from hpcad.parallel.board import AHEAD, Board
 from hpcad.parallel.buffer import reducible
 from hpcad.parallel.check import Agreement, MessageAgreement, disagree
 from hpcad.parallel.mpi import MpiCommunicator, MpiRequest
-from hpcad.parallel.node_agreement import ToldAgreement
-from hpcad.parallel.node_request import Between, NodeRequest, SmallRequest
-from hpcad.parallel.quick import DONE, KNOWN, REFUSED, Plan, Quick
+from hpcad.parallel.node.agreement import ToldAgreement
+from hpcad.parallel.node.board import AHEAD, Board
+from hpcad.parallel.node.quick import DONE, KNOWN, REFUSED, Plan, Quick
+from hpcad.parallel.node.request import Between, NodeRequest, SmallRequest
+from hpcad.parallel.node.window import SharedWindow, has_room
 from hpcad.parallel.record import Call, Record
-from hpcad.parallel.window import SharedWindow, has_room
 
 _SPIN_SECONDS = 2e-3
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpcad.errors import DeviceError
 from hpcad.parallel.communicator import Request
-from hpcad.parallel.device_request import OnDevice, Steps
+from hpcad.parallel.devices.request import OnDevice, Steps
 
 PIECE_BYTES = 4 << 20  # several times what copies and messages cost in latency
 

@@ -11,9 +11,9 @@ MPI moves a started reduction only while somebody is inside of an MPI call. Two 
     It needs ``MPI_THREAD_MULTIPLE``, and some time of the computing thread where no core is spare.
 
 Which of them wins depends on library, network, cores, and on how long the computing thread is away
-between two looks, so :func:`choose` tries both (:mod:`hpcad.parallel.trial`), except where there is
-nothing to choose: on a single node the reduction is an addition in shared memory that one of the
-node's cores must do anyway.
+between two looks, so :func:`choose` tries both (:mod:`hpcad.parallel.gradients.trial`), except
+where there is nothing to choose: on a single node the reduction is an addition in shared memory
+that one of the node's cores must do anyway.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from hpcad.errors import ConfigError
-from hpcad.parallel.communication_thread import thread_of
 from hpcad.parallel.communicator import Communicator
-from hpcad.parallel.trial import POLL_SECONDS, Layout, Reducer, poll, try_ways
+from hpcad.parallel.gradients.communication_thread import thread_of
+from hpcad.parallel.gradients.trial import POLL_SECONDS, Layout, Reducer, poll, try_ways
 
 __all__ = ["POLL_SECONDS", "Progress", "choose", "poll"]
 

@@ -51,7 +51,7 @@ class CommunicationThread:
         self._door, self._agreement = communicator._door, communicator._agreement
         self._checks = communicator._checks
         self._precision = f" in {precision}" if precision else ""
-        twin = _twin(communicator)
+        twin = twin_of(communicator)
         self.reducer = make(twin) if make else twin
         self._work: queue.SimpleQueue[ThreadRequest] = queue.SimpleQueue()
         thread = threading.Thread(
@@ -157,7 +157,7 @@ def _carry_out(work: queue.SimpleQueue[ThreadRequest], reducer: Any) -> None:
             time.sleep(_SHORT_SECONDS if under_way[0].awaited else _SLEEP_SECONDS)
 
 
-def _twin(communicator: Any) -> Any:
+def twin_of(communicator: Any) -> Any:
     """The same ranks and shared memory, with messages of their own."""
     from hpcad.parallel.mpi_request import Started  # loads MPI
 

@@ -1,0 +1,1 @@
+"""Arrays on GPUs: NCCL, MPI libraries that know GPUs, and ways through pinned host memory."""

@@ -1,0 +1,1 @@
+"""Gradients of a model, reduced bucket by bucket while backward still runs."""
