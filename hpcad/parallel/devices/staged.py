@@ -39,7 +39,7 @@ class StagedCommunicator(DeviceCommunicator):
 
     def __init__(self, host: Any, cupy: Any, piece_bytes: int = PIECE_BYTES) -> None:
         super().__init__(host, cupy)
-        twin = twin_of(host)
+        twin = _twin(host)
         self._staging = _make(host, cupy, self.stream, twin, piece_bytes)
 
     def _takes(self, dtype: Any, op: str) -> bool:
@@ -66,7 +66,7 @@ def _make(host: Any, cupy: Any, stream: Any, twin: Any, piece_bytes: int) -> Sta
     return Staging(cupy, stream, twin, piece_bytes)
 
 
-def twin_of(host: Any) -> Any:
+def _twin(host: Any) -> Any:
     """The same ranks with messages of their own, where calls are not compared again. Collective."""
     if host.size == 1:
         return host
