@@ -20,6 +20,14 @@ from hpcad.checkpoint.format import DamagedCheckpointError
 from hpcad.errors import CheckpointError
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_OUT_OF_REACH = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ETIMEDOUT,
+}
 _CHUNK = 1 << 23  # what was read is in the cache when it is hashed
 _LONGEST = 300  # characters of a reason: a damaged file can put anything there
 
@@ -31,9 +39,10 @@ def naming(path: Path) -> Iterator[None]:
     Raises
     ------
     DamagedCheckpointError
-        For every exception but those below: libraries report damage as any class of exception.
+        For one, for an `OSError` such as a read error of the disk, and for a `ValueError`.
     CheckpointError
-        For one that is no `DamagedCheckpointError`, no permission, no memory.
+        For another one, and where permission, memory or descriptors are lacking: an older
+        checkpoint would be read no better.
     """
     try:
         yield
@@ -41,11 +50,13 @@ def naming(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path} {error}") from error
-    except PermissionError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be opened: {error.strerror}") from error
     except MemoryError as error:
         raise CheckpointError(f"checkpoint {path} does not fit into memory") from error
-    except Exception as error:
+    except OSError as error:
+        if error.errno in _OUT_OF_REACH:
+            raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+        raise _damaged(path, error) from error
+    except (ValueError, OverflowError) as error:
         raise _damaged(path, error) from error
 
 

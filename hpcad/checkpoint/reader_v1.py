@@ -24,6 +24,7 @@ from hpcad.checkpoint.format import (
     MAX_MANIFEST,
     STORED_DTYPES,
     DamagedCheckpointError,
+    check_json,
     checksum,
     raw_bytes,
     step_of,
@@ -32,8 +33,6 @@ from hpcad.checkpoint.format_v1 import VERSION, ArraySpec, Manifest
 from hpcad.checkpoint.opening import check_memory, open_file, read_at, read_range
 from hpcad.checkpoint.strict_hdf5 import check_extents, extent_of, open_members, read_attribute
 from hpcad.errors import CheckpointError
-
-_MAX_STATE = 1 << 28
 
 
 class FileReader:
@@ -45,8 +44,7 @@ class FileReader:
         self.path = path
         self._descriptor, self.nbytes = open_file(path)
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                self.manifest, self._extents = _contents(file, self._descriptor, self.nbytes)
+            self.manifest, self._extents = _parse(path, self._descriptor, self.nbytes)
             _check_file_name(path, self.manifest)
             self.state = _read_state(self._descriptor, self._extents["state"], self.manifest)
         except BaseException:
@@ -99,6 +97,17 @@ class FileReader:
             raise DamagedCheckpointError(f"the checksum of array {spec.name!r} does not match")
 
 
+def _parse(path: Path, descriptor: int, size: int) -> tuple[Manifest, dict[str, tuple[int, int]]]:
+    """Let HDF5 parse the file; whatever it stumbles over is damage."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _contents(file, descriptor, size)
+    except (CheckpointError, MemoryError, PermissionError):
+        raise
+    except Exception as error:  # libhdf5 reports damage as any class of exception
+        raise DamagedCheckpointError(f"HDF5 cannot read it: {error}") from error
+
+
 def _contents(
     file: h5py.File, descriptor: int, size: int
 ) -> tuple[Manifest, dict[str, tuple[int, int]]]:
@@ -144,13 +153,18 @@ def _manifest_text(dataset: h5py.h5d.DatasetID, descriptor: int, size: int) -> b
 
 
 def _read_state(descriptor: int, extent: tuple[int, int], manifest: Manifest) -> dict[str, Any]:
-    if extent[1] > _MAX_STATE:
+    if extent[1] > MAX_MANIFEST:
         raise DamagedCheckpointError(f"its state has {extent[1]} bytes")
-    text = bytearray(extent[1])
-    read_at(descriptor, memoryview(text), extent[0])
-    if checksum(bytes(text)) != manifest.state_checksum:
+    data = bytearray(extent[1])
+    read_at(descriptor, memoryview(data), extent[0])
+    text = bytes(data)
+    if checksum(text) != manifest.state_checksum:
         raise DamagedCheckpointError("the checksum of its state does not match")
-    state = json.loads(bytes(text))
+    try:
+        check_json(text)
+        state = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedCheckpointError(f"its state cannot be used ({error})") from error
     if not isinstance(state, dict):
         raise DamagedCheckpointError("its state is not a JSON object")
     return state

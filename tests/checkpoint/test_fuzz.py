@@ -25,7 +25,7 @@ ARRAYS = {
 STATE = {"cursor": 3, "deep": {"x": [1, None]}}
 
 few = settings(
-    max_examples=250,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     database=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -161,9 +163,53 @@ def test_a_directory_that_another_rank_sees_and_this_one_not_is_no_damage(tmp_pa
 def test_no_permission_is_no_damage(tmp_path, arrays):
     path = write_directory(tmp_path, 3, arrays)
     (path / "manifest.json").chmod(0)
-    with pytest.raises(CheckpointError, match="cannot be opened") as caught:
+    with pytest.raises(CheckpointError, match="cannot be read") as caught:
         read_checkpoint(path)
     assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+@pytest.mark.parametrize("lacking", [errno.EACCES, errno.EMFILE, errno.ENOMEM])
+def test_what_this_process_lacks_is_no_damage(tmp_path, arrays, monkeypatch, lacking):
+    path = write_directory(tmp_path, 3, arrays)
+
+    def refuse(*arguments):
+        raise OSError(lacking, os.strerror(lacking))
+
+    monkeypatch.setattr(opening.os, "preadv", refuse)
+    with pytest.raises(CheckpointError, match=os.strerror(lacking)) as caught:
+        read_checkpoint(path)
+    assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+def test_a_read_error_of_the_disk_is_damage(tmp_path, arrays, monkeypatch):
+    path = write_directory(tmp_path, 3, arrays)
+    with open_checkpoint(path):
+        monkeypatch.setattr(opening.os, "preadv", lambda *a: raising(OSError(errno.EIO, "bad")))
+    with pytest.raises(DamagedCheckpointError, match="bad"):
+        read_checkpoint(path)
+
+
+def test_a_defect_of_the_reader_is_no_damage(tmp_path, arrays, monkeypatch):
+    """Or it would lead a run to its older checkpoints, without a traceback."""
+    path = write_directory(tmp_path, 3, arrays)
+    monkeypatch.setattr(DirectoryReader, "read_slice", lambda *a: raising(TypeError("a defect")))
+    with pytest.raises(TypeError, match="a defect"):
+        read_checkpoint(path)
+
+
+def raising(error):
+    raise error
+
+
+def test_memory_for_one_chunk_is_enough_to_verify(tmp_path):
+    path = write_directory(tmp_path, 3, {"x": np.zeros(8 << 20)})
+    tracemalloc.start()
+    try:
+        with open_checkpoint(path) as reader:
+            reader.verify()
+        assert tracemalloc.get_traced_memory()[1] < 9 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_more_than_the_memory_is_no_damage(tmp_path, arrays, monkeypatch):

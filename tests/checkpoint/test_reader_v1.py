@@ -308,6 +308,13 @@ def state_is_a_list(file, manifest):
     manifest["state"] = {"bytes": len(text), "xxh3_128": checksum(text)}
 
 
+def state_is_deep(file, manifest):
+    del file["state"]
+    text = b'{"x":' * 100_000 + b"1" + b"}" * 100_000
+    file["state"] = np.frombuffer(text, np.uint8)
+    manifest["state"] = {"bytes": len(text), "xxh3_128": checksum(text)}
+
+
 LINK = "is a soft or external link"
 PLAIN = "is external, virtual, chunked or filtered"
 TYPE = "is not of type <f4"
@@ -345,6 +352,7 @@ HOSTILE = [
     (arrays_unnamed, "holds arrays that its manifest does not name"),
     (upward_name, "cannot name an array"),
     (state_is_a_list, "its state is not a JSON object"),
+    (state_is_deep, "its state cannot be used"),
 ]
 
 
