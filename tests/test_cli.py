@@ -12,6 +12,7 @@ from launched import mpirun, run_bounded
 from hpcad import __version__, cli
 from hpcad.errors import CheckpointError, ConfigError, DataError
 from hpcad.launch import info
+from hpcad.training.result import Result
 
 JOB = """\
 name = "digits"
@@ -44,8 +45,18 @@ def job(tmp_path, monkeypatch, plain_environment) -> Path:
 def runs(monkeypatch) -> list[tuple]:
     """Replace the trainer by one that notes its arguments."""
     calls: list[tuple] = []
-    monkeypatch.setattr("hpcad.training.run.run", lambda *arguments: calls.append(arguments))
+
+    def run(*arguments) -> Result:
+        calls.append(arguments)
+        return Result()
+
+    monkeypatch.setattr("hpcad.training.run.run", run)
     return calls
+
+
+def test_a_run_that_a_signal_ended_is_not_done(job, monkeypatch):
+    monkeypatch.setattr("hpcad.training.run.run", lambda *arguments: Result(stop_signal=15))
+    assert cli.main(["train", str(job)]) == 128 + 15
 
 
 def test_train_passes_job_entry_world_and_resume(job, runs):
@@ -67,7 +78,7 @@ def test_train_passes_job_entry_world_and_resume(job, runs):
         ([], True),
         (["--resume"], True),
         (["--resume", "auto"], True),
-        (["--resume", "runs/x/step-00000007.h5"], "runs/x/step-00000007.h5"),
+        (["--resume", "runs/x/step-00000007"], "runs/x/step-00000007"),
         (["--fresh"], False),
     ],
 )

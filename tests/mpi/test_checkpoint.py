@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hpcad
+from hpcad import nn, optim
 from hpcad.checkpoint import CheckpointStore, Slice, require_match
 from hpcad.checkpoint.disk import Disk
 from hpcad.errors import CheckpointError
@@ -245,3 +249,47 @@ def test_another_model_is_an_error_on_every_rank(store):
     expected["parameters/w"] = ((300, 200), np.float32)
     with pytest.raises(CheckpointError, match=r"'w' has shape \(200, 300\) in the checkpoint"):
         require_match(newest.arrays, expected, newest.path)
+
+
+def trainer(directory, **options):
+    model = nn.Linear(3, 2).initialize(1)
+    x = np.random.default_rng(0).standard_normal((400, 3)).astype(np.float32)
+    return hpcad.Trainer(
+        model,
+        optim.Adam(model, 1e-3),
+        hpcad.ArrayDataset({"x": x}),
+        loss=lambda m, batch: (m(batch["x"]) ** 2).mean(),
+        directory=directory,
+        **({"batch": 20, "steps": 20, "log_every": 1000, "checkpoint_every": 2} | options),
+    )
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_run_continues_from_a_save_beside_the_training(directory, world, asynchronous):
+    whole = trainer(None)
+    whole.run()
+    trainer(directory, steps=11, asynchronous=asynchronous).run()
+    again = trainer(directory, asynchronous=asynchronous)
+    result = again.run()
+    assert (result.resumed_step, result.saved_step) == (11, 20)
+    assert result.checkpoint == directory / "checkpoints" / "step-00000020"
+    for p, q in zip(whole.model.parameters(), again.model.parameters(), strict=True):
+        assert np.array_equal(p.value, q.value)
+
+
+def test_a_signal_to_one_rank_stops_all_at_one_step_with_a_checkpoint(directory, world):
+    run = trainer(directory, steps=100_000, checkpoint_every=50_000)
+    real = run._step
+
+    def taken(batch, phases):
+        if run.result.step == 30 and world.rank == world.size - 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return real(batch, phases)
+
+    run._step = taken
+    result = run.run()
+    assert result.stop_signal == signal.SIGUSR1
+    assert 31 <= result.step < 100_000
+    assert set(world.communicator.gather_json(result.step)) == {result.step}
+    assert result.saved_step == result.step
+    assert trainer(directory, steps=result.step).run().resumed_step == result.step
