@@ -115,13 +115,13 @@ def test_reductions_start_while_the_program_still_runs(monkeypatch):
     program = compiled(training.step, strict=True)
     trained(training, program, 3)
     unfinished, engine = [], training.engine
-    launch = engine._launch
+    start = engine._in_flight._start
 
     def watched(bucket):
         unfinished.append(sum(b.pending for b in engine.buckets))
-        launch(bucket)
+        return start(bucket)
 
-    monkeypatch.setattr(engine, "_launch", watched)
+    monkeypatch.setattr(engine._in_flight, "_start", watched)
     program(*training.batch(3))
     assert len(unfinished) == len(engine.buckets)
     assert unfinished[0] > 0

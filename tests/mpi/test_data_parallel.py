@@ -190,13 +190,13 @@ def test_reductions_start_while_backward_still_runs(overlap, monkeypatch):
         model, world, bucket_mb=1e-4, first_bucket_mb=1e-4, overlap=overlap
     )
     unfinished = []
-    launch = engine._launch
+    start = engine._in_flight._start
 
     def watched(bucket):
         unfinished.append(sum(b.pending for b in engine.buckets))
-        launch(bucket)
+        return start(bucket)
 
-    monkeypatch.setattr(engine, "_launch", watched)
+    monkeypatch.setattr(engine._in_flight, "_start", watched)
     mine = part(world)
     parallel.mean(cross_entropy(model(X[mine]), Y[mine])).backward()
     assert len(unfinished) == len(engine.buckets)

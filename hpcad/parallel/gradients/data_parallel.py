@@ -13,12 +13,15 @@ from hpcad.autodiff.state import CHANGES, effect
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
+from hpcad.parallel.communicator import Request
 from hpcad.parallel.devices.choice import device_fit, device_progress
 from hpcad.parallel.gradients.buckets import Bucket, choose_sizes, layout, make_buckets
 from hpcad.parallel.gradients.fit import Fit, measured_fit
 from hpcad.parallel.gradients.half_reducer import in_precision
+from hpcad.parallel.gradients.in_flight import InFlight
+from hpcad.parallel.gradients.on_host import on_host
 from hpcad.parallel.gradients.overlap import Overlap, OverlapBook, measure_alone
-from hpcad.parallel.gradients.progress import POLL_SECONDS, Progress, choose
+from hpcad.parallel.gradients.progress import Progress, choose
 from hpcad.parallel.world import World, init
 
 
@@ -99,6 +102,7 @@ class DataParallel:
         alone = measure_alone(self._communicator, self.buckets, by) if shared else 0.0
         self._book = OverlapBook(alone)
         self._bucket_of = {id(p): b for b in self.buckets for p in b.parameters}
+        self._in_flight = InFlight(self.buckets, self._start, self.progress.tests)
         self._local = 0  # depth of no_sync
         self._reduced = False
         self._reset()
@@ -159,17 +163,15 @@ class DataParallel:
         self._bucket_of[id(parameter)].pending -= 1
         if self.overlap:
             started = time.perf_counter()
-            # Always in the same order on every rank: the messages could not meet otherwise.
-            while self._next < len(self.buckets) and self.buckets[self._next].pending == 0:
-                self._launch(self.buckets[self._next])
-            self._poll(started)
+            self._in_flight.start_complete()
+            self._in_flight.poll(started)
             self._calls += time.perf_counter() - started
 
     def look(self) -> None:
         """Let reductions progress, between two products of a layer."""
-        if self._next and not self._local:
+        if self._in_flight.started and not self._local:
             started = time.perf_counter()
-            self._poll(started)
+            self._in_flight.poll(started)
             self._calls += time.perf_counter() - started
 
     def finish(self) -> None:
@@ -177,12 +179,9 @@ class DataParallel:
         if self._local:
             return
         started = time.perf_counter()
-        while self._next < len(self.buckets):
-            self._launch(self.buckets[self._next])
+        self._in_flight.start_all()
+        self._in_flight.wait()
         for bucket in self.buckets:
-            if bucket.request is not None:
-                bucket.request.wait()
-                bucket.request = None
             for parameter in bucket.parameters:
                 parameter.fresh = True
         if self.world.size > 1:
@@ -210,7 +209,7 @@ class DataParallel:
     def _broadcast_parameters(self) -> None:
         if self.world.size > 1:
             for arena in self.arenas:
-                _on_host(arena.values.flat, self._broadcast)
+                on_host(arena.values.flat, self._broadcast)
 
     def _go_local(self, deeper: int) -> None:
         self._local += deeper
@@ -222,7 +221,7 @@ class DataParallel:
     def _begin(self) -> None:
         """Start a pass, also after one that raised, and after parameters were frozen or freed."""
         self._prepare()
-        self._settle()
+        self._in_flight.wait()
         self._reset()
 
     def _prepare(self) -> None:
@@ -237,61 +236,18 @@ class DataParallel:
                 arena.grads.flat[...] *= 1.0 / self.world.size
         self._reduced = False
 
-    def _settle(self) -> None:
-        """Wait for what a backward pass that raised has left under way."""
-        for bucket in self.buckets:
-            if bucket.request is not None:
-                bucket.request.wait()
-                bucket.request = None
-
     def _reset(self) -> None:
-        self._next = 0
-        self._last_poll = self._calls = 0.0
-        for bucket in self.buckets:
-            bucket.pending = sum(not p.frozen for p in bucket.parameters)
+        self._calls = 0.0
+        self._in_flight.reset()
 
-    def _launch(self, bucket: Bucket) -> None:
-        self._next += 1
-        bucket.zero_unused()
+    def _start(self, bucket: Bucket) -> Request | None:
         if self.world.size == 1:
-            return
-        gradients = bucket.gradients
+            return None
+        gradients, reduce = bucket.gradients, self._reducer.iallreduce
         if self._on_devices or isinstance(gradients, np.ndarray):
-            bucket.request = self._reducer.iallreduce(gradients, "sum", bucket.name)
-        else:
-            reduce = self._reducer.iallreduce
-            _on_host(gradients, lambda host: reduce(host, "sum", bucket.name).wait())
-
-    def _poll(self, now: float) -> None:
-        if now - self._last_poll > POLL_SECONDS:
-            self._last_poll = now
-            for _ in range(self.progress.tests):
-                if not self._test():
-                    return
-
-    def _test(self) -> bool:
-        """Let reductions progress; whether any is under way still."""
-        left = False
-        for i in range(self._next):
-            bucket = self.buckets[i]
-            if bucket.request is not None:
-                if bucket.request.test():
-                    bucket.request = None
-                else:
-                    left = True
-        return left
+            return reduce(gradients, "sum", bucket.name)
+        on_host(gradients, lambda host: reduce(host, "sum", bucket.name).wait())
+        return None
 
     def _broadcast(self, host: np.ndarray) -> None:
         self._communicator.broadcast(host, 0, "parameters")
-
-
-def _on_host(array: object, action: object) -> None:
-    """Run a collective on the array, or on a host copy of it that is copied back."""
-    if isinstance(array, np.ndarray):
-        action(array)  # type: ignore[operator]  # a function of one array
-        return
-    from hpcad.backend import to_host
-
-    host = to_host(array)
-    action(host)  # type: ignore[operator]  # as above
-    array.set(host)  # type: ignore[attr-defined]  # a CuPy array
