@@ -7,23 +7,20 @@ it and therefore everything that follows, at any number of ranks.
 
 from __future__ import annotations
 
-import functools
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-import numpy as np
-
 from hpcad.backend.protocol import Backend
-from hpcad.backend.transfer import Transfer, transfer
-from hpcad.data.batch import Batch, plan
+from hpcad.backend.transfer import transfer
+from hpcad.data.batch import Batch, local_part, plan
+from hpcad.data.batch_reader import BatchReader, Read
 from hpcad.data.dataset import Dataset
 from hpcad.data.descriptors import OPEN
 from hpcad.data.order import GlobalOrder, Order
-from hpcad.data.prefetch import Budget, ReadAhead
-from hpcad.data.ring import Ring, allocate
+from hpcad.data.prefetch import ReadAhead
 from hpcad.data.stall import Stall
 from hpcad.errors import DataError
 
@@ -52,7 +49,8 @@ class Loader:
     cursor
         Samples that all ranks together have consumed before.
     prefetch
-        Batches to read ahead, besides the one that was handed out; 0 reads when asked.
+        Batches to read ahead, besides the one that was handed out; 0 reads when asked. With many
+        of them, small ones are read several at a time.
     prefetch_bytes
         Their bytes, at most; one batch is read ahead whatever its size.
     readers
@@ -98,12 +96,17 @@ class Loader:
         self.stall = Stall()
         self.order = order or GlobalOrder(len(dataset), seed, shuffle)
         self._plan = plan(self.order, batch_size, rank, size, cursor, epochs)
-        self._budget = Budget(prefetch, prefetch_bytes, readers)
-        moving = transfer(backend)
-        # Those read ahead, the one handed out, and the one before it, which a loop still holds.
-        ring = Ring(prefetch + 2, allocate if moving is None else moving.allocate)
-        self._work = functools.partial(_read, dataset, ring, moving)
-        self._ahead: ReadAhead[Batch, _Read] | None = None
+        first, last = local_part(batch_size, rank, size)
+        self._reader = BatchReader(
+            dataset,
+            last - first,
+            prefetch=prefetch,
+            prefetch_bytes=prefetch_bytes,
+            readers=readers,
+            moving=transfer(backend),
+        )
+        self._ahead: ReadAhead[Sequence[Batch], list[Read | BaseException]] | None = None
+        self._ready: deque[Read | BaseException] = deque()  # the rest of a group
         self._ended: BaseException | None = None
         self._process = os.getpid()
         self._counts = _counts(dataset)
@@ -143,6 +146,7 @@ class Loader:
         if self._ahead is not None and self._process == os.getpid():
             self._ahead.close()
         self._ahead = None
+        self._ready.clear()
         if self._ended is None:
             self._ended = DataError("this loader is closed; make another one from its cursor")
 
@@ -157,16 +161,26 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _next(self) -> _Read | None:
-        if not self._budget.jobs:
-            batch = next(self._plan, None)
-            return None if batch is None else self._work(batch)
-        if self._ahead is None:
-            size = functools.partial(_size, _sample_bytes(self.dataset))
-            self._ahead = ReadAhead(self._plan, self._work, size, self._budget, "hpcad-loader")
-        return self._ahead.next()
+    def _next(self) -> Read | None:
+        if not self._ready:
+            self._ready.extend(self._next_group())
+        found = self._ready.popleft() if self._ready else None
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
-    def _account(self, found: _Read, came: float) -> None:
+    def _next_group(self) -> list[Read | BaseException]:
+        reader = self._reader
+        if not reader.budget.jobs:
+            batch = next(self._plan, None)
+            return [] if batch is None else reader.read([batch])
+        if self._ahead is None:
+            self._ahead = ReadAhead(
+                reader.groups(self._plan), reader.read, reader.size, reader.budget, "hpcad-loader"
+            )
+        return self._ahead.next() or []
+
+    def _account(self, found: Read, came: float) -> None:
         stall, now = self.stall, time.perf_counter()
         if stall.steps:
             stall.compute += came - self._left
@@ -175,41 +189,6 @@ class Loader:
         reads, opens = _counts(self.dataset)
         stall.reads, stall.opens = reads - self._counts[0], opens - self._counts[1]
         self._left = now
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A batch, and the seconds that reading it took."""
-
-    batch: Batch
-    seconds: float
-
-
-def _read(dataset: Dataset, ring: Ring, moving: Transfer | None, batch: Batch) -> _Read:
-    started = time.perf_counter()
-    fields = dataset.read(batch.ids, ring.lend_fields(dataset.fields, len(batch)))
-    batch.fields.update(fields)
-    if moving is not None:  # ragged fields stay where they are
-        batch.fields.update(
-            moving.copy({name: a for name, a in fields.items() if isinstance(a, np.ndarray)})
-        )
-    return _Read(batch, time.perf_counter() - started)
-
-
-def _size(sample_bytes: float, batch: Batch) -> int:
-    return int(len(batch) * sample_bytes)
-
-
-def _sample_bytes(dataset: Dataset) -> float:
-    """Bytes of a sample; on average, where there are ragged fields."""
-    fields = dataset.fields
-    whole: float = sum(field.nbytes for field in fields.values() if not field.ragged)
-    manifest = getattr(dataset, "manifest", None)  # datasets in memory have none, and need none
-    if manifest is None:
-        return whole
-    ragged = {name for name, field in fields.items() if field.ragged}
-    found = (shard.arrays[name].nbytes for shard in manifest.shards for name in ragged)
-    return whole + sum(found) / len(dataset)
 
 
 def _counts(dataset: Dataset) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcad.data import Dataset, Loader, open_dataset
+from hpcad.data import Dataset, Loader, batch_reader, open_dataset
 from hpcad.data import loader as loader_module
 from hpcad.data.ring import Ring
 from hpcad.errors import DataError
@@ -219,7 +219,7 @@ def test_a_loop_that_keeps_one_batch_allocates_a_few_blocks(
 ) -> None:
     rings: list[Ring] = []
     monkeypatch.setattr(
-        loader_module, "Ring", lambda *given: rings.append(Ring(*given)) or rings[-1]
+        batch_reader, "Ring", lambda *given: rings.append(Ring(*given)) or rings[-1]
     )
     addresses = set()
     with Loader(dataset, 5, prefetch=prefetch, epochs=10) as loader:
@@ -265,8 +265,57 @@ def test_for_a_device_batches_are_read_into_its_memory_and_copied(
 
     moving = Moving()
     monkeypatch.setattr(loader_module, "transfer", lambda _backend: moving)
-    with Loader(dataset, 5, epochs=3) as loader:
+    with Loader(dataset, 5, prefetch=3, epochs=3) as loader:
         for batch in loader:
             np.testing.assert_array_equal(batch["y"], -batch.ids)
     assert moving.copied == 12
-    assert moving.allocated <= 8 + 2
+    assert moving.allocated <= 3 + 2
+
+
+def test_small_batches_are_read_together(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, reads = dataset.read, []
+    monkeypatch.setattr(dataset, "read", lambda ids, out: reads.append(len(ids)) or read(ids, out))
+    with Loader(dataset, 3, prefetch=12, readers=1, epochs=2) as loader:
+        batches = list(loader)
+    # Twelve are ahead at most, in parts of four; an epoch ends with a batch of two.
+    assert sorted(reads) == sorted([12, 3 + 3 + 2 + 3, 12, 3 + 2])
+    assert [len(batch) for batch in batches] == [3, 3, 3, 3, 3, 3, 2] * 2
+    for batch in batches:
+        np.testing.assert_array_equal(batch["y"], batch.ids)
+        assert batch["x"].flags.c_contiguous
+
+
+@pytest.mark.parametrize("broken", range(5))
+def test_an_error_among_batches_read_together_comes_in_its_place(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    with Loader(dataset, 4, prefetch=0, epochs=1) as loader:
+        bad = [batch.ids for batch in loader][broken][2]
+    read = dataset.read
+
+    def damaged(ids: np.ndarray, out: Any) -> dict[str, np.ndarray]:
+        if bad in ids:
+            raise DataError("the disk went away")
+        return read(ids, out)
+
+    monkeypatch.setattr(dataset, "read", damaged)
+    with Loader(dataset, 4, prefetch=20) as loader:
+        assert loader._reader.group == 5
+        for i in range(broken):
+            assert next(loader).cursor == 4 * (i + 1)
+        for _ in range(2):
+            with pytest.raises(DataError, match="the disk went away"):
+                next(loader)
+        assert loader.cursor == 4 * broken
+
+
+def test_reading_together_stays_within_the_budget(dataset: Dataset) -> None:
+    for prefetch in range(1, 40):
+        for readers in (1, 2, 5):
+            with Loader(dataset, 2, prefetch=prefetch, readers=readers) as loader:
+                group, budget = loader._reader.group, loader._reader.budget
+            assert group >= 1
+            assert budget.jobs >= 1
+            # A group that is being used up has given its place to another.
+            assert group * budget.jobs + group - 1 <= prefetch
+            assert budget.jobs >= min(readers, prefetch)
