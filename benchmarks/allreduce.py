@@ -39,7 +39,7 @@ MOST_CALLS = 2000
 def main() -> None:
     """Measure, check the sums, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default=SIZES)
+    parser.add_argument("--sizes", type=_sizes, default=SIZES, metavar="1KB,64MB,...")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -47,8 +47,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     gloo = find_spec("torch") is not None
     makers = _makers(world, gloo)
-    for text in options.sizes.split(","):
-        nbytes = int(text[:-2]) * UNITS[text[-2:]]
+    for text, nbytes in options.sizes.items():
         ways = {name: make(nbytes // 4) for name, make in makers.items()}
         samples = measure(world, ways, nbytes, options.rounds)
         rows.append({"size": text, "bytes": nbytes, "seconds": samples})
@@ -60,6 +59,18 @@ def main() -> None:
     if world.is_root and options.json:
         found = {"machine": describe(), "ranks": world.size, "mpi": world.mpi_library, "rows": rows}
         options.json.write_text(json.dumps(found, indent=1))
+
+
+def _sizes(texts: str) -> dict[str, int]:
+    """Bytes by text."""
+    found = {}
+    for text in texts.split(","):
+        if text[-2:] not in UNITS or not text[:-2].isdigit():
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no size; write a whole number with KB or MB"
+            )
+        found[text] = int(text[:-2]) * UNITS[text[-2:]]
+    return found
 
 
 Way = Callable[[], None]
