@@ -116,7 +116,7 @@ def test_each_byte_is_read_by_one_rank(world, folder, writers, monkeypatch):
 
 
 def test_long_arrays_travel_in_several_messages(world, folder, monkeypatch):
-    monkeypatch.setattr(distribution, "_MESSAGE", 1000)
+    monkeypatch.setattr(distribution, "_MESSAGE", 100_000)
     monkeypatch.setattr(distribution, "_PACKED", 500)
     on_root(world, lambda: write_directory(folder, 4, ARRAYS, STATE, ranks=3))
     check_same(restore_newest(folder, world).arrays)
