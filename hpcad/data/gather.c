@@ -5,7 +5,9 @@
  * same time. pread keeps no position, so threads and forked processes may share a descriptor.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Bytes of one request: what lies together is asked for together, but no request is so long that
@@ -38,6 +40,26 @@ static int all_inside(hp_pieces p, long count, int64_t room)
     return inside;
 }
 
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Whether a request took so long that its bytes cannot have been in memory: 100 us and 1 GB/s. */
+static int from_storage(double taken, int64_t size)
+{
+    return taken > 1e-4 + 1e-9 * (double)size;
+}
+
+/* Storage answers many requests in hardly more time than one, so tell it all that is to come. */
+static void announce(hp_pieces p, long first, long count)
+{
+    for (long i = first; i < count; i++)
+        posix_fadvise((int)p.files[i], p.starts[i], p.sizes[i], POSIX_FADV_WILLNEED);
+}
+
 /* `table` holds the four columns one after the other, `room` is the bytes of the target. Returns
  * the number of pieces when all were read; the first piece of the request that failed; or OUTSIDE,
  * and nothing was read. */
@@ -47,11 +69,13 @@ long hp_gather(const int64_t *table, long count, char *target, long room, long *
     if (!all_inside(p, count, room))
         return OUTSIDE;
     long first = 0;
+    int announced = 0;
     while (first < count) {
         int64_t size = p.sizes[first];
         long next = first + 1;
         while (next < count && size < LONGEST && continues(p, next))
             size += p.sizes[next++];
+        double began = announced ? 0.0 : seconds();
         for (int64_t done = 0; done < size;) {
             ssize_t got = pread((int)p.files[first], target + p.places[first] + done,
                                 (size_t)(size - done), p.starts[first] + done);
@@ -63,6 +87,10 @@ long hp_gather(const int64_t *table, long count, char *target, long room, long *
                 return first;
             }
             done += got;
+        }
+        if (!announced && from_storage(seconds() - began, size)) {
+            announce(p, next, count);
+            announced = 1;
         }
         first = next;
     }
