@@ -31,6 +31,7 @@ from hpcad.checkpoint.part_writer import Written
 from hpcad.checkpoint.plan import Plan
 from hpcad.checkpoint.prune import tidy
 from hpcad.checkpoint.publish import (
+    flush_names,
     host_name,
     make_directories,
     make_step_directory,
@@ -96,6 +97,8 @@ class Commit:
         How many checkpoints the pruning leaves.
     began : float
         When the save was asked for, by `time.perf_counter`.
+    rooted : bool
+        The name of `root` is known to be on the disk.
 
     Attributes
     ----------
@@ -112,12 +115,14 @@ class Commit:
         layout: PartLayout | None,
         keep: int,
         began: float,
+        *,
+        rooted: bool,
     ) -> None:
         self._communicator, self._disk, self._root = communicator, disk, root
         self._plan, self._layout, self._keep = plan, layout, keep
         self._directory = root / directory_name(plan.step)
         self._part = self._directory / part_name(plan.nonce, communicator.rank)
-        self._began = began
+        self._began, self._rooted = began, rooted
         self._stage: Callable[[], Saved | None] = self._after_writing
         self._job: Job[Any] = Job(lambda: None)
         self._background = False
@@ -182,6 +187,8 @@ class Commit:
     def _write(self, write: Write) -> Written:
         make_directories(self._disk, self._root)
         root = self._communicator.rank == 0
+        if root and not self._rooted:
+            flush_names(self._disk, self._root)
         make_step_directory(self._disk, self._directory, self._plan.nonce, owner=root)
         return write(self._part) if self._layout is not None else Written(0, (), 0.0)
 

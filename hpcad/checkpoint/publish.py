@@ -6,6 +6,7 @@ with all that it names: parts, their names, and the directory were on the disk b
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -15,6 +16,9 @@ from hpcad.checkpoint.disk import Disk, write_file
 from hpcad.checkpoint.format import LATEST_NAME, MANIFEST_NAME, directory_name
 from hpcad.checkpoint.manifest import Manifest
 from hpcad.errors import CheckpointError
+
+# Of a directory of somebody else, or on a file system that cannot be written.
+_NO_FLUSHING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
 
 _PATIENCE = 5.0  # seconds that a name may take from one node of a network file system to another
 
@@ -39,6 +43,23 @@ def make_directories(disk: Disk, root: Path) -> None:
     for path in reversed(missing):
         disk.make_directory(path)
         disk.fsync_directory(path.parent)
+
+
+def flush_names(disk: Disk, root: Path) -> None:
+    """Put the names of `root` and of the directories above it on the disk.
+
+    Whoever made them, a run that was killed or the user, may not have done so, and what lies in a
+    directory is lost with its name. Directories that may not be read are passed over.
+    """
+    device = root.stat().st_dev
+    for place in root.resolve().parents:
+        if place.stat().st_dev != device:
+            return  # the root of another file system has its name for good
+        try:
+            disk.fsync_directory(place)
+        except OSError as error:
+            if error.errno not in _NO_FLUSHING:
+                raise
 
 
 def make_step_directory(disk: Disk, directory: Path, nonce: str, *, owner: bool) -> None:

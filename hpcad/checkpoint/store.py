@@ -85,6 +85,7 @@ class CheckpointStore:
         self._layout: PartLayout | None = None
         self._buffer: SecondBuffer | None = None
         self._commit: Commit | None = None
+        self._rooted = False  # whether the name of the directory is on the disk
         self._saved: deque[Saved] = deque()
 
     def save(
@@ -222,7 +223,14 @@ class CheckpointStore:
             self._layout, self._buffer = PartLayout(share), None
         layout = self._layout if share else None
         return Commit(
-            self._communicator, self._disk, self.directory, plan, layout, self.keep, began
+            self._communicator,
+            self._disk,
+            self.directory,
+            plan,
+            layout,
+            self.keep,
+            began,
+            rooted=self._rooted,
         )
 
     def _write_now(
@@ -284,7 +292,7 @@ class CheckpointStore:
             raise
         commit.held += time.perf_counter() - began
         if saved is not None:
-            self._commit = None
+            self._commit, self._rooted = None, True
             # The call that ends it holds the step as well.
             self._saved.append(replace(saved, held_seconds=commit.held))
 
