@@ -70,6 +70,12 @@ def restore(
         It belongs to another model, optimizer or order of samples.
     """
     arrays, state = state_arrays(model, optimizer), checkpoint.state
+    if missing := {"step", "cursor", "order", "optimizer"} - state.keys():
+        raise CheckpointError(
+            f"checkpoint {checkpoint.path} is none of a training run: its state lacks "
+            f"{', '.join(sorted(missing))}. An imported one has parameters only; "
+            "hpcad.checkpoint.restore_partial takes them"
+        )
     kind = state["optimizer"]["kind"]
     if kind != type(optimizer).__name__:
         raise CheckpointError(

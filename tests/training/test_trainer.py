@@ -92,6 +92,13 @@ def test_a_finished_run_does_nothing_more(digits, tmp_path):
     assert again.metrics["accuracy"] == first.metrics["accuracy"]
 
 
+def test_a_checkpoint_of_no_run_is_refused(digits, tmp_path):
+    """An imported one, for example: it has parameters, but no optimizer and no place in the data."""
+    path = hpcad.CheckpointStore(tmp_path / "imported").save(3, {"parameters/w": np.ones(2)}, {})
+    with pytest.raises(CheckpointError, match=r"lacks cursor, .*restore_partial takes them"):
+        trainer(digits, None, epochs=1).run(path)
+
+
 def test_resume_false_starts_afresh(digits, tmp_path):
     trainer(digits, tmp_path, epochs=1).run()
     result = trainer(digits, tmp_path, epochs=1).run(resume=False)
