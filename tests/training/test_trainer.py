@@ -93,7 +93,7 @@ def test_a_finished_run_does_nothing_more(digits, tmp_path):
 
 
 def test_a_checkpoint_of_no_run_is_refused(digits, tmp_path):
-    """An imported one, for example: it has parameters, but no optimizer and no place in the data."""
+    """An imported one, for example: it has parameters, but no optimizer, no place in the data."""
     path = hpcad.CheckpointStore(tmp_path / "imported").save(3, {"parameters/w": np.ones(2)}, {})
     with pytest.raises(CheckpointError, match=r"lacks cursor, .*restore_partial takes them"):
         trainer(digits, None, epochs=1).run(path)
