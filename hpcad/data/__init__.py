@@ -11,20 +11,26 @@ from hpcad.data.manifest import FieldSpec, Manifest
 from hpcad.data.mixture import Mixture
 from hpcad.data.order import GlobalOrder
 from hpcad.data.pack import Provenance, pack, pack_all
+from hpcad.data.ragged import Ragged
+from hpcad.data.shard_writer import Layout
 from hpcad.data.verify import VerifyReport, verify_dataset
 from hpcad.data.windows import TokenWindows
+from hpcad.data.writer import DatasetWriter
 
 __all__ = [
     "ArrayDataset",
     "Batch",
     "BlockOrder",
     "Dataset",
+    "DatasetWriter",
     "FieldSpec",
     "GlobalOrder",
+    "Layout",
     "Loader",
     "Manifest",
     "Mixture",
     "Provenance",
+    "Ragged",
     "TokenWindows",
     "VerifyReport",
     "builtin_names",

@@ -100,7 +100,12 @@ def _ask(dataset: h5py.Dataset, entry: ArrayEntry) -> ChunkPlaces:
         masks[index] = chunk.filter_mask
         return None
 
-    dataset.id.chunk_iter(take)
+    if hasattr(dataset.id, "chunk_iter"):
+        dataset.id.chunk_iter(take)
+    else:  # HDF5 before 1.12.3: the time for all grows with the square of their number
+        for place in range(min(dataset.id.get_num_chunks(), count + 1)):
+            if take(dataset.id.get_chunk_info(place)):
+                break
     if problems:
         raise ChunkError(problems[0])
     return ChunkPlaces(offsets, sizes, masks)

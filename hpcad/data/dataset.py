@@ -18,7 +18,7 @@ from hpcad.data.contiguous import check_target
 from hpcad.data.manifest import FILE_NAME, FieldSpec, Manifest
 from hpcad.data.manifest_reader import parse_manifest, read_manifest_json
 from hpcad.data.shard_rows import ShardRows
-from hpcad.data.shards import check_file
+from hpcad.data.shards import check_file, check_verify
 from hpcad.errors import DataError
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ def open_dataset(
     DataError
         On every rank, if the dataset is missing, incomplete or damaged, or the window does not fit.
     """
+    if verify is not None:
+        check_verify(verify)
     directory = resolve(path)
     manifest = _shared_manifest(directory, communicator)
     if verify is None:

@@ -31,23 +31,22 @@ uint32_t hp_fletcher32(const uint8_t *data, uint64_t size)
     return (uint32_t)(sums << 16 | sum);
 }
 
-/* Bytes 0 of all numbers, then bytes 1, ...: put together again. */
+/* Bytes 0 of all numbers, then bytes 1, ...: put together again. With a size that the compiler
+ * knows the inner loop is unrolled and works on many numbers at once. */
+static inline void unshuffle(const uint8_t *restrict from, uint8_t *restrict to, uint64_t count,
+                             uint64_t size)
+{
+    for (uint64_t i = 0; i < count; i++)
+        for (uint64_t byte = 0; byte < size; byte++)
+            to[i * size + byte] = from[byte * count + i];
+}
+
 void hp_unshuffle(const uint8_t *from, uint8_t *to, uint64_t count, uint64_t size)
 {
-    if (size == 4) {
-        const uint8_t *a = from, *b = a + count, *c = b + count, *d = c + count;
-        for (uint64_t i = 0; i < count; i++) {
-            to[4 * i] = a[i];
-            to[4 * i + 1] = b[i];
-            to[4 * i + 2] = c[i];
-            to[4 * i + 3] = d[i];
-        }
-        return;
-    }
-    for (uint64_t first = 0; first < count; first += 4096) { /* what is written stays in the cache */
-        uint64_t last = first + 4096 < count ? first + 4096 : count;
-        for (uint64_t byte = 0; byte < size; byte++)
-            for (uint64_t i = first; i < last; i++)
-                to[i * size + byte] = from[byte * count + i];
+    switch (size) {
+    case 2: unshuffle(from, to, count, 2); break;
+    case 4: unshuffle(from, to, count, 4); break;
+    case 8: unshuffle(from, to, count, 8); break;
+    default: unshuffle(from, to, count, size);
     }
 }

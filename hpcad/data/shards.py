@@ -85,8 +85,7 @@ def open_shard(directory: Path, entry: ShardEntry, *, verify: bool | str) -> dic
     DataError
         If the file is missing, cut short, not HDF5, disagrees with the manifest, or is damaged.
     """
-    if verify not in VERIFY:
-        raise DataError(f"verify={verify!r} is unknown; it is 'first', 'read' or False")
+    check_verify(verify)
     path = directory / entry.file
     check_file(path, entry)
     file = StoredFile(path, entry.nbytes)
@@ -106,6 +105,12 @@ def open_shard(directory: Path, entry: ShardEntry, *, verify: bool | str) -> dic
             values = entry.arrays[name.removesuffix(OFFSETS)]
             _check_offsets(path, name, arrays[name], values.shape[0])
     return arrays
+
+
+def check_verify(verify: bool | str) -> None:
+    """Refuse an unknown way to verify."""
+    if verify not in VERIFY:
+        raise DataError(f"verify={verify!r} is unknown; it is 'first', 'read' or False")
 
 
 def check_file(path: Path, entry: ShardEntry) -> None:

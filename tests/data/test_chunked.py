@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from hpcad.data import BlockOrder, Loader, chunked, open_dataset, pack
 from hpcad.data.chunk_cache import ChunkCache
+from hpcad.data.chunk_index import chunk_places
 from hpcad.data.manifest import ShardEntry
 from hpcad.data.shard_writer import Layout, write_shard
 from hpcad.data.shards import open_shard
@@ -148,6 +150,25 @@ def test_a_damaged_chunk_is_found_even_if_nothing_else_is_compared(
     rows = np.arange(3 * entry.arrays["x"].chunk, 3 * entry.arrays["x"].chunk + 2)
     with pytest.raises(DataError, match=r"field 'x' does not match: chunk 3.*fletcher32"):
         open_shard(tmp_path, entry, verify=verify)["x"].read(rows, np.empty((2, 8), "f4"))
+
+
+def test_an_old_hdf5_that_cannot_list_chunks_is_asked_for_each(
+    tmp_path: Path, entry: ShardEntry
+) -> None:
+    class Old:
+        """A dataset of low level as HDF5 before 1.12.3 has it."""
+
+        def __init__(self, dataset: h5py.Dataset) -> None:
+            self.get_create_plist = dataset.id.get_create_plist
+            self.get_num_chunks = dataset.id.get_num_chunks
+            self.get_chunk_info = dataset.id.get_chunk_info
+
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        known = chunk_places(file["x"], entry.arrays["x"], entry.nbytes)
+        old = SimpleNamespace(id=Old(file["x"]))
+        found = chunk_places(old, entry.arrays["x"], entry.nbytes)
+    assert found.offsets.tolist() == known.offsets.tolist()
+    assert found.sizes.tolist() == known.sizes.tolist()
 
 
 def test_only_chunks_that_are_needed_are_read(tmp_path: Path, entry: ShardEntry) -> None:

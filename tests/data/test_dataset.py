@@ -200,6 +200,11 @@ def test_threads_may_read_together(make: Callable[..., Path]) -> None:
     assert not wrong
 
 
+def test_an_unknown_way_to_verify_is_refused_at_once(make: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="verify='maybe' is unknown"):
+        open_dataset(make(10), verify="maybe")
+
+
 def test_stride_without_window(make: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="give window= too"):
         open_dataset(make(10), stride=2)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from hpcad.data import open_dataset
 from hpcad.data.manifest import canonical_hash, manifest_text
 from hpcad.data.manifest_reader import parse_manifest, read_manifest
 
@@ -24,3 +25,16 @@ def test_the_hash_is_that_of_the_content(make: Callable[..., Path]) -> None:
     first, same, other = make(10, name="a"), make(10, name="b"), make(11, name="c")
     assert read_manifest(first).hash == read_manifest(same).hash
     assert read_manifest(first).hash != read_manifest(other).hash
+
+
+def test_a_dataset_of_version_1_keeps_its_hash() -> None:
+    # Checkpoints name their dataset by it.
+    train = open_dataset("builtin:digits/train")
+    assert train.manifest.version == 1
+    path = train.directory / "manifest.json"
+    assert train.manifest.to_json() == json.loads(path.read_text())
+    assert train.hash == canonical_hash(json.loads(path.read_text()))
+    assert train.hash == "c2a02910cdaf3514799533da57d71b305ca6ef31652a5d29943e6c02872051fb"
+    for verify in ("first", "read"):  # a shard without blocks is compared as a whole
+        again = open_dataset("builtin:digits/train", verify=verify)
+        assert again.read([0, 700])["y"].tolist() == train.read([0, 700])["y"].tolist()

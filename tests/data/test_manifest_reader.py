@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcad.data import Manifest, open_dataset
+from hpcad.data.manifest import seal
 from hpcad.data.manifest_reader import parse_manifest, read_manifest
 from hpcad.errors import DataError
 
@@ -103,6 +104,114 @@ def test_each_bad_one_is_refused(change: Callable[[Any], Any], message: str) -> 
     value = copy.deepcopy(GOOD)
     change(value)
     with pytest.raises(DataError, match=f"^m.json: .*{message}"):
+        parse_manifest(value, "m.json")
+
+
+BLOCKS = {"rows": 2, "offset": 8192, "xxh3": "1" * 32}
+CHUNKED = {
+    "dtype": "int16",
+    "shape": [3, 5],
+    "chunk": 2,
+    "filters": ["shuffle", "deflate:1", "fletcher32"],
+    "blocks": {**BLOCKS, "offset": 12288},
+}
+OFFSETS = {"dtype": "int64", "shape": [5], "offset": 16384, "xxh3": "2" * 32}
+SECOND: dict[str, Any] = {
+    **{key: value for key, value in GOOD.items() if key not in ("fields", "shards")},
+    "version": 2,
+    "fields": {
+        "x": {"dtype": "float32", "shape": [2]},
+        "f": {"dtype": "int16", "shape": [5], "ragged": True},
+    },
+    "shards": [
+        {
+            "file": "shard-0.h5",
+            "count": 4,
+            "bytes": 24576,
+            "arrays": {
+                "x": {**ARRAY, "blocks": BLOCKS},
+                "f": CHUNKED,
+                "f.offsets": {**OFFSETS, "blocks": {**BLOCKS, "rows": 5, "offset": 20480}},
+            },
+        }
+    ],
+    "statistics": {
+        "x": {"count": [4, 4], "mean": [1.5, None], "std": [0, 1], "min": [0, 0], "max": [9, 9]}
+    },
+}
+OF = ("shards", 0, "arrays")
+BAD_SECOND: list[tuple[Callable[[Any], Any], str]] = [
+    (drop("statistics"), "lacks 'statistics'"),
+    (put("fields", "f", "ragged", False), '"ragged" is true or left out'),
+    (put("fields", "x", "ragged", True), "lacks 'x.offsets'"),
+    (put("fields", "_blocks", GOOD["fields"]["x"]), "the checksums' place"),  # type: ignore[index] # GOOD is a literal
+    (put("shards", 0, "fields", {}), "unknown key 'fields'"),
+    (put(*OF, "x", "shape", [0, 2]), "unknown key 'blocks'"),
+    (put(*OF, "x", "shape", None), "must be a list"),
+    (put(*OF, "x", "blocks", "rows", 5), "must be an integer from 1 to 4"),
+    (put(*OF, "x", "blocks", "offset", 4096), "overlaps another"),
+    (put(*OF, "x", "blocks", "offset", 24576), "ends at byte"),
+    (put(*OF, "x", "blocks", "offset", 8193), "not a multiple"),
+    (put(*OF, "x", "blocks", "xxh3", 5), "must be a string"),
+    (lambda v: v["shards"][0]["arrays"]["x"].pop("blocks"), "lacks 'blocks'"),
+    (put(*OF, "x", "chunk", 2), "lacks 'filters'"),
+    (put(*OF, "f", "chunk", 0), "must be an integer from 1 to 3"),
+    (put(*OF, "f", "chunk", 3), "of 2 rows, though chunks have 3"),
+    (put(*OF, "f", "offset", 4096), "unknown key 'offset'"),
+    (put(*OF, "f", "filters", []), "are not shuffle, deflate"),
+    (put(*OF, "f", "filters", ["deflate:1"]), "are not shuffle, deflate"),
+    (put(*OF, "f", "filters", ["deflate:0", "fletcher32"]), "are not shuffle, deflate"),
+    (put(*OF, "f", "filters", ["fletcher32", "deflate:1"]), "are not shuffle, deflate"),
+    (put(*OF, "f", "filters", ["lzf", "fletcher32"]), "are not shuffle, deflate"),
+    (put(*OF, "f", "filters", ["fletcher32", 3]), "must be a list of strings"),
+    (put(*OF, "f", "filters", "fletcher32"), "must be a list of strings"),
+    (put(*OF, "f", "shape", [2**30, 5]), "do not fit into a file"),
+    (put(*OF, "f.offsets", "shape", [4]), "expected int64"),
+    (put(*OF, "f.offsets", "dtype", "int32"), "expected int64"),
+    (put("statistics", "z", {}), "unknown field 'z'"),
+    (put("statistics", []), "must be an object"),
+    (put("statistics", "x", "mean", 1.0), "must have 2 numbers"),
+    (put("statistics", "x", "mean", [1.0, "2"]), "a finite number or null"),
+    (put("statistics", "x", "std", [1.0, -2.0]), "a finite number or null"),
+    (put("statistics", "x", "max", [1.0, 1e400]), "a finite number or null"),
+    (put("statistics", "x", "count", [1, -1]), "must be an integer"),
+]
+
+
+def sealed(value: Any) -> Any:
+    return {**value, "xxh3": seal(value)}
+
+
+def test_a_good_one_of_version_2_is_accepted() -> None:
+    manifest = parse_manifest(sealed(SECOND), "m.json")
+    assert manifest.fields["f"].ragged
+    assert manifest.shards[0].arrays["f"].chunk == 2
+    assert manifest.shards[0].arrays["x"].blocks is not None
+    assert manifest.to_json() == sealed(SECOND)
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_SECOND)
+def test_each_bad_one_of_version_2_is_refused(change: Callable[[Any], Any], message: str) -> None:
+    value = copy.deepcopy(SECOND)
+    change(value)
+    with pytest.raises(DataError, match=f"^m.json: .*{message}"):
+        parse_manifest(sealed(value), "m.json")
+
+
+def test_no_rows_have_no_blocks() -> None:
+    value = copy.deepcopy(SECOND)
+    entry = {"dtype": "int16", "shape": [0, 5], "offset": 0, "xxh3": "0" * 32}
+    value["shards"][0]["arrays"]["f"] = entry
+    assert parse_manifest(sealed(value), "m.json").shards[0].arrays["f"].nbytes == 0
+    entry["offset"] = 4096
+    with pytest.raises(DataError, match='"offset" without rows'):
+        parse_manifest(sealed(value), "m.json")
+
+
+def test_a_manifest_that_was_changed_is_refused() -> None:
+    value = sealed(SECOND)
+    value["source"] = "somewhere else"
+    with pytest.raises(DataError, match="do not match its own checksum"):
         parse_manifest(value, "m.json")
 
 
