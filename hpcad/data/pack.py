@@ -158,8 +158,8 @@ def _commit(jobs: Sequence[Job]) -> None:
 
 
 def _samples(source: Source, shard_mb: float) -> int:
-    sample_bytes = sum(spec.nbytes for spec in source.fields.values())
-    return max(1, int(shard_mb * 2**20) // sample_bytes)
+    sample_bytes = source.sample_bytes or sum(spec.nbytes for spec in source.fields.values())
+    return max(1, int(shard_mb * 2**20 // sample_bytes))
 
 
 def _summary(manifest: Manifest, out: Path) -> str:

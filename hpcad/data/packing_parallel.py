@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcad.data.destination import disk_error
-from hpcad.data.manifest import Manifest
+from hpcad.data.manifest import BLOCKS, Manifest
+from hpcad.data.manifest_values import Values
 from hpcad.data.packing_place import PackingPlace
 from hpcad.data.packing_record import ShardRecord, difference, plan, read_record
 from hpcad.data.packing_shard import pack_shard
@@ -93,6 +94,7 @@ def pack_job(
         return job.place.manifest() if communicator.rank == 0 else None
     missing = [k for k in range(job.shards) if k not in records]
     progress.begin(source.origin, source.count, source.kind)
+    done = sum(record.entry.count for record in records.values())
     for first in range(0, len(missing), communicator.size):
         turn = missing[first : first + communicator.size]
         mine = turn[communicator.rank] if communicator.rank < len(turn) else None
@@ -105,7 +107,8 @@ def pack_job(
             if value is not None:
                 record = read_record(value, source.fields, path)
                 records[record.index] = record
-        progress.update(sum(record.entry.count for record in records.values()))
+                done += record.entry.count
+        progress.update(done)
     progress.end()
 
     def finish() -> Manifest | None:
@@ -114,10 +117,24 @@ def pack_job(
     return together(communicator, finish, path)
 
 
+def _plan(job: Job) -> dict[str, Any]:
+    source, path = job.source, job.place.path
+    for name in source.fields:
+        if not Values(path).is_field_name(name) or name == BLOCKS:
+            raise DataError(
+                f"{source.origin}: a field cannot be called {name!r}; use letters, digits and "
+                "underscores"
+            )
+    try:
+        return plan(source, job.shard_samples, job.layout)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: the metadata cannot be written as JSON: {error}") from error
+
+
 def _begin(job: Job, communicator: Communicator, resume: bool) -> dict[int, ShardRecord] | None:
     """The shards that are there already, on every rank; None if all is done."""
     source, path = job.source, job.place.path
-    mine = together(communicator, lambda: plan(source, job.shard_samples, job.layout), path)
+    mine = together(communicator, lambda: _plan(job), path)
     of_root = communicator.broadcast_json(mine, name="plan")
 
     def compare() -> None:

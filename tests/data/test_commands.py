@@ -110,7 +110,7 @@ def test_npz_images_and_idx(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--text", "t", "--label", "a"), "--label goes with --csv, not with --text"),
+        (("--text", "t", "--label", "a"), "--label goes with --csv and --parquet, not with --text"),
         (("--csv", "t", "--split", "0.9"), "--split goes with --text, not with --csv"),
         (("--npz", "t", "--fields", "a,b"), "--fields goes with --idx and --npy"),
         (("--idx", "a", "b", "c"), "takes inputs and labels, not 3 files"),

@@ -43,6 +43,8 @@ class Source:
         JSON; whatever else decides what the samples are.
     notes : tuple of str
         Sentences for whoever packs it.
+    sample_bytes : float
+        Of a sample on average, where there are ragged fields and it is known; else 0.
     """
 
     origin: str
@@ -54,6 +56,7 @@ class Source:
     files: tuple[Path, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sample_bytes: float = 0
 
 
 def rows_per_chunk(fields: Mapping[str, FieldSpec]) -> int:
