@@ -7,6 +7,7 @@ to back in large blocks, and past the page cache.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,8 @@ class PartLayout:
             ),
             key=lambda extent: extent.begin,
         )
+        self._begins = [extent.begin for extent in self.extents]
+        self._ends = [extent.end for extent in self.extents]
         self._pages = list(skeleton.image.extents())
         last = max([skeleton.image.size, *(extent.end for extent in self.extents)])
         self.size = -(-last // PAGE) * PAGE
@@ -102,7 +105,9 @@ class PartLayout:
 
     def within(self, begin: int, end: int) -> list[Extent]:
         """Return the extents that have bytes between `begin` and `end`, in file order."""
-        return [e for e in self.extents if e.begin < end and e.end > begin]
+        first = bisect.bisect_right(self._ends, begin)
+        last = bisect.bisect_left(self._begins, end)
+        return self.extents[first:last]
 
     def _between_extents(self) -> list[tuple[int, int]]:
         """Return the stretches that hold no array."""

@@ -24,6 +24,8 @@ from hpcad.checkpoint.disk import PAGE, Disk, write_all
 from hpcad.checkpoint.part_layout import PartLayout
 
 BLOCK = 8 << 20  # bytes; a block that was just filled is still in the cache when it is hashed
+#: Blocks that may wait for the disk, so that it goes on when the thread that fills them cannot run.
+_AHEAD = 3
 
 Block = tuple[int, np.ndarray]  # offset in the file, bytes
 Inspect = Callable[[int, np.ndarray], None]
@@ -48,16 +50,29 @@ def page_aligned(size: int) -> np.ndarray:
     return np.frombuffer(memory, np.uint8, size)
 
 
-def streamed(layout: PartLayout, sources: Sequence[np.ndarray]) -> Iterator[Block]:
-    """Fill the blocks of a part one after the other, in little memory.
+class Ring:
+    """Blocks of memory to stream through, kept between saves: fresh memory is slow to touch."""
 
-    A block may be used until the third one after it is asked for: one is being written, one
-    waits for that, and one is being filled.
-    """
-    ring = [page_aligned(min(BLOCK, layout.size)) for _ in range(3)]
+    def __init__(self) -> None:
+        self._memory = page_aligned(0)
+
+    def blocks(self, size: int) -> list[np.ndarray]:
+        """Return so many blocks that a part of `size` bytes can be streamed.
+
+        One is being written, `_AHEAD` wait for that, and one is being filled.
+        """
+        count = min(_AHEAD + 2, -(-size // BLOCK))
+        if len(self._memory) < count * BLOCK:
+            self._memory = page_aligned(count * BLOCK)
+        return [self._memory[i * BLOCK : (i + 1) * BLOCK] for i in range(count)]
+
+
+def streamed(layout: PartLayout, sources: Sequence[np.ndarray], ring: Ring) -> Iterator[Block]:
+    """Fill the blocks of a part one after the other, in little memory."""
+    blocks = ring.blocks(layout.size)
     for number, begin in enumerate(range(0, layout.size, BLOCK)):
         end = min(begin + BLOCK, layout.size)
-        block = ring[number % 3][: end - begin]
+        block = blocks[number % len(blocks)][: end - begin]
         layout.fill(sources, begin, end, block)
         yield begin, block
 
@@ -122,12 +137,12 @@ class _Writer:
 
     def __init__(self, disk: Disk, descriptor: int) -> None:
         self._disk, self._descriptor = disk, descriptor
-        self._blocks: queue.Queue[Block | None] = queue.Queue(maxsize=1)
+        self._blocks: queue.Queue[Block | None] = queue.Queue(maxsize=_AHEAD)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="checkpoint part", daemon=True)
 
     def put(self, offset: int, block: np.ndarray) -> None:
-        """Hand over a block; waits while two of them are not written yet."""
+        """Hand over a block; waits while too many of them are not written yet."""
         self._blocks.put((offset, block))
         if self._error is not None:
             raise self._error

@@ -15,7 +15,7 @@ from hpcad.checkpoint.commit import Commit, Saved
 from hpcad.checkpoint.disk import DISK, Disk
 from hpcad.checkpoint.find import find_checkpoints
 from hpcad.checkpoint.part_layout import PartLayout
-from hpcad.checkpoint.part_writer import Written, copied, streamed, write_part
+from hpcad.checkpoint.part_writer import Ring, Written, copied, streamed, write_part
 from hpcad.checkpoint.plan import Plan, make_plan
 from hpcad.checkpoint.reader import Checkpoint
 from hpcad.checkpoint.restore import restore, restore_newest
@@ -84,6 +84,7 @@ class CheckpointStore:
         self._smallest_part = smallest_part
         self._layout: PartLayout | None = None
         self._buffer: SecondBuffer | None = None
+        self._ring = Ring()
         self._commit: Commit | None = None
         self._rooted = False  # whether the name of the directory is on the disk
         self._saved: deque[Saved] = deque()
@@ -244,7 +245,7 @@ class CheckpointStore:
 
         def write(path: Path) -> Written:
             layout = self._require_layout()
-            return write_part(self._disk, path, layout, streamed(layout, sources))
+            return write_part(self._disk, path, layout, streamed(layout, sources, self._ring))
 
         commit.start(prepare, write, background=False)
 

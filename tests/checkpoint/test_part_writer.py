@@ -13,7 +13,7 @@ from hpcad.checkpoint import part_writer
 from hpcad.checkpoint.disk import DISK, Disk
 from hpcad.checkpoint.format import checksum
 from hpcad.checkpoint.part_layout import PartLayout
-from hpcad.checkpoint.part_writer import copied, page_aligned, streamed, write_part
+from hpcad.checkpoint.part_writer import Ring, copied, page_aligned, streamed, write_part
 from hpcad.checkpoint.second_buffer import SecondBuffer
 from hpcad.checkpoint.slices import Piece, describe, divide, values
 
@@ -39,7 +39,9 @@ def _small_blocks(monkeypatch):
 def test_h5py_reads_every_dtype_and_shape(tmp_path, many):
     (share,) = divide(describe(many), 1)
     layout = PartLayout(share)
-    written = write_part(DISK, tmp_path / "a.h5", layout, streamed(layout, values(many, share)))
+    written = write_part(
+        DISK, tmp_path / "a.h5", layout, streamed(layout, values(many, share), Ring())
+    )
     assert written.bytes == (tmp_path / "a.h5").stat().st_size == layout.size
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["format"] == b"hpcad-checkpoint"
@@ -55,7 +57,9 @@ def test_a_slice_is_a_flat_dataset_that_states_its_start(tmp_path):
     array = np.arange(10000.0).reshape(100, 100)
     share = [Piece("w", "<f8", (100, 100), 512, 1024)]
     layout = PartLayout(share)
-    write_part(DISK, tmp_path / "a.h5", layout, streamed(layout, values({"w": array}, share)))
+    write_part(
+        DISK, tmp_path / "a.h5", layout, streamed(layout, values({"w": array}, share), Ring())
+    )
     with h5py.File(tmp_path / "a.h5") as file:
         dataset = file["arrays/w"]
         assert dataset[()].tolist() == array.reshape(-1)[512:1536].tolist()
@@ -67,7 +71,7 @@ def test_checksums_are_those_of_the_pieces(tmp_path, many):
     (share,) = divide(describe(many), 1)
     layout = PartLayout(share)
     sources = values(many, share)
-    written = write_part(DISK, tmp_path / "a.h5", layout, streamed(layout, sources))
+    written = write_part(DISK, tmp_path / "a.h5", layout, streamed(layout, sources, Ring()))
     assert list(written.checksums) == [checksum(source.data) for source in sources]
     text = (tmp_path / "a.h5").read_bytes()
     for piece, offset, digest in zip(share, layout.offsets, written.checksums, strict=True):
@@ -79,7 +83,7 @@ def test_streamed_and_copied_files_are_equal(tmp_path, many):
     (share,) = divide(describe(many), 1)
     layout = PartLayout(share)
     sources = values(many, share)
-    first = write_part(DISK, tmp_path / "a.h5", layout, streamed(layout, sources))
+    first = write_part(DISK, tmp_path / "a.h5", layout, streamed(layout, sources, Ring()))
     buffer = SecondBuffer(layout)
     buffer.take(sources, ())
     second = write_part(DISK, tmp_path / "b.h5", layout, copied(buffer.image))
@@ -94,6 +98,17 @@ def test_files_are_whole_pages_and_large_arrays_begin_at_one(many):
     for piece, offset in zip(share, layout.offsets, strict=True):
         assert offset % 4096 == 0 or piece.nbytes < 4096
         assert offset + piece.nbytes <= layout.size
+
+
+@pytest.mark.usefixtures("_small_blocks")
+def test_a_ring_is_reused_and_grows():
+    ring = Ring()
+    assert len(ring.blocks(1)) == 1
+    few = ring.blocks(5000 * 8192)
+    assert len(few) == 5
+    assert not any(np.shares_memory(few[i], few[j]) for i in range(5) for j in range(i))
+    assert all(block.ctypes.data % 4096 == 0 for block in few)
+    assert np.shares_memory(ring.blocks(5000 * 8192)[0], few[0])
 
 
 def test_memory_begins_at_a_page():
@@ -123,7 +138,7 @@ def test_a_failed_block_ends_the_writing_and_closes_the_file(tmp_path, many, fai
     before = len(os.listdir("/proc/self/fd"))
     disk = Failing(failing)
     with pytest.raises(OSError, match="No space"):
-        write_part(disk, tmp_path / "a.h5", layout, streamed(layout, values(many, share)))
+        write_part(disk, tmp_path / "a.h5", layout, streamed(layout, values(many, share), Ring()))
     assert len(os.listdir("/proc/self/fd")) == before
     assert disk.blocks == failing
 
