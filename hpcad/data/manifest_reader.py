@@ -24,10 +24,12 @@ from hpcad.data.manifest import (
 )
 from hpcad.data.manifest_shards import ShardsReader
 from hpcad.data.manifest_statistics import check_statistics
-from hpcad.data.manifest_values import MOST
+from hpcad.data.manifest_values import MOST, shortened
 from hpcad.errors import DataError
 
 _MAX_FILE_BYTES = 256 * 2**20  # of the manifest itself: about a million shards
+
+_MAX_SAMPLE_BYTES = 2**46  # more than any file system has, and few enough for NumPy
 
 
 def parse_manifest(value: Any, where: str | Path) -> Manifest:
@@ -147,8 +149,8 @@ class _Reader(ShardsReader):
         version = value.get("version")
         if not isinstance(version, int) or isinstance(version, bool) or version not in VERSIONS:
             raise DataError(
-                f"{self.where}: format version {version!r}, this hpcad reads versions 1 to "
-                f"{VERSION}; use the hpcad that wrote it, or pack the data again"
+                f"{self.where}: format version {shortened(repr(version))}, this hpcad reads "
+                f"versions 1 to {VERSION}; use the hpcad that wrote it, or pack the data again"
             )
         return version
 
@@ -174,9 +176,12 @@ class _Reader(ShardsReader):
         self.keys(entry, ("dtype", "shape", "ragged") if ragged else ("dtype", "shape"), where)
         if ragged and entry["ragged"] is not True:
             self.fail(f'{where}: "ragged" is true or left out, not {entry["ragged"]!r}')
-        return FieldSpec(
+        spec = FieldSpec(
             self.shape(entry["shape"], where), self.dtype(entry["dtype"], where), ragged
         )
+        if spec.nbytes > _MAX_SAMPLE_BYTES:
+            self.fail(f"{where}: {spec.nbytes} bytes are too many for a sample")
+        return spec
 
     def metadata(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -13,6 +13,7 @@ from hpcad.errors import DataError
 
 MOST = 2**62  # samples, bytes, offsets: sums of two of them still fit into 64 bits
 _MAX_DIMENSIONS = 16
+_LONGEST = 500  # characters
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,250}\.h5")
 _CHECKSUM = re.compile(r"[0-9a-f]{32}")
@@ -36,10 +37,10 @@ class Values:
         self.where = where
 
     def fail(self, what: str) -> NoReturn:
-        """Refuse the manifest."""
+        """Refuse the manifest, in a sentence of bounded length."""
         raise DataError(
-            f"{self.where}: {what}; the manifest is damaged or not from hpcad: copy it again or "
-            "pack the data again"
+            f"{self.where}: {shortened(what)}; the manifest is damaged or not from hpcad: copy it "
+            "again or pack the data again"
         )
 
     def keys(self, value: Any, expected: tuple[str, ...], where: str) -> None:
@@ -92,3 +93,8 @@ class Values:
     def is_shard_name(self, name: str) -> bool:
         """Whether a shard may be called so: a plain file name, which cannot leave its folder."""
         return _SHARD_NAME.fullmatch(name) is not None and ".." not in name
+
+
+def shortened(text: str) -> str:
+    """Text from a file, cut where it would fill the screen."""
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."

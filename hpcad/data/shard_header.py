@@ -17,6 +17,7 @@ import numpy as np
 
 from hpcad.data.chunk_index import ChunkError, ChunkPlaces, chunk_places
 from hpcad.data.manifest import BLOCKS, ArrayEntry, ShardEntry
+from hpcad.data.manifest_values import shortened
 from hpcad.errors import DataError
 
 # What h5py raises on a file that is not, or no longer, HDF5.
@@ -45,8 +46,8 @@ def check_header(path: Path, number: int, entry: ShardEntry) -> dict[str, ChunkP
                     _check_dataset(path, place, file[place], table, entry.nbytes)
     except _H5PY_ERRORS as error:
         raise DataError(
-            f"{path}: HDF5 cannot read this shard ({_first_line(error)}); copy it again from its "
-            "source, or pack the data again"
+            f"{path}: HDF5 cannot read this shard ({shortened(_first_line(error))}); copy it again "
+            "from its source, or pack the data again"
         ) from error
     return places
 
@@ -108,8 +109,8 @@ def _check_dataset(
 
 def refuse(path: Path, what: str) -> NoReturn:
     raise DataError(
-        f"{path}: {what}. This shard does not belong to its manifest: copy both again from their "
-        "source, or pack the data again"
+        f"{path}: {shortened(what)}. This shard does not belong to its manifest: copy both again "
+        "from their source, or pack the data again"
     )
 
 

@@ -68,6 +68,7 @@ def refused(place: Path, message: str, verify: bool | str) -> None:
     assert seconds < SECONDS
     assert peak < PEAK
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
     assert SECRET not in str(caught.value)
 
 

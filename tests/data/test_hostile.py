@@ -94,6 +94,11 @@ def terabytes_of_chunks(file: h5py.File) -> None:
     file.create_dataset("x", (2**38, 16), "f4", chunks=(1024, 16), fletcher32=True)
 
 
+def thousands_of_arrays(file: h5py.File) -> None:
+    for k in range(2000):
+        file[f"x{k}"] = h5py.Empty("f4")
+
+
 def group(file: h5py.File) -> None:
     file.create_group("x/deep")
 
@@ -144,6 +149,7 @@ REPLACED = [
     (never_written, "lies at byte|not stored in chunks"),
     (terabytes, "the manifest says"),
     (terabytes_of_chunks, "not stored in one piece|the manifest says"),
+    (thousands_of_arrays, r"'x1000',.* \.\.\.\. This shard"),
     (group, "is not an array"),
     (hard_link_to_another, "the manifest says"),
     (one_more_array, "'more'"),
@@ -245,6 +251,8 @@ OF_THE_MANIFEST = [
     (put(*ARRAY, "blocks", {}), "lacks 'rows'"),
     (put("shards", 0, "arrays", "f", "shape", [2**40]), "ends at byte|do not fit"),
     (put("shards", 0, "arrays", "f.offsets", "shape", [3]), "expected int64"),
+    (put("fields", "f", "shape", [2**62]), "too many for a sample"),
+    (put("kind", "k" * 10**6), "expected one of|k{400} \\.\\.\\.; the manifest is damaged"),
 ]
 
 
