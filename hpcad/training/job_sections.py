@@ -15,19 +15,24 @@ class DataSection:
     `batch` is the global batch: it is divided over the ranks. Inputs become
     ``(x * scale - mean) / std``; integer inputs are converted to the training dtype first.
     `window` and `stride` cut token data into samples. Relative paths of `train` and `test` start
-    from the current directory.
+    from the current directory. `stage` is a directory of each node to which the data are copied
+    first, or ``"auto"``; `stage_share` says whether each node gets all shards or a part of them,
+    and `stage_keep` whether the copies stay when the job ends.
     """
 
     train: str
     test: str | None = None
     batch: int = bounded(64, at_least=1)
     shuffle: bool = True
-    prefetch: int = bounded(2, at_least=0)
+    prefetch: int = bounded(8, at_least=0)
     window: int | None = bounded(None, at_least=1)
     stride: int = bounded(1, at_least=1)
     scale: float = bounded(1.0, above=0)
     mean: float = 0.0
     std: float = bounded(1.0, above=0)
+    stage: str | None = None
+    stage_share: Literal["all", "part"] = "all"
+    stage_keep: bool = False
 
     def __post_init__(self) -> None:
         if self.window is None and self.stride != 1:

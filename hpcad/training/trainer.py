@@ -109,7 +109,7 @@ class Trainer:
         steps: int | None = None,
         seed: int = 0,
         shuffle: bool = True,
-        prefetch: int = 2,
+        prefetch: int = 8,
         prepare: Callable[[dict[str, np.ndarray]], dict[str, Any]] | None = None,
         directory: str | Path | None = None,
         checkpoint_every: int | None = None,
