@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcad import __version__
-from hpcad.checkpoint.background import Job
+from hpcad.checkpoint.background import Job, Worker
 from hpcad.checkpoint.disk import Disk
 from hpcad.checkpoint.find import has_manifest
 from hpcad.checkpoint.format import MANIFEST_NAME, directory_name, part_name
@@ -125,7 +125,7 @@ class Commit:
         self._began, self._rooted = began, rooted
         self._stage: Callable[[], Saved | None] = self._after_writing
         self._job: Job[Any] = Job(lambda: None)
-        self._background = False
+        self._worker: Worker | None = None
         self._published = False
         self._write_seconds = 0.0
         self.held = 0.0
@@ -135,7 +135,7 @@ class Commit:
         """Where the checkpoint will be."""
         return self._directory
 
-    def start(self, prepare: Callable[[], None], write: Write, *, background: bool) -> None:
+    def start(self, prepare: Callable[[], None], write: Write, worker: Worker | None) -> None:
         """Write this rank's part: now, or beside what follows.
 
         Parameters
@@ -144,15 +144,17 @@ class Commit:
             Done first.
         write : callable
             Writes the part to a path; not called where there is none.
+        worker : Worker or None
+            Who does it, and what follows; None: the caller.
         """
 
         def work() -> Written:
             prepare()
             return self._write(write)
 
-        self._background = background
+        self._worker = worker
         self._job = Job(work)
-        self._job.start(background=background)
+        self._job.start(worker)
 
     def advance(self, *, wait: bool) -> Saved | None:
         """Take the next stage if all ranks are ready for it; collective.
@@ -208,7 +210,7 @@ class Commit:
         self._stage = self._after_commit
         if self._communicator.rank == 0:
             self._job = Job(lambda: self._commit(reports))
-            self._job.start(background=self._background)
+            self._job.start(self._worker)
 
     # -- second phase: the manifest -------------------------------------------------------------
 

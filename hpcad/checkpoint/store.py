@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcad.checkpoint.background import Worker
 from hpcad.checkpoint.commit import Commit, Saved
 from hpcad.checkpoint.disk import DISK, Disk
 from hpcad.checkpoint.find import find_checkpoints
@@ -85,6 +86,7 @@ class CheckpointStore:
         self._layout: PartLayout | None = None
         self._buffer: SecondBuffer | None = None
         self._ring = Ring()
+        self._worker = Worker()
         self._commit: Commit | None = None
         self._rooted = False  # whether the name of the directory is on the disk
         self._saved: deque[Saved] = deque()
@@ -247,7 +249,7 @@ class CheckpointStore:
             layout = self._require_layout()
             return write_part(self._disk, path, layout, streamed(layout, sources, self._ring))
 
-        commit.start(prepare, write, background=False)
+        commit.start(prepare, write, None)
 
     def _write_later(
         self,
@@ -258,7 +260,7 @@ class CheckpointStore:
         finite: Collection[str],
     ) -> None:
         if not share:
-            commit.start(_nothing, _no_part, background=True)
+            commit.start(_nothing, _no_part, self._worker)
             return
         try:
             buffer = self._buffer = self._buffer or SecondBuffer(self._require_layout())
@@ -266,7 +268,7 @@ class CheckpointStore:
             indices = [index for index, piece in enumerate(share) if piece.name in names]
             buffer.take(values(arrays, share), indices)
         except Exception as error:  # noqa: BLE001  # the other ranks must hear of any
-            commit.start(_raiser(error), _no_part, background=False)
+            commit.start(_raiser(error), _no_part, None)
             return
 
         def prepare() -> None:
@@ -276,7 +278,7 @@ class CheckpointStore:
         def write(path: Path) -> Written:
             return write_part(self._disk, path, buffer.layout, copied(buffer.image))
 
-        commit.start(prepare, write, background=True)
+        commit.start(prepare, write, self._worker)
 
     def _require_layout(self) -> PartLayout:
         assert self._layout is not None  # made by _new_commit for every share

@@ -10,7 +10,7 @@ import pytest
 
 from hpcad.checkpoint import CheckpointStore
 from hpcad.checkpoint import store as store_module
-from hpcad.checkpoint.background import Job
+from hpcad.checkpoint.background import Job, Worker
 from hpcad.checkpoint.disk import Disk
 from hpcad.errors import CheckpointError
 from hpcad.parallel.serial import SerialCommunicator
@@ -192,13 +192,28 @@ def test_the_stall_is_measured(store, disk, arrays):
 
 def test_a_job_keeps_result_and_error():
     job = Job(lambda: 3)
-    job.start(background=True)
+    job.start(Worker())
     job.wait()
     assert (job.done, job.result, job.error) == (True, 3, None)
     job = Job(lambda: 1 / 0)
-    job.start(background=False)
+    job.start(None)
     assert job.done
     assert isinstance(job.error, ZeroDivisionError)
+
+
+def test_a_worker_has_one_thread_that_ends_with_it():
+    before = set(threading.enumerate())
+    worker = Worker()
+    seen = []
+    for _ in range(3):
+        job = Job(lambda: seen.append(threading.current_thread()))
+        job.start(worker)
+        job.wait()
+    (thread,) = set(threading.enumerate()) - before
+    assert seen == [thread] * 3
+    del worker
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_a_job_without_a_thread_is_done_at_once(monkeypatch):
@@ -207,5 +222,5 @@ def test_a_job_without_a_thread_is_done_at_once(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     job = Job(lambda: 3)
-    job.start(background=True)
+    job.start(Worker())
     assert job.result == 3
