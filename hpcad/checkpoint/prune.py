@@ -60,7 +60,14 @@ def set_aside_later(disk: Disk, root: Path, saved: Path) -> None:
 
 def prune(disk: Disk, root: Path, keep: int) -> list[Path]:
     """Remove all but the newest `keep` checkpoints; return what was removed."""
-    old = find_checkpoints(root)[keep:]
+    found = find_checkpoints(root)
+    kept, old = found[:keep], found[keep:]
+    if old:
+        # A job that was killed may have renamed a manifest and not flushed its name: what is seen
+        # here counts as kept only when it outlasts a power failure.
+        for path in kept:
+            if path.is_dir():
+                disk.fsync_directory(path)
     for path in old:
         remove(disk, path)
     return old
@@ -138,7 +145,8 @@ def _may_live(host: str, pid: str, path: Path) -> bool:
 def _take_apart(disk: Disk, directory: Path) -> None:
     if has_manifest(directory):
         disk.unlink(directory / MANIFEST_NAME)
-        disk.fsync_directory(directory)
+    # Also where it was gone: whoever removed it may have been killed before this.
+    disk.fsync_directory(directory)
     _remove_files(disk, _own_files(directory))
     # With a file of somebody else in it, the directory stays; it is no checkpoint any more.
     with contextlib.suppress(OSError):

@@ -110,6 +110,8 @@ def test_order_of_the_protocol(tmp_path, arrays):
         ("fsync", "pointer"),
         ("rename", "latest"),
         ("fsync_directory", "root"),
+        ("fsync_directory", "directory"),
+        ("fsync_directory", "directory"),
         ("unlink", "manifest"),
         ("fsync_directory", "directory"),
         ("unlink", "part"),
