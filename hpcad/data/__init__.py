@@ -2,7 +2,7 @@
 
 from hpcad.data.arrays import ArrayDataset
 from hpcad.data.batch import Batch, local_part
-from hpcad.data.block_order import BlockOrder
+from hpcad.data.block_order import BlockOrder, BlockShuffle
 from hpcad.data.builtin import builtin_names
 from hpcad.data.dataset import Dataset, open_dataset
 from hpcad.data.inspect import summary
@@ -21,6 +21,7 @@ __all__ = [
     "ArrayDataset",
     "Batch",
     "BlockOrder",
+    "BlockShuffle",
     "Dataset",
     "DatasetWriter",
     "FieldSpec",

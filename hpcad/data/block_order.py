@@ -47,6 +47,25 @@ class Quality:
         )
 
 
+@dataclass(frozen=True)
+class BlockShuffle:
+    """A wish for a block shuffle: what a loader takes for ``shuffle``.
+
+    Attributes
+    ----------
+    block : int
+        Samples of a block: those of a chunk, or some megabytes.
+    window : int
+        Blocks that are mixed among themselves.
+    """
+
+    block: int
+    window: int = 64
+
+    def __str__(self) -> str:
+        return f"blocks of {self.block}, {self.window} at a time"
+
+
 class BlockOrder:
     """Blocks in a random order, and the samples of some of them at a time; an ``Order``.
 

@@ -17,6 +17,7 @@ from hpcad.backend.protocol import Backend
 from hpcad.backend.transfer import transfer
 from hpcad.data.batch import Batch, local_part, plan
 from hpcad.data.batch_reader import BatchReader, Read
+from hpcad.data.block_order import BlockOrder, BlockShuffle
 from hpcad.data.dataset import Dataset
 from hpcad.data.descriptors import OPEN
 from hpcad.data.order import GlobalOrder, Order
@@ -40,10 +41,9 @@ class Loader:
         Samples per batch on all ranks together. The last batch of an epoch may be smaller; no
         batch reaches into the next epoch, and no sample is dropped or repeated.
     seed, shuffle
-        Of the :class:`~hpcad.data.GlobalOrder`.
+        Of the :class:`~hpcad.data.GlobalOrder`, or of a :class:`~hpcad.data.BlockOrder`.
     order
-        Another order, such as a :class:`~hpcad.data.BlockOrder` or that of a
-        :class:`~hpcad.data.Mixture`, instead.
+        Another order, such as that of a :class:`~hpcad.data.Mixture`, instead.
     rank, size
         This rank and the number of ranks.
     cursor
@@ -76,7 +76,7 @@ class Loader:
         batch_size: int,
         *,
         seed: int = 0,
-        shuffle: bool = True,
+        shuffle: bool | BlockShuffle = True,
         order: Order | None = None,
         rank: int = 0,
         size: int = 1,
@@ -94,7 +94,7 @@ class Loader:
         self.batch_size = batch_size
         self.cursor = cursor
         self.stall = Stall()
-        self.order = order or GlobalOrder(len(dataset), seed, shuffle)
+        self.order = order or _order(len(dataset), seed, shuffle)
         self._plan = plan(self.order, batch_size, rank, size, cursor, epochs)
         first, last = local_part(batch_size, rank, size)
         self._reader = BatchReader(
@@ -194,6 +194,12 @@ class Loader:
 def _counts(dataset: Dataset) -> tuple[int, int]:
     """Reads of a dataset so far, and files opened by this process."""
     return dataset.requests, OPEN.opens
+
+
+def _order(n: int, seed: int, shuffle: bool | BlockShuffle) -> Order:
+    if isinstance(shuffle, BlockShuffle):
+        return BlockOrder(n, seed, shuffle.block, shuffle.window)
+    return GlobalOrder(n, seed, shuffle)
 
 
 def _check(batch_size: int, rank: int, size: int) -> None:

@@ -15,15 +15,19 @@ class DataSection:
     `batch` is the global batch: it is divided over the ranks. Inputs become
     ``(x * scale - mean) / std``; integer inputs are converted to the training dtype first.
     `window` and `stride` cut token data into samples. Relative paths of `train` and `test` start
-    from the current directory. `stage` is a directory of each node to which the data are copied
-    first, or ``"auto"``; `stage_share` says whether each node gets all shards or a part of them,
-    and `stage_keep` whether the copies stay when the job ends.
+    from the current directory. With `shuffle_block` (samples) blocks come in a random order, and
+    `shuffle_window` of them are mixed at a time, for storage that wants long reads. `stage` is a
+    directory of each node to which the data are copied first, or ``"auto"``; `stage_share` says
+    whether each node gets all shards or a part of them, and `stage_keep` whether the copies stay
+    when the job ends.
     """
 
     train: str
     test: str | None = None
     batch: int = bounded(64, at_least=1)
     shuffle: bool = True
+    shuffle_block: int | None = bounded(None, at_least=1)
+    shuffle_window: int = bounded(64, at_least=1)
     prefetch: int = bounded(8, at_least=0)
     window: int | None = bounded(None, at_least=1)
     stride: int = bounded(1, at_least=1)

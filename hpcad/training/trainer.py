@@ -14,7 +14,7 @@ import xxhash
 
 from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
-from hpcad.data import Batch, Dataset, Loader
+from hpcad.data import Batch, BlockShuffle, Dataset, Loader
 from hpcad.errors import CheckpointError, ConfigError, HpcadError
 from hpcad.nn import Module
 from hpcad.optim import Optimizer
@@ -108,7 +108,7 @@ class Trainer:
         epochs: int | None = None,
         steps: int | None = None,
         seed: int = 0,
-        shuffle: bool = True,
+        shuffle: bool | BlockShuffle = True,
         prefetch: int = 8,
         prepare: Callable[[dict[str, np.ndarray]], dict[str, Any]] | None = None,
         directory: str | Path | None = None,
@@ -330,7 +330,8 @@ class Trainer:
 
     def _order(self) -> dict[str, Any]:
         """What the order of the samples is a function of."""
-        return {"dataset": self.train.hash, "seed": self.seed, "shuffle": self.shuffle}
+        shuffle = str(self.shuffle) if isinstance(self.shuffle, BlockShuffle) else self.shuffle
+        return {"dataset": self.train.hash, "seed": self.seed, "shuffle": shuffle}
 
     def _settings(self) -> dict[str, Any]:
         """What all ranks must have in common."""

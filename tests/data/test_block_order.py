@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpcad.data.block_order import BlockOrder
+from hpcad.data import ArrayDataset, BlockOrder, BlockShuffle, Loader
 from hpcad.data.permutation import Permutation
 from hpcad.errors import DataError
 
@@ -89,3 +89,10 @@ def test_the_inverse_of_a_permutation(n):
 def test_impossible_blocks_are_refused(block, window):
     with pytest.raises(DataError, match="at least 1"):
         BlockOrder(10, 0, block, window)
+
+
+def test_a_loader_follows_it():
+    dataset = ArrayDataset({"x": np.arange(50)})
+    with Loader(dataset, 7, seed=3, shuffle=BlockShuffle(4, 3), epochs=1) as loader:
+        seen = np.concatenate([batch["x"] for batch in loader])
+    np.testing.assert_array_equal(seen, BlockOrder(50, 3, 4, 3).ids(0, 0, 50))

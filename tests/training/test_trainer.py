@@ -9,7 +9,7 @@ import pytest
 
 import hpcad
 from hpcad import nn, optim, parallel
-from hpcad.data import open_dataset
+from hpcad.data import BlockShuffle, open_dataset
 from hpcad.errors import CheckpointError, ConfigError, HpcadError
 from hpcad.models import CNN, MLP, CNNConfig, MLPConfig
 from hpcad.training import Prepare, Trainer
@@ -99,6 +99,14 @@ def test_a_checkpoint_of_no_run_is_refused(digits, tmp_path):
         trainer(digits, None, epochs=1).run(path)
 
 
+def test_interrupted_in_a_block_shuffle(digits, tmp_path):
+    blocks = {"shuffle": BlockShuffle(16, 4)}
+    trainer(digits, tmp_path / "whole", epochs=1, **blocks).run()
+    trainer(digits, tmp_path / "parts", steps=8, checkpoint_every=8, **blocks).run()
+    assert trainer(digits, tmp_path / "parts", epochs=1, **blocks).run().resumed_step == 8
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
 def test_resume_false_starts_afresh(digits, tmp_path):
     trainer(digits, tmp_path, epochs=1).run()
     result = trainer(digits, tmp_path, epochs=1).run(resume=False)
@@ -119,6 +127,7 @@ def test_another_batch_size_continues_the_same_epoch(digits, tmp_path):
         ({"kind": "sgd"}, "made with the optimizer Adam"),
         ({"seed": 4}, "made with another seed"),
         ({"shuffle": False}, "made with another shuffle"),
+        ({"shuffle": BlockShuffle(8)}, "made with another shuffle"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(digits, tmp_path, change, message):
