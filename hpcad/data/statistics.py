@@ -144,7 +144,9 @@ class Statistics:
             mean = sums / count
             numbers -= np.tile(mean, part.shape[1] // channels)
             squares = np.einsum("ij,ij->j", numbers, numbers).reshape(-1, channels).sum(axis=0)
-            self._merge(count, mean, squares)
+            # The rounding of the sums is left in the distances; they tell it apart.
+            rest = numbers.sum(axis=0).reshape(-1, channels).sum(axis=0) / count
+            self._merge(count, mean + rest, squares - count * rest * rest)
         self._low = np.minimum(self._low, part.min(axis=0).reshape(-1, channels).min(axis=0))
         self._high = np.maximum(self._high, part.max(axis=0).reshape(-1, channels).max(axis=0))
 
