@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -107,6 +108,69 @@ def test_npz_images_and_idx(tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "images").fields["x"].shape == (2, 3)
 
 
+def test_hdf5_by_fields_and_by_a_mapping(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["s"] = np.arange(11.0)
+        file["l"] = h5py.SoftLink("/s")
+    words = ("--hdf5", tmp_path / "f.h5", "--window", "4", "--stride", "2")
+    assert run("pack", tmp_path / "a", *words, "--field", "x=s") == 0
+    assert "the last 1 of 11 are in no window" in capsys.readouterr().out
+    (tmp_path / "m.toml").write_text('[fields.x]\npath = "s"\n')
+    assert run("pack", tmp_path / "b", *words, "--mapping", tmp_path / "m.toml") == 0
+    hashes = {open_dataset(tmp_path / name).hash for name in "ab"}
+    assert len(hashes) == 1
+    with pytest.raises(DataError, match="--allow-links"):
+        run("pack", tmp_path / "c", *words, "--field", "x=l")
+    assert run("pack", tmp_path / "c", *words, "--field", "x=l", "--allow-links") == 0
+    assert "leads over a soft link to /s" in capsys.readouterr().out
+
+
+def test_split_merge_stats_and_bench(
+    tmp_path: Path, arrays: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("pack", tmp_path / "d", "--npy", *arrays) == 0
+    assert run("split", tmp_path / "d", tmp_path / "s", "--fractions", "0.6,0.2,0.2") == 0
+    parts = [tmp_path / "s" / name for name in ("train", "valid", "test")]
+    assert [len(open_dataset(part)) for part in parts] == [6, 2, 2]
+    assert run("merge", tmp_path / "m", *parts, "--shard-samples", "4") == 0
+    merged = open_dataset(tmp_path / "m").read(np.arange(10))["y"]
+    assert sorted(merged.tolist()) == list(range(10))
+    capsys.readouterr()
+    assert run("stats", tmp_path / "m", "--bins", "2") == 0
+    assert "numbers 10, of these NaN 0, infinite 0" in capsys.readouterr().out
+    assert run("bench", tmp_path / "m", "--batch", "4", "--step-ms", "5") == 0
+    said = capsys.readouterr().out
+    assert "batches of 4 on 1 rank" in said
+    assert "a step of 5 ms needs" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--fractions", "a"), "takes numbers between commas"),
+        (("--fractions", "0.1," * 4 + "0.6"), "5 fractions need as many different names"),
+        (("--fractions", "0.5,0.5", "--names", "a,a"), "different names"),
+        (("--fractions", "0.5,0.5", "--names", "a,../b"), "'../b' is not the name of a directory"),
+    ],
+)
+def test_parts_that_cannot_be_named(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run("split", "builtin:digits/test", tmp_path / "s", *words)
+
+
+def test_a_packing_is_continued(tmp_path: Path, arrays: tuple[Path, Path]) -> None:
+    words = ("pack", tmp_path / "d", "--npy", *arrays, "--resume")
+    assert run(*words) == 0
+    (tmp_path / "d").rename(tmp_path / "e")
+    (tmp_path / ".d.packing").mkdir()
+    with pytest.raises(DataError, match="go on with --resume, or start again with --force"):
+        run(*words[:-1])
+    assert run(*words[:-1], "--force") == 0
+    assert open_dataset(tmp_path / "d").hash == open_dataset(tmp_path / "e").hash
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -114,6 +178,10 @@ def test_npz_images_and_idx(tmp_path: Path) -> None:
         (("--csv", "t", "--split", "0.9"), "--split goes with --text, not with --csv"),
         (("--npz", "t", "--fields", "a,b"), "--fields goes with --idx and --npy"),
         (("--idx", "a", "b", "c"), "takes inputs and labels, not 3 files"),
+        (("--npz", "t", "--allow-links"), "--allow-links goes with --hdf5, not with --npz"),
+        (("--csv", "t", "--tokenizer", "bytes"), "--tokenizer goes with --text"),
+        (("--hdf5", "t"), "needs either --field"),
+        (("--hdf5", "t", "--field", "x=a", "--mapping", "m"), "needs either --field"),
     ],
 )
 def test_options_that_do_not_belong_together(

@@ -66,7 +66,7 @@ class ForeignFile:
                     "the file without it, for example with h5repack -f GZIP=1"
                 )
         if found.id.get_type().get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM):
-            claimed = found.size * found.dtype.itemsize
+            claimed = (found.size or 0) * found.dtype.itemsize
             if not outside and found.file == self._file and claimed > _MOST_INFLATED * self._size:
                 raise DataError(
                     f"{self.path}: {name} claims {claimed} bytes, which cannot be in a file of "
