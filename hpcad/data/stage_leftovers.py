@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import xxhash
 
-from hpcad.data.stage_record import Owner, Record, read_record, remove_stage, write_record
+from hpcad.data.stage_record import (
+    FILE_NAME,
+    PART,
+    Owner,
+    Record,
+    read_record,
+    remove_stage,
+    write_record,
+)
 from hpcad.errors import DataError
 
 _MARK = ".staging-"
+_RECORD_SECONDS = 60.0  # after which a directory without a record is nobody's
 
 
 @dataclass(frozen=True)
@@ -109,9 +120,24 @@ def _stages(place: Path) -> list[tuple[Path, Record]]:
     """All stages of this user in a directory, finished or not."""
     with os.scandir(place) as entries:
         names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    candidates = (place / name for name in names if not name.startswith(".") or _MARK in name)
-    records = ((directory, read_record(directory)) for directory in candidates)
-    return [(directory, record) for directory, record in records if record is not None]
+    found = []
+    for directory in (place / name for name in names):
+        if directory.name.startswith(".") and _MARK not in directory.name:
+            continue
+        record = read_record(directory)
+        if record is not None:
+            found.append((directory, record))
+        elif directory.name.startswith("."):
+            _remove_unrecorded(directory)
+    return found
+
+
+def _remove_unrecorded(directory: Path) -> None:
+    """Remove a directory whose process died between making it and writing its record."""
+    with contextlib.suppress(OSError):
+        if time.time() - directory.stat().st_mtime > _RECORD_SECONDS:
+            (directory / (FILE_NAME + PART)).unlink(missing_ok=True)
+            directory.rmdir()  # only if there is nothing else
 
 
 def _record_of_final(final: Path) -> Record:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcad.data.inspect import format_bytes
 from hpcad.data.stage_node import NodeStage
 from hpcad.data.stage_plan import Nodes, batches, part_of, pieces, turns
 from hpcad.data.stage_room import check_room, chosen_place, no_place, room_for
@@ -208,7 +209,7 @@ class StageWork:
 
 
 def _line(done: int, total: int, nodes: int, seconds: float) -> str:
-    speed = done / nodes / max(seconds, 1e-9) / 1e9
+    speed = format_bytes(done / nodes / max(seconds, 1e-9))
     return (
-        f"staged {done / nodes / 1e9:.2f} of {total / nodes / 1e9:.2f} GB a node ({speed:.2f} GB/s)"
+        f"staged {format_bytes(done / nodes)} of {format_bytes(total / nodes)} a node ({speed}/s)"
     )

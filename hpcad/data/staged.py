@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from hpcad.data.inspect import format_bytes
 from hpcad.data.stage_record import read_record, remove_stage
 
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ class Staged(os.PathLike[str]):
         """What was copied, and how fast."""
         if not self.read_bytes:
             return f"was there already, compared in {self.seconds:.2f} s"
-        speed = self.node_bytes / max(self.seconds, 1e-9) / 1e9
+        speed = format_bytes(self.node_bytes / max(self.seconds, 1e-9))
         return (
-            f"{self.node_bytes / 1e9:.3g} GB a node in {self.seconds:.2f} s ({speed:.2f} GB/s), "
-            f"{self.read_bytes / 1e9:.3g} GB read from the shared file system"
+            f"{format_bytes(self.node_bytes)} a node in {self.seconds:.2f} s ({speed}/s), "
+            f"{format_bytes(self.read_bytes)} read from the shared file system"
         )
 
     def remove(self) -> None:

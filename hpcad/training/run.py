@@ -26,6 +26,7 @@ from hpcad.parallel import DataParallel, World
 from hpcad.parallel.gradients.overlap import Overlap
 from hpcad.parallel.timeline import Timeline
 from hpcad.training.job import Job
+from hpcad.training.local_data import local_copy
 from hpcad.training.prepare import Prepare
 from hpcad.training.result import Result
 from hpcad.training.trainer import Trainer
@@ -117,12 +118,13 @@ def _run(
 
 def open_data(job: Job, world: World) -> tuple[Dataset, Dataset | None]:
     """Open the datasets of a job; windows of test data do not overlap."""
-    data = job.data
-    train = open_dataset(data.train, world.communicator, data.window, stride=data.stride)
+    data, communicator = job.data, world.communicator
+    local = local_copy(data.train, data, world)
+    train = open_dataset(local, communicator, data.window, stride=data.stride)
     if data.test is None:
         return train, None
-    stride = data.window or 1
-    return train, open_dataset(data.test, world.communicator, data.window, stride=stride)
+    local = local_copy(data.test, data, world)
+    return train, open_dataset(local, communicator, data.window, stride=data.window or 1)
 
 
 def make_optimizer(job: Job, model: Module, samples: int) -> Optimizer:

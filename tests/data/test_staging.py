@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,51 @@ def test_a_stage_of_a_killed_job_is_resumed(
     assert len(open_dataset(staged)) == 12
 
 
+KILLED = """
+import os, sys
+from hpcad.data import stage_node, stage_transfer
+from hpcad.data.staging import stage
+from hpcad.parallel.serial import SerialCommunicator
+
+source, place, module, name, left = sys.argv[1:]
+where = {"os": os, "node": stage_node, "NodeStage": stage_node.NodeStage, "Path": stage_node.Path}
+real, left = getattr(where[module], name), int(left)
+
+def deadly(*arguments, **options):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), 9)
+    return real(*arguments, **options)
+
+setattr(where[module], name, deadly)
+stage(source, place, SerialCommunicator())
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "count"),
+    [
+        ("os pwrite", 1),
+        ("NodeStage accept", 2),
+        ("node write_record", 1),  # before what is complete is recorded
+        ("node write_record", 2),  # before the stage is recorded as complete
+        ("Path rename", 3),  # before it gets its name
+    ],
+)
+def test_killed_anywhere_it_is_never_there_by_half(
+    make: Make, place: Path, call: str, count: int
+) -> None:
+    source = make(12, 4)
+    words = [sys.executable, "-c", KILLED, str(source), str(place), *call.split(), str(count)]
+    assert subprocess.run(words, check=False, timeout=60).returncode == -9
+    (left,) = place.iterdir()
+    assert left.name.startswith(".set-")
+    staged = stage(source, place, ALONE)
+    assert list(place.iterdir()) == [staged.path]
+    np.testing.assert_array_equal(open_dataset(staged).read(np.arange(12))["y"], np.arange(12))
+
+
 def test_a_stage_under_way_of_a_living_process_is_left_alone(
     make: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +266,20 @@ def test_what_a_killed_job_did_not_want_to_keep_is_removed_by_the_next(
         edit_record(stage_.path, owner=dead_owner())
     other = stage(make(4, 4, name="other"), place, ALONE)
     assert sorted(place.iterdir()) == sorted([kept.path, other.path])
+
+
+def test_an_old_directory_without_a_record_is_removed_unless_it_holds_something(
+    make: Make, place: Path
+) -> None:
+    for name, age in (("old", 1000), ("young", 0), ("full", 1000)):
+        directory = place / f".{name}.staging-00"
+        directory.mkdir(parents=True)
+        if name == "full":
+            (directory / "notes.txt").write_text("mine")
+        os.utime(directory, (time.time() - age,) * 2)
+    stage(make(4, 4), place, ALONE)
+    left = [path.name for path in place.iterdir() if path.name.startswith(".")]
+    assert sorted(left) == [".full.staging-00", ".young.staging-00"]
 
 
 def test_only_what_was_made_is_removed(make: Make, place: Path) -> None:
@@ -359,7 +420,7 @@ def test_progress_is_told(make: Make, place: Path) -> None:
     lines: list[str] = []
     stage(make(12, 4), place, ALONE, progress=lines.append)
     assert len(lines) == 1
-    assert lines[0].startswith("staged 0.00 of 0.00 GB a node (")
+    assert re.fullmatch(r"staged 180.0 KiB of 180.0 KiB a node \([\d.]+ .*/s\)", lines[0])
 
 
 def test_no_thread_and_no_open_file_is_left(make: Make, place: Path) -> None:
