@@ -8,6 +8,7 @@ its interpreter-wide lock, and safe to inherit by a fork, since no HDF5 handle s
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -187,7 +188,7 @@ def _check_offsets(path: Path, name: str, array: StoredArray, rows: int) -> None
         refuse(path, f"{name!r} ends with {last}, though there are {rows} rows of values")
 
 
-def _pieces(array: Any) -> Any:
+def _pieces(array: StoredArray) -> Iterator[np.ndarray]:
     """All rows of a stored array, a few MiB at a time."""
     row_bytes = int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
     step = max(1, _PIECE // row_bytes)
