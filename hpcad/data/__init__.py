@@ -13,6 +13,9 @@ from hpcad.data.order import GlobalOrder
 from hpcad.data.pack import Provenance, pack, pack_all
 from hpcad.data.ragged import Ragged
 from hpcad.data.shard_writer import Layout
+from hpcad.data.staged import Staged
+from hpcad.data.staging import stage
+from hpcad.data.store import DistributedStore
 from hpcad.data.verify import VerifyReport, verify_dataset
 from hpcad.data.windows import TokenWindows
 from hpcad.data.writer import DatasetWriter
@@ -24,6 +27,7 @@ __all__ = [
     "BlockShuffle",
     "Dataset",
     "DatasetWriter",
+    "DistributedStore",
     "FieldSpec",
     "GlobalOrder",
     "Layout",
@@ -32,6 +36,7 @@ __all__ = [
     "Mixture",
     "Provenance",
     "Ragged",
+    "Staged",
     "TokenWindows",
     "VerifyReport",
     "builtin_names",
@@ -39,6 +44,7 @@ __all__ = [
     "open_dataset",
     "pack",
     "pack_all",
+    "stage",
     "summary",
     "verify_dataset",
 ]
