@@ -1,0 +1,174 @@
+"""Kills and failures at every operation of a save: old or new, and all ranks hear of it."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from launched import run_bounded
+
+from hpcad.checkpoint.disk import Disk
+from hpcad.errors import CheckpointError
+
+from .crash.points import CountingDisk, FailingDisk, StoppingDisk
+from .crash.ranks import Stopped, ThreadCommunicator, run
+from .crash.saves import Save, carry_out, complaint, make_store, series
+
+HOST = socket.gethostname()
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def memory():
+    """Return an empty directory in memory, where nothing waits for a disk."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:
+        yield Path(place)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def test_killed_at_every_operation(memory, record_property):
+    """SIGKILL before each operation, and in the middle of each write, in five kinds of saves."""
+    program = [sys.executable, "-m", "tests.checkpoint.crash.kill_at_points", memory]
+    done = run_bounded(program, timeout=100, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    kills = sum(record["kills"] for record in found)
+    print(f"{kills} kills in {len(found)} saves")
+    record_property("cases", kills)
+    assert [text for record in found for text in record["complaints"]] == []
+    assert min(record["kills"] for record in found) >= 20
+
+
+def before(memory: Path, saves: list[Save]) -> Path:
+    """Return a directory with all saves but the last, for copies."""
+    root = memory / "before"
+    for save in saves[:-1]:
+        carry_out(make_store(root), save)
+    return root
+
+
+MakeDisk = Callable[[ThreadCommunicator], Disk]
+
+
+def save_with(
+    make_disk: MakeDisk, place: Path, save: Save, communicator: ThreadCommunicator
+) -> Disk:
+    """Save on one rank, and return the disk that it had."""
+    disk = make_disk(communicator)
+    carry_out(make_store(place, communicator, disk), save)
+    return disk
+
+
+def counting(communicator: ThreadCommunicator) -> CountingDisk:
+    return CountingDisk()
+
+
+def every_operation(memory: Path, saves: list[Save], ranks: int) -> Iterator[tuple[int, int, Path]]:
+    """Yield each rank and operation of the last save, and a directory as it was before it."""
+    first, place = before(memory, saves), memory / "run"
+    shutil.copytree(first, place)
+    disks = run(ranks, functools.partial(save_with, counting, place, saves[-1]))
+    for rank, outcome in enumerate(disks):
+        for point in range(outcome.result.count):
+            shutil.rmtree(place)
+            shutil.copytree(first, place)
+            yield rank, point, place
+
+
+RANKS = [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("steps", [(10, 20, 30), (10, 20, 20), (10, 30, 20)])
+def test_a_rank_ends_at_every_operation(memory, steps, ranks, record_property):
+    """Any rank; the others wait for it until they are ended. The checkpoint is old or new."""
+    saves, cases, complaints = series(*steps), 0, []
+
+    for rank, point, place in every_operation(memory, saves, ranks):
+        make_disk = functools.partial(stopping, rank, point)
+        outcomes = run(ranks, functools.partial(save_with, make_disk, place, saves[-1]))
+        ended = {type(outcome.error) for outcome in outcomes}
+        assert ended <= {Stopped, type(None)}
+        assert Stopped in ended
+        found = complaint(place, saves, saves[-2:], 2) or on_ranks(place, saves[-2:])
+        complaints += [f"rank {rank}, operation {point}: {found}"] if found else []
+        cases += 1
+    print(f"{steps}, {ranks} ranks: {cases} ends")
+    record_property("cases", cases)
+    assert complaints == []
+
+
+def stopping(rank: int, point: int, communicator: ThreadCommunicator) -> Disk:
+    """Return a disk on which one rank ends at an operation, and others when they wait for it."""
+    return StoppingDisk(communicator, point if communicator.rank == rank else -1)
+
+
+def on_ranks(place: Path, allowed: list[Save]) -> str | None:
+    """Load on two ranks, however many wrote: both get the same one, whole."""
+    found = run(2, lambda communicator: make_store(place, communicator).latest())
+    if any(outcome.error for outcome in found):
+        return f"cannot be loaded on two ranks: {found}"
+    saves = [[save for save in allowed if save.holds(outcome.result)] for outcome in found]
+    return None if saves[0] and saves[0] == saves[1] else "two ranks load different ones"
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_every_operation_fails(memory, code, ranks, record_property):
+    """All ranks hear which one failed, why and where; what was there before stays."""
+    saves, cases, errors = series(10, 20, 30), 0, 0
+    for rank, point, place in every_operation(memory, saves, ranks):
+        make_disk = functools.partial(failing, rank, point, code)
+        save = replace(saves[-1], wait=point % 2 == 0)
+        outcomes = run(ranks, functools.partial(save_with, make_disk, place, save))
+        messages = [str(outcome.error) for outcome in outcomes if outcome.error]
+        what = f"rank {rank}, operation {point}"
+        cases += 1
+        if messages:
+            errors += 1
+            assert all(type(outcome.error) is CheckpointError for outcome in outcomes), what
+            assert all(f"step 30 in {place}: {os.strerror(code)}" in m for m in messages), what
+            named = [message.startswith(f"rank {rank} on {HOST}: ") for message in messages]
+            assert named == [other != rank for other in range(ranks)], what
+        new = saves[-2:] if messages else saves[-1:]
+        assert complaint(place, saves, new, 2) is None, what
+        assert (place / "step-00000020" / "manifest.json").exists(), what
+        if code != errno.EROFS:
+            assert leftovers_of(place, failed=bool(messages)) == [], what
+        carry_out(make_store(place), Save(9, 40))
+        assert complaint(place, [*saves, Save(9, 40)], [Save(9, 40)], 2) is None, what
+    print(f"{os.strerror(code)}, {ranks} ranks: {cases} failures, {errors} of them end the save")
+    record_property("cases", cases)
+    assert errors > cases / 2
+
+
+def failing(rank: int, point: int, code: int, communicator: ThreadCommunicator) -> Disk:
+    """Return a disk that refuses an operation on one rank."""
+    return FailingDisk(point, code) if communicator.rank == rank else Disk()
+
+
+def leftovers_of(place: Path, *, failed: bool) -> list[str]:
+    """Return files on the way to their names, and a directory of a save that is none."""
+    found = [p.name for p in place.glob("**/.*") if not p.name.endswith(".owner")]
+    step = place / "step-00000030"
+    if failed and step.exists() and not (step / "manifest.json").exists():
+        found.append(step.name)
+    return found
