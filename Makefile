@@ -82,6 +82,7 @@ docs: $(VENV)/.installed-docs
 bench: bench-steps
 	$(BIN)/python benchmarks/tape_overhead.py --json $(RESULTS)-tape-overhead.json
 	$(BIN)/python benchmarks/data_loading.py --json $(RESULTS)-data-loading.json
+	$(BIN)/python benchmarks/checkpoint.py --json $(RESULTS)-checkpoint-1-rank.json
 	$(BIN)/python benchmarks/strong_scaling.py --json $(RESULTS)-strong-scaling.json
 	$(BIN)/python benchmarks/weak_scaling.py --json $(RESULTS)-weak-scaling.json
 

@@ -123,10 +123,12 @@ class Bench:
     ) -> tuple[float, float]:
         self.communicator.barrier()
         self.plain_step_ms += [self._step(None) for _ in range(2)]
+        self.communicator.barrier()  # ranks meet in every step, in the reduction of gradients
         store.save(turn, self.arrays, {}, wait=False, lent=lent)
         saved = None
         while saved is None:
             self.beside_step_ms.append(self._step(store))
+            self.communicator.barrier()
             saved = store.poll()
         stall = np.array([saved.held_seconds, saved.seconds])
         self.communicator.allreduce(stall, "max")
