@@ -17,7 +17,7 @@ from hpcad.data.batch import local_part
 from hpcad.data.dataset import Dataset
 from hpcad.data.held import Held, sample_bytes
 from hpcad.data.memory import available_memory
-from hpcad.data.store_exchange import Asked
+from hpcad.data.store_exchange import Asked, Space
 from hpcad.data.windows import TokenWindows
 from hpcad.errors import DataError
 
@@ -78,6 +78,7 @@ class DistributedStore(Dataset):
         parts = [local_part(len(dataset), r, communicator.size) for r in range(communicator.size)]
         self._firsts = np.array([start for start, _ in parts], np.int64)
         self._lasts = np.array([stop for _, stop in parts], np.int64)
+        self._space = Space()
         start, stop = parts[communicator.rank]
         check_memory(communicator, int((stop - start) * sample_bytes(dataset)), node)
         began = time.perf_counter()
@@ -109,7 +110,7 @@ class DistributedStore(Dataset):
 
     def close(self) -> None:
         """Let go of the memory."""
-        self._held = None
+        self._held, self._space = None, Space()
 
     def read(
         self, ids: np.ndarray, out: Mapping[str, np.ndarray] | None = None
@@ -174,7 +175,7 @@ class DistributedStore(Dataset):
         numbers = (ids - self._firsts[owners])[order]
         rows = np.empty(int(wanted.sum()), np.int64)
         communicator.alltoallv(numbers, counts, rows, wanted, name="store samples")
-        return Asked(communicator, order, counts, rows, wanted)
+        return Asked(communicator, self._space, order, counts, rows, wanted)
 
 
 def check_memory(communicator: Communicator, needed: int, node: int | None) -> None:

@@ -21,6 +21,7 @@ class Asked:
 
     Parameters
     ----------
+    space : Space
     order : ndarray of int64, shape (n,)
         Place, in this rank's batch, of each sample in the order in which they arrive.
     counts : ndarray of int64, shape (ranks,)
@@ -34,26 +35,36 @@ class Asked:
     def __init__(
         self,
         communicator: Communicator,
+        space: Space,
         order: np.ndarray,
         counts: np.ndarray,
         rows: np.ndarray,
         wanted: np.ndarray,
     ) -> None:
-        self._communicator = communicator
+        self._communicator, self._space = communicator, space
         self.order, self._counts, self._rows, self._wanted = order, counts, rows, wanted
 
     def fetch(self, held: np.ndarray) -> np.ndarray:
-        """The samples, in the order in which they arrive."""
-        sent = held[self._rows]
-        return self._exchange(sent, self._wanted, self._counts)
+        """The samples, in the order in which they arrive; valid until the next fetch."""
+        if held.flags.c_contiguous:
+            sent = self._space.array("sent", (len(self._rows), *held.shape[1:]), held.dtype)
+            # The rows are known to exist; with mode="raise" NumPy would write into a copy first.
+            np.take(held, self._rows, axis=0, out=sent, mode="clip")
+        else:
+            sent = held[self._rows]  # windows, which overlap: `take` would copy all of them
+        shape = (len(self.order), *held.shape[1:])
+        received = self._space.array("received", shape, held.dtype)
+        return self._exchange(sent, self._wanted, received, self._counts)
 
     def fetch_ragged(self, held: Ragged) -> Ragged:
         """The samples, in the order of the batch."""
         going = held.lengths[self._rows]
-        coming = self._exchange(going, self._wanted, self._counts)
+        coming = np.empty(len(self.order), np.int64)
+        self._exchange(going, self._wanted, coming, self._counts)
         sent = held.values[expanded(held.offsets[self._rows], going)]
+        values = np.empty((int(coming.sum()), *sent.shape[1:]), sent.dtype)
         out, into = _sums(going, self._wanted), _sums(coming, self._counts)
-        values = self._exchange(sent, out, into)
+        self._exchange(sent, out, values, into)
         places = np.empty_like(self.order)
         places[self.order] = np.arange(len(places))
         starts = np.cumsum(coming) - coming
@@ -61,12 +72,28 @@ class Asked:
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         return Ragged(values[expanded(starts[places], lengths)], offsets)
 
-    def _exchange(self, sent: np.ndarray, out: np.ndarray, into: np.ndarray) -> np.ndarray:
-        """Rows for other ranks against rows for this one."""
+    def _exchange(
+        self, sent: np.ndarray, out: np.ndarray, received: np.ndarray, into: np.ndarray
+    ) -> np.ndarray:
+        """Rows for other ranks against rows for this one, which is returned."""
         size = int(np.prod(sent.shape[1:], dtype=np.int64))
-        received = np.empty((int(into.sum()), *sent.shape[1:]), sent.dtype)
         self._communicator.alltoallv(sent, out * size, received, into * size, name="store fields")
         return received
+
+
+class Space:
+    """Memory for messages that is used again: fresh pages cost about as much as filling them."""
+
+    def __init__(self) -> None:
+        self._memory: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array in the memory of that name, whatever it held before."""
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        memory = self._memory.get(name)
+        if memory is None or memory.nbytes < nbytes:
+            memory = self._memory[name] = np.empty(nbytes, np.uint8)
+        return memory[:nbytes].view(dtype).reshape(shape)
 
 
 def _sums(lengths: np.ndarray, counts: np.ndarray) -> np.ndarray:
