@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 from hpcad.checkpoint.disk import Disk
@@ -35,12 +34,10 @@ class CountingDisk(Disk):
     ----------
     count : int
         Operations so far.
-    name : str
-        Of the operation at the point, and of the file or directory that it concerned.
     """
 
     def __init__(self, point: int = -1) -> None:
-        self.point, self.count, self.name = point, 0, ""
+        self.point, self.count = point, 0
         self._names: dict[int, str] = {}
 
     def at_point(self, name: str, real: Real, arguments: tuple, options: dict) -> Any:
@@ -51,9 +48,12 @@ class CountingDisk(Disk):
         number, self.count = self.count, self.count + 1
         if number != self.point:
             return real(*arguments, **options)
-        where = arguments[0]
-        self.name = f"{name} {self._names.get(where) or Path(where).name}"
         return self.at_point(name, real, arguments, options)
+
+    def described(self, name: str, arguments: tuple) -> str:
+        """Return an operation with the file or directory that it is about (its new name)."""
+        where = arguments[1] if name == "rename" else arguments[0]
+        return f"{name} {self._names[where] if isinstance(where, int) else where.name}"
 
 
 def _counted(name: str) -> Callable[..., Any]:
