@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 import numpy as np
 
@@ -54,13 +54,14 @@ def idx_source(
     """
     inputs = Path(inputs)
     header = _read_header(inputs)
+    samples = _Samples(inputs, header)
     if labels is None:
         name = fields[0]
         return Source(
             str(inputs),
             {name: header.spec},
             header.count,
-            lambda start, stop: _chunks(inputs, header, name, start, stop),
+            lambda start, stop: samples.chunks(name, start, stop),
             files=(inputs,),
         )
     x, y = two_names(fields)
@@ -74,7 +75,7 @@ def idx_source(
     metadata = label_metadata(values, labels, class_names)
 
     def chunks(start: int, stop: int) -> Iterator[dict[str, Any]]:
-        for chunk in _chunks(inputs, header, x, start, stop):
+        for chunk in samples.chunks(x, start, stop):
             after = start + len(chunk[x])
             yield {x: chunk[x], y: values[start:after]}
             start = after
@@ -117,46 +118,88 @@ def _read_labels(path: Path) -> np.ndarray:
     header = _read_header(path)
     if header.spec.shape or header.stored.kind not in "iu":
         raise DataError(f"{path}: labels must be integers of shape (n,), not {header.spec} each")
-    return np.concatenate([chunk["y"] for chunk in _chunks(path, header, "y", 0, header.count)])
+    samples = _Samples(path, header)
+    return np.concatenate([chunk["y"] for chunk in samples.chunks("y", 0, header.count)])
 
 
-def _chunks(
-    path: Path, header: _Header, name: str, first: int, last: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Some samples, a few MiB at a time; raises if the file has fewer or more than it says."""
-    rows = rows_per_chunk({name: header.spec})
-    with _open(path) as file:
-        file.seek(header.nbytes + first * header.spec.nbytes)
-        for start in range(first, last, rows):
-            count = min(rows, last - start)
-            data = file.read(count * header.spec.nbytes)
-            if len(data) < count * header.spec.nbytes:
-                there = (file.seek(0, os.SEEK_END) - header.nbytes) // header.spec.nbytes
-                raise DataError(
-                    f"{path}: this IDX file was cut short: it announces {header.count} samples "
-                    f"and holds {there}; download it again"
-                )
-            array = np.frombuffer(data, header.stored).reshape(count, *header.spec.shape)
-            yield {name: array.astype(header.spec.dtype)}
-        if last == header.count and file.read(1):
-            raise DataError(
-                f"{path}: this IDX file goes on after the {header.count} samples it announces; "
-                "download it again"
-            )
+class _Samples:
+    """The samples of a file, by ranges.
+
+    To get to a place in a gzipped file, all before it must be unzipped, and packing asks for one
+    range behind the other: so such a file stays open between them.
+    """
+
+    def __init__(self, path: Path, header: _Header) -> None:
+        self._path, self._header = path, header
+        self._raw: IO[bytes] | None = None
+        self._file: IO[bytes] | None = None
+
+    def chunks(self, name: str, first: int, last: int) -> Iterator[dict[str, np.ndarray]]:
+        """A few MiB at a time; raises if the file has fewer or more than it says."""
+        header, done = self._header, False
+        rows, size = rows_per_chunk({name: header.spec}), header.spec.nbytes
+        with _told(self._path):
+            file = self._at(header.nbytes + first * size)
+            try:
+                for start in range(first, last, rows):
+                    count = min(rows, last - start)
+                    data = file.read(count * size)
+                    if len(data) < count * size:
+                        there = (file.seek(0, os.SEEK_END) - header.nbytes) // size
+                        self._fail(
+                            f"was cut short: it announces {header.count} samples and holds {there}"
+                        )
+                    array = np.frombuffer(data, header.stored).reshape(count, *header.spec.shape)
+                    yield {name: array.astype(header.spec.dtype)}
+                if last == header.count and file.read(1):
+                    self._fail(f"goes on after the {header.count} samples it announces")
+                done = True
+            finally:
+                if not done or last == header.count or file is self._raw:
+                    self.close()
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        for file in (self._file, self._raw):
+            if file is not None:
+                file.close()
+        self._file = self._raw = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _at(self, place: int) -> IO[bytes]:
+        if self._file is not None and self._file.tell() > place:
+            self.close()
+        if self._file is None:
+            self._raw = open(self._path, "rb")  # noqa: SIM115  # close() closes it
+            self._file = _unzipped(self._raw)
+        self._file.seek(place)
+        return self._file
+
+    def _fail(self, what: str) -> NoReturn:
+        raise DataError(f"{self._path}: this IDX file {what}; download it again")
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unzipped; what goes wrong while reading them becomes a DataError."""
+    """The file's bytes, unzipped."""
+    with _told(path), open(path, "rb") as raw, _unzipped(raw) as file:
+        yield file
+
+
+def _unzipped(raw: IO[bytes]) -> IO[bytes]:
+    zipped = raw.read(2) == _GZIP_MAGIC
+    raw.seek(0)
+    # A GzipFile is one, though its class does not say so.
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if zipped else raw
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What goes wrong while a file is read, as a DataError."""
     try:
-        with open(path, "rb") as raw:
-            zipped = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            if not zipped:
-                yield raw
-                return
-            with gzip.GzipFile(fileobj=raw) as unzipped:
-                yield cast("IO[bytes]", unzipped)  # it is one, though its class does not say so
+        yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

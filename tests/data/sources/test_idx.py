@@ -137,3 +137,24 @@ def test_fashion_mnist(tmp_path: Path) -> None:
     assert np.bincount(data["y"]).tolist() == [1000] * 10
     raw = gzip.decompress(files[0].read_bytes())[16:]
     np.testing.assert_array_equal(data["x"].ravel(), np.frombuffer(raw, np.uint8))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_ranges_in_any_order_and_a_zipped_file_is_unzipped_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    array = np.arange(600, dtype=np.int32).reshape(100, 6)
+    data = idx_bytes(array)
+    (tmp_path / "x").write_bytes(gzip.compress(data) if zipped else data)
+    source = idx_source(tmp_path / "x")
+    opened: list[int] = []
+    real = gzip.GzipFile
+    monkeypatch.setattr(gzip, "GzipFile", lambda **how: opened.append(1) or real(**how))
+    for start in range(0, 100, 10):
+        (chunk,) = source.chunks(start, start + 10)
+        np.testing.assert_array_equal(chunk["x"], array[start : start + 10])
+    assert len(opened) == zipped
+    for start in (50, 70, 20):
+        (chunk,) = source.chunks(start, start + 10)
+        np.testing.assert_array_equal(chunk["x"], array[start : start + 10])
+    assert len(opened) == 3 * zipped
