@@ -67,7 +67,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     plot.set_defaults(func=_plot)
     info = commands.add_parser("info", help="versions, MPI library, devices, BLAS, launcher")
     info.set_defaults(func=_info)
-    _add_room(commands, "data", "pack, inspect and verify datasets", asked="data" in argv[:1])
+    _add_room(commands, "data", "pack, split, check and measure datasets", asked="data" in argv[:1])
     text = "list, inspect, verify, compare, convert and prune checkpoints"
     _add_room(commands, "ckpt", text, asked="ckpt" in argv[:1])
     return parser.parse_args(argv)

@@ -8,11 +8,14 @@ from hpcad.data.dataset import Dataset, open_dataset
 from hpcad.data.inspect import summary
 from hpcad.data.loader import Loader
 from hpcad.data.manifest import FieldSpec, Manifest
+from hpcad.data.merge import merged_source
 from hpcad.data.mixture import Mixture
 from hpcad.data.order import GlobalOrder
-from hpcad.data.pack import Provenance, pack, pack_all
+from hpcad.data.pack import pack, pack_all
+from hpcad.data.packing_parallel import Provenance
 from hpcad.data.ragged import Ragged
 from hpcad.data.shard_writer import Layout
+from hpcad.data.split import split_sources
 from hpcad.data.staged import Staged
 from hpcad.data.staging import stage
 from hpcad.data.store import DistributedStore
@@ -41,9 +44,11 @@ __all__ = [
     "VerifyReport",
     "builtin_names",
     "local_part",
+    "merged_source",
     "open_dataset",
     "pack",
     "pack_all",
+    "split_sources",
     "stage",
     "summary",
     "verify_dataset",
