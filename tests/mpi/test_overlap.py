@@ -129,7 +129,7 @@ def test_looks_that_are_too_rare_cost_time_in_a_trial():
             return self.left <= 0
 
         def wait(self):
-            time.sleep(1e-2 * max(self.left, 0))
+            time.sleep(3e-3 * max(self.left, 0))
 
     ways = [(Stepwise(), 1), (Stepwise(), 32)]
     rare, often = trial.try_ways(make_group("mpi"), ((1_000_000,), (1_000_000,)), ways)
