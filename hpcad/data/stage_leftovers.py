@@ -135,7 +135,9 @@ def _stages(place: Path) -> list[tuple[Path, Record]]:
 def _remove_unrecorded(directory: Path) -> None:
     """Remove a directory whose process died between making it and writing its record."""
     with contextlib.suppress(OSError):
-        if time.time() - directory.stat().st_mtime > _RECORD_SECONDS:
+        status = directory.stat()
+        old = time.time() - status.st_mtime > _RECORD_SECONDS
+        if old and status.st_uid == os.getuid():
             (directory / (FILE_NAME + PART)).unlink(missing_ok=True)
             directory.rmdir()  # only if there is nothing else
 

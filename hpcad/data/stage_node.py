@@ -13,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpcad.data.destination import sync_directory
 from hpcad.data.manifest import FILE_NAME, manifest_text
 from hpcad.data.shards import open_shard
 from hpcad.data.stage_leftovers import Found, reopen, stage_name, staging_folder, take_over
+from hpcad.data.stage_plan import from_text, to_text
 from hpcad.data.stage_record import PART, Record, read_record, remove_stage, write_record
 from hpcad.data.stage_room import free_bytes
 from hpcad.data.stage_source import Source
@@ -152,18 +155,19 @@ class NodeStage:
             "folder": os.fspath(found.folder),
             "complete": found.complete,
             "exists": found.exists,
-            "files": list(found.files),
+            "files": to_text(self.candidates(), len(self.names)),
             "mine": found.mine,
             "free": self._free,
         }
 
     def adopt(self, told: dict[str, Any]) -> None:
         """Know what the first rank knows."""
+        files = from_text(told["files"], len(self.names))
         self.found = Found(
             Path(told["folder"]),
             told["exists"],
             told["complete"],
-            tuple(told["files"]),
+            tuple(self.names[file] for file in np.flatnonzero(files)),
             told["mine"],
         )
 

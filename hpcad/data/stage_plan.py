@@ -10,8 +10,10 @@ each step, and no node sends a piece more than once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 PIECE_BYTES = 4 * 2**20
 BATCH_BYTES = 2**30
@@ -48,8 +50,10 @@ class Nodes:
     @classmethod
     def of(cls, numbers: Sequence[int]) -> Nodes:
         """From the number that each rank gives its node; any numbers, in any order."""
-        every = range(len(numbers))
-        return cls(tuple(tuple(r for r in every if numbers[r] == n) for n in sorted(set(numbers))))
+        found: dict[int, list[int]] = {}
+        for rank, number in enumerate(numbers):
+            found.setdefault(number, []).append(rank)
+        return cls(tuple(tuple(found[number]) for number in sorted(found)))
 
     def index(self, rank: int) -> int:
         """The node of a rank, from 0."""
@@ -103,16 +107,29 @@ def batches(sizes: Sequence[int], files: Sequence[int], most: int = BATCH_BYTES)
     return found
 
 
-def part_of(sizes: Sequence[int], node: int, nodes: int) -> list[int]:
-    """The files of a node when each has a part: contiguous, and of about equal bytes.
+def owners(sizes: Sequence[int], nodes: int) -> np.ndarray:
+    """The node of each file when each node has a part: contiguous, and of about equal bytes.
 
     A file belongs to the node in whose share of all bytes its middle lies.
+
+    Returns
+    -------
+    ndarray of int64, shape (files,)
     """
-    total = sum(sizes)
-    found, before = [], 0
-    for file, size in enumerate(sizes):
-        middle = before + size / 2
-        if min(nodes - 1, int(middle * nodes / max(total, 1))) == node:
-            found.append(file)
-        before += size
-    return found
+    bytes_of = np.asarray(sizes, np.float64)
+    middles = np.cumsum(bytes_of) - bytes_of / 2
+    shares = middles * nodes / max(bytes_of.sum(), 1.0)
+    return np.minimum(shares.astype(np.int64), nodes - 1)
+
+
+def to_text(files: Iterable[int], count: int) -> str:
+    """Some of `count` files as a short text: a bit for each, in hexadecimal."""
+    bits = np.zeros(count, bool)
+    bits[list(files)] = True
+    return np.packbits(bits).tobytes().hex() if bits.any() else ""
+
+
+def from_text(text: str, count: int) -> np.ndarray:
+    """What :func:`to_text` wrote: bool, shape (count,)."""
+    data = np.frombuffer(bytes.fromhex(text), np.uint8)
+    return np.unpackbits(data, count=count).astype(bool) if text else np.zeros(count, bool)

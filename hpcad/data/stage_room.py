@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from hpcad.data.memory import available_memory
 from hpcad.data.stage_record import read_record
 from hpcad.errors import DataError
@@ -112,6 +114,6 @@ def check_room(needed: Sequence[int], free: Sequence[int], places: Sequence[str]
         )
 
 
-def room_for(sizes: list[int]) -> int:
-    """Bytes that files of such sizes take, with something to spare."""
-    return sum(-(-size // _BLOCK) * _BLOCK for size in sizes) + _SPARE
+def room_for(sizes: np.ndarray) -> int:
+    """Bytes that files of such sizes (int64) take, with something to spare; 0 for no files."""
+    return int((-(-sizes // _BLOCK) * _BLOCK).sum()) + _SPARE if len(sizes) else 0

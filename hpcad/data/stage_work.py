@@ -16,7 +16,7 @@ import numpy as np
 
 from hpcad.data.inspect import format_bytes
 from hpcad.data.stage_node import NodeStage
-from hpcad.data.stage_plan import Nodes, batches, part_of, pieces, turns
+from hpcad.data.stage_plan import Nodes, batches, from_text, owners, pieces, to_text, turns
 from hpcad.data.stage_room import check_room, chosen_place, no_place, room_for
 from hpcad.data.stage_source import Source
 from hpcad.data.stage_transfer import Transfer
@@ -59,17 +59,18 @@ class StageWork:
     ) -> None:
         self._source, self._communicator, self._all = source, communicator, everything
         self._sizes = source.sizes
+        self._bytes = np.array(source.sizes, np.int64)
         self._nodes = Nodes.of(communicator.gather_json(node, name="stage"))
         self._me, count = self._nodes.index(communicator.rank), len(self._nodes.ranks)
         self._local = self._nodes.ranks[self._me]
         self.leads = self._local[0] == communicator.rank
-        every = list(range(len(self._sizes)))
-        self._needed = [
-            every if everything else part_of(self._sizes, n, count) for n in range(count)
-        ]
+        shape = (count, len(self._sizes))
+        self._needed = np.ones(shape, bool)  # by node and shard
+        if not everything:
+            self._needed = owners(self._sizes, count) == np.arange(count)[:, None]
         part = "" if everything else f".part-{self._me}-of-{count}"
-        self.mine = NodeStage(source, self._needed[self._me], part, keep, sync)
-        self._todo: list[list[int]] = []
+        self.mine = NodeStage(source, _numbers(self._needed[self._me]), part, keep, sync)
+        self._missing = self._needed
 
     # -- what is there -----------------------------------------------------------------------------
 
@@ -80,15 +81,16 @@ class StageWork:
         self._lead(mine.look)
         told = self._tell()
         good = [file for file in self._dealt(mine.candidates()) if mine.is_good(file)]
-        every = self._communicator.gather_json(good, name="stage")
-        have = [{file for rank in ranks for file in every[rank]} for ranks in self._nodes.ranks]
-        self._todo = [
-            [file for file in needed if file not in got]
-            for needed, got in zip(self._needed, have, strict=True)
-        ]
-        needs = [room_for([self._sizes[f] for f in todo]) if todo else 0 for todo in self._todo]
+        count = len(self._sizes)
+        every = self._communicator.gather_json(to_text(good, count), name="stage")
+        have = np.zeros_like(self._needed)
+        for number, ranks in enumerate(self._nodes.ranks):
+            for rank in ranks:
+                have[number] |= from_text(every[rank], count)
+        self._missing = self._needed & ~have
+        needs = [room_for(self._bytes[missing]) for missing in self._missing]
         check_room(needs, [each["free"] for each in told], [each["folder"] for each in told])
-        self._lead(lambda: mine.begin(have[self._me]))
+        self._lead(lambda: mine.begin(_numbers(have[self._me])))
         self._tell()
 
     def _place(self, to: str | os.PathLike[str]) -> Path:
@@ -96,7 +98,7 @@ class StageWork:
         chosen: list[str | None] = [None]
 
         def choose() -> None:
-            needed = room_for([self._sizes[file] for file in self._needed[self._me]])
+            needed = room_for(self._bytes[self._needed[self._me]])
             place = chosen_place(to, self.mine.name, needed)
             chosen[0] = None if place is None else os.fspath(place)
 
@@ -104,7 +106,7 @@ class StageWork:
         every = self._communicator.gather_json(chosen[0], name="stage")
         for number, ranks in enumerate(self._nodes.ranks):
             if every[ranks[0]] is None:
-                no_place(number, sum(self._sizes[file] for file in self._needed[number]))
+                no_place(number, int(self._bytes[self._needed[number]].sum()))
         return Path(every[self._local[0]])
 
     # -- copying -----------------------------------------------------------------------------------
@@ -118,30 +120,29 @@ class StageWork:
             Bytes that all ranks have read from the source, and bytes copied to a node (average).
         """
         ring, group, groups = self._ring()
-        folder, wanted = self.mine.found.folder, set(self._todo[self._me])
-        began, done, total = time.perf_counter(), 0, self._bytes(self._todo)
+        folder, nodes = self.mine.found.folder, len(self._missing)
+        copies = self._bytes * self._missing.sum(axis=0)  # bytes of each shard on all nodes
+        began, done, total = time.perf_counter(), 0, int(copies.sum())
         with Transfer(
             self._communicator, ring, self._source.directory, folder, self.mine.names
         ) as transfer:
             error: DataError | None = None
             for files in self._plan():
                 dealt = turns(pieces(self._sizes, files[self._me]), group, groups, len(ring))
-                here = [file for file in files[self._me] if file in wanted]
+                here = [file for file in files[self._me] if self._missing[self._me, file]]
                 # A record that could not be written is told with the next batch's errors.
                 error = transfer.copy(dealt, here) or error
                 self._communicator.agree(error, name="stage")
                 error = self._accept(here)
-                done += self._bytes(
-                    [set(f) & set(todo) for f, todo in zip(files, self._todo, strict=True)]
-                )
+                done += int(copies[sorted({file for of_node in files for file in of_node})].sum())
                 if progress is not None and self._communicator.rank == 0:
-                    progress(_line(done, total, len(files), time.perf_counter() - began))
+                    progress(_line(done, total, nodes, time.perf_counter() - began))
             read = np.array([transfer.read_bytes], np.int64)
         self._communicator.agree(error, name="stage")
         self._lead(self.mine.finish)
         self._tell()
         self._communicator.allreduce(read, name="stage")
-        return int(read[0]), total // len(self._todo)
+        return int(read[0]), total // nodes
 
     def _accept(self, files: Sequence[int]) -> DataError | None:
         """Compare what was copied; each rank of the node a part of it. Record it."""
@@ -166,15 +167,12 @@ class StageWork:
     def _plan(self) -> list[list[list[int]]]:
         """For each batch the files of each node; a copy of everything is the same for all."""
         if self._all:
-            missing = {file for todo in self._todo for file in todo}
-            return [[b] * len(self._todo) for b in batches(self._sizes, sorted(missing))]
+            missing = _numbers(np.any(self._missing, axis=0))
+            return [[batch] * len(self._missing) for batch in batches(self._sizes, missing)]
         # Nodes that have less to do take part in the agreements about the others' last batches.
-        each = [batches(self._sizes, todo) for todo in self._todo]
+        each = [batches(self._sizes, _numbers(missing)) for missing in self._missing]
         longest = max(map(len, each))
         return [[b[i] if i < len(b) else [] for b in each] for i in range(longest)]
-
-    def _bytes(self, files: Sequence[Any]) -> int:
-        return sum(self._sizes[file] for of_node in files for file in of_node)
 
     def _dealt(self, files: Sequence[int]) -> list[int]:
         """This rank's share of what the ranks of a node do together."""
@@ -206,6 +204,11 @@ class StageWork:
         every = self._communicator.gather_json(self.mine.told() if self.leads else None, "stage")
         self.mine.adopt(every[self._local[0]])
         return [every[ranks[0]] for ranks in self._nodes.ranks]
+
+
+def _numbers(chosen: np.ndarray) -> list[int]:
+    """Numbers of the shards that are chosen."""
+    return [int(number) for number in np.flatnonzero(chosen)]
 
 
 def _line(done: int, total: int, nodes: int, seconds: float) -> str:

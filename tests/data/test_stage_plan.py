@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from hpcad.data.stage_plan import Nodes, Piece, batches, part_of, pieces, turns
+from hpcad.data.stage_plan import (
+    Nodes,
+    Piece,
+    batches,
+    from_text,
+    owners,
+    pieces,
+    to_text,
+    turns,
+)
 
 SIZES = [1000, 1, 0, 4096, 77, 2500]
 
@@ -44,8 +54,15 @@ def test_batches_keep_the_order_and_are_bounded_unless_a_file_is_larger() -> Non
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
-def test_parts_are_contiguous_and_complete(count: int) -> None:
-    parts = [part_of(SIZES, node, count) for node in range(count)]
-    assert [file for part in parts for file in part] == list(range(len(SIZES)))
-    equal = [part_of([10] * 40, node, count) for node in range(count)]
-    assert max(map(len, equal)) - min(map(len, equal)) <= 1
+def test_parts_are_contiguous_and_of_equal_bytes(count: int) -> None:
+    owner = owners(SIZES, count)
+    assert (np.diff(owner) >= 0).all()
+    assert 0 <= owner.min() <= owner.max() < count
+    parts = np.bincount(owners([10] * 40, count), minlength=count)
+    assert parts.max() - parts.min() <= 1
+
+
+@pytest.mark.parametrize("files", [[], [0], [8], [1, 2, 7], list(range(9))])
+def test_files_travel_as_text(files: list[int]) -> None:
+    assert np.flatnonzero(from_text(to_text(files, 9), 9)).tolist() == files
+    assert len(to_text(files, 9)) <= 4

@@ -193,8 +193,6 @@ stage(source, place, SerialCommunicator())
     ("call", "count"),
     [
         ("os pwrite", 1),
-        ("NodeStage accept", 2),
-        ("node write_record", 1),  # before what is complete is recorded
         ("node write_record", 2),  # before the stage is recorded as complete
         ("Path rename", 3),  # before it gets its name
     ],
@@ -308,6 +306,24 @@ def test_it_is_removed_when_the_process_ends(make: Make, place: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
     assert list(place.iterdir()) == []
+
+
+def test_jobs_that_stage_the_same_at_the_same_time_share_one_copy(make: Make, place: Path) -> None:
+    code = (
+        "import sys; from hpcad.data.staging import stage; "
+        "from hpcad.parallel.serial import SerialCommunicator as S; "
+        "sys.stdin.read(1); print(stage(sys.argv[1], sys.argv[2], S()).path)"
+    )
+    command = [sys.executable, "-c", code, str(make(8, 4)), str(place)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    jobs = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    for job in jobs:
+        job.stdin.write("x")  # type: ignore[union-attr]
+        job.stdin.flush()  # type: ignore[union-attr]
+    said = {job.communicate(timeout=60)[0] for job in jobs}
+    assert [job.returncode for job in jobs] == [0, 0, 0]
+    (copy,) = place.iterdir()
+    assert said == {f"{copy}\n"}
 
 
 def test_too_little_room_is_an_error_before_anything_is_written(
