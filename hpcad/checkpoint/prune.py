@@ -16,6 +16,7 @@ from hpcad.checkpoint.disk import Disk
 from hpcad.checkpoint.find import find_checkpoints, has_manifest
 from hpcad.checkpoint.format import LATEST_NAME, MANIFEST_NAME, nonce_of, step_of
 from hpcad.checkpoint.publish import host_name, owner_name
+from hpcad.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,7 @@ _STALE_SECONDS = 3600.0
 def tidy(disk: Disk, root: Path, saved: Path, nonce: str, keep: int) -> None:
     """Remove what is not needed any more; `saved` is on the disk by now.
 
-    Checkpoints of later steps belong to a future that the run has left (it went back to an older
-    one): they are renamed to ``*.superseded``. A failure is a warning: nothing was lost by it.
+    What cannot be removed stays, with a warning: nothing was lost by it.
 
     Parameters
     ----------
@@ -34,9 +34,14 @@ def tidy(disk: Disk, root: Path, saved: Path, nonce: str, keep: int) -> None:
         The newest checkpoint, and the nonce of its parts.
     keep : int
         How many of the newest stay.
+
+    Raises
+    ------
+    CheckpointError
+        See :func:`set_aside_later`.
     """
+    set_aside_later(disk, root, saved)
     try:
-        set_aside_later(disk, root, saved)
         prune(disk, root, keep)
         _remove_files(disk, [p for p in _own_files(saved) if _nonce(p) != nonce])
         for path in leftovers(root):
@@ -46,16 +51,40 @@ def tidy(disk: Disk, root: Path, saved: Path, nonce: str, keep: int) -> None:
 
 
 def set_aside_later(disk: Disk, root: Path, saved: Path) -> None:
-    """Rename the checkpoints of later steps than that of `saved`."""
+    """Rename the checkpoints of later steps than that of `saved` to ``*.superseded``.
+
+    They belong to a future that the run has left when it went back to an older one.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be done. That is no matter of tidiness: the next run would go on from there.
+    """
     later = [path for path in find_checkpoints(root) if _step(path) > _step(saved)]
-    for path in later:
+    # The newest last, and each on the disk before the next: whenever this is interrupted, the
+    # newest checkpoint is the one that it was, or `saved`.
+    for path in reversed(later):
         log.warning("%s is of a later step than %d: set aside", path, _step(saved))
-        target = path.with_name(f"{path.name}.superseded")
-        if target.is_dir():  # it went back more than once
-            _take_apart(disk, target)
-        disk.rename(path, target)
-    if later:
-        disk.fsync_directory(root)
+        try:
+            disk.rename(path, _free_name(disk, path))
+            disk.fsync_directory(root)
+        except OSError as error:
+            raise CheckpointError(
+                f"{saved} is on the disk, and {path}, which is of a later step, cannot be set "
+                f"aside: {error.strerror}; rename it, or the next run goes on from there"
+            ) from error
+
+
+def _free_name(disk: Disk, path: Path) -> Path:
+    """Return what a superseded checkpoint may be called; an earlier one of that name goes."""
+    target = path.with_name(f"{path.name}.superseded")
+    if target.is_dir():
+        _take_apart(disk, target)
+    number = 1
+    while os.path.lexists(target):  # it holds files of somebody else
+        number += 1
+        target = path.with_name(f"{path.name}.superseded-{number}")
+    return target
 
 
 def prune(disk: Disk, root: Path, keep: int) -> list[Path]:

@@ -24,6 +24,7 @@ SCENARIOS = {
     "pruning": (10, 20, 30),
     "again": (10, 20, 20),
     "going back": (10, 30, 20),
+    "going far back": (10, 30, 40, 20),
     "going back twice": (10, 30, 20, 30, 20),
 }
 

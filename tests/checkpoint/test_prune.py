@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from hpcad.checkpoint import CheckpointStore
 from hpcad.checkpoint.disk import DISK, Disk
 from hpcad.checkpoint.prune import leftovers, prune, remove
+from hpcad.errors import CheckpointError
 
 NONCE = "0123456789abcdef"
 HOST = socket.gethostname().split(".")[0]
@@ -127,6 +129,37 @@ def test_going_back_twice(tmp_path, arrays):
         store.save(step, arrays, {})
     found = sorted(p.name for p in tmp_path.glob("step-*"))
     assert found == ["step-00000010", "step-00000020", "step-00000030.superseded"]
+
+
+def test_going_back_past_files_of_others(tmp_path, arrays):
+    """A superseded checkpoint in which somebody has put a file is not in the way of the next."""
+    store = CheckpointStore(tmp_path, keep=9)
+    for step in (10, 30, 20, 30):
+        store.save(step, arrays, {})
+    aside = tmp_path / "step-00000030.superseded"
+    (aside / "notes.txt").write_text("a good one")
+    store.save(20, arrays, {})
+    assert store.latest().step == 20
+    assert [p.name for p in aside.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "step-00000030.superseded-2" / "manifest.json").exists()
+
+
+def test_a_later_checkpoint_that_cannot_be_set_aside_is_an_error(tmp_path, arrays):
+    """A run that is started again would go on from it."""
+
+    class Stubborn(Disk):
+        def rename(self, source, target):
+            if source.name.startswith("step-"):
+                raise OSError(errno.EIO, "Input/output error")
+            super().rename(source, target)
+
+    store = CheckpointStore(tmp_path, disk=Stubborn())
+    for step in (10, 30):
+        store.save(step, arrays, {})
+    with pytest.raises(
+        CheckpointError, match=r"step-00000020 is on the disk, and .*step-00000030, .*error; rename"
+    ):
+        store.save(20, arrays, {})
 
 
 @pytest.mark.parametrize("linked", ["step-00000001", ".latest.0123456789abcdef"])

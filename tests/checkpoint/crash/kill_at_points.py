@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from .points import KillingDisk
-from .saves import Save, carry_out, complaint, make_store, series
+from .saves import Save, carry_out, complaint, kept, make_store, series
 
 SCENARIOS = {
     "first": series(10),
@@ -23,7 +23,7 @@ SCENARIOS = {
     "pruning": series(10, 20, 30),
     "pruning, in the background": series(10, 20, 30, wait=False),
     "again": series(10, 20, 20),
-    "going back": series(10, 30, 20),
+    "going far back": series(10, 30, 40, 20),
 }
 
 _HOURS = 7200.0  # seconds; what is older belongs to nobody
@@ -44,8 +44,9 @@ def kill_everywhere(folder: Path, name: str, saves: list[Save]) -> dict:
     while True:
         shutil.copytree(before, root)
         alive = save_and_die(root, saves[-1], point)
-        old, whole = (saves[-2], min(2, len(saves) - 1)) if len(saves) > 1 else (None, 0)
+        old = saves[-2] if len(saves) > 1 else None
         allowed = (saves[-1],) if alive else (old, saves[-1])
+        whole = min(len(kept(saves[:-1])), len(kept(saves)))
         problem = complaint(root, saves, allowed, whole)
         if problem is None and point % 4 == 0:
             problem = goes_on(root, saves)
@@ -83,7 +84,7 @@ def goes_on(root: Path, saves: list[Save]) -> str | None:
     left = {p.name for p in root.iterdir() if not p.name.endswith(".superseded")}
     if left != {"latest", "step-00000050", "step-00000060"}:
         return f"two saves later there is {sorted(left)}"
-    return complaint(root, following, following[-1:], 2)
+    return complaint(root, [*saves, *following], following[-1:], 2)
 
 
 if __name__ == "__main__":

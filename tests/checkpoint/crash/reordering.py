@@ -13,10 +13,9 @@ from pathlib import Path
 from .power_loss import ImpossibleError, Machine
 from .ranks import Stopped, ThreadCommunicator, run
 from .recording import Event, Recording
-from .saves import Save, carry_out, complaint, make_store
+from .saves import Save, carry_out, complaint, kept, make_store
 
 CHECKPOINTS = Path("run") / "checkpoints"
-KEEP = 2
 
 
 @dataclass
@@ -190,17 +189,8 @@ def expected(
     allowed = (finished[-1] if finished else None, *following)
     if not finished:
         return allowed, 0
-    counts = [len(_kept([*finished, *following[:count]])) for count in range(len(following) + 1)]
+    counts = [len(kept([*finished, *following[:count]])) for count in range(len(following) + 1)]
     return allowed, min(counts)
-
-
-def _kept(saves: Sequence[Save]) -> list[int]:
-    """Return the steps of which there are checkpoints when these saves have returned."""
-    kept: list[int] = []
-    for save in saves:
-        # A save of an earlier step sets the later ones aside.
-        kept = [*(step for step in kept if step < save.step), save.step][-KEEP:]
-    return kept
 
 
 def begin_of(events: Sequence[Event], save: int) -> int:

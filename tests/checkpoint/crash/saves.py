@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hpcad.checkpoint.disk import DISK, Disk
 from hpcad.checkpoint.find import has_manifest
 from hpcad.errors import CheckpointError
 
+KEEP = 2
 SHAPES = {
     "parameters/weight": ((1500,), np.float32),  # two pages, so that ranks divide it
     "optimizer/m/weight": ((1100,), np.float64),  # three pages
@@ -56,13 +57,22 @@ def series(*steps: int, wait: bool = True) -> list[Save]:
 
 def make_store(root: Path, communicator: Any = None, disk: Disk = DISK) -> CheckpointStore:
     """Return a store in which every rank writes a part, however small."""
-    return CheckpointStore(root, communicator=communicator, disk=disk, smallest_part=1)
+    return CheckpointStore(root, communicator=communicator, keep=KEEP, disk=disk, smallest_part=1)
 
 
 def carry_out(store: CheckpointStore, save: Save) -> None:
     """Save, and return when the checkpoint is there."""
     store.save(save.step, save.arrays(), save.state(), wait=save.wait)
     store.drain()
+
+
+def kept(saves: Sequence[Save]) -> list[int]:
+    """Return the steps of which there are checkpoints when these saves have returned."""
+    steps: list[int] = []
+    for save in saves:
+        # A save of an earlier step sets the later ones aside.
+        steps = [*(step for step in steps if step < save.step), save.step][-KEEP:]
+    return steps
 
 
 def complaint(
