@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hpcad.data.destination import disk_error
 from hpcad.data.manifest import BLOCKS, Manifest
 from hpcad.data.manifest_values import Values
+from hpcad.data.manifest_writer import write_manifest
 from hpcad.data.packing_place import PackingPlace
 from hpcad.data.packing_record import ShardRecord, difference, plan, read_record
 from hpcad.data.packing_shard import pack_shard
@@ -23,7 +24,6 @@ from hpcad.data.progress import Progress
 from hpcad.data.shard_writer import Layout
 from hpcad.data.sources.source import Source
 from hpcad.data.statistics import Statistics
-from hpcad.data.writer import write_manifest
 from hpcad.errors import DataError, HpcadError
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from hpcad.data.packing_record import (
     difference,
     read_json,
     read_record,
+    shard_name,
     write_json,
 )
 from hpcad.data.shards import check_file
@@ -82,12 +83,13 @@ class PackingPlace:
         try:
             if there and not resume:
                 shutil.rmtree(self.hidden)
-            self._mine = not there or not resume
             found = self._found(plan, fields) if there and resume else []
-            self._mine = True
             self._made = [p for p in self.path.parents if not p.exists()]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.hidden.mkdir(exist_ok=there and resume)  # of two that begin at once, one fails
+            self._mine = True
             for folder in (self.dataset, self._records):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(exist_ok=True)
             write_json(self._plan, plan)
             write_json(self._owner, {"host": socket.gethostname(), "process": os.getpid()})
         except OSError as error:
@@ -108,9 +110,8 @@ class PackingPlace:
 
     def discard(self) -> None:
         """Remove the hidden directory, and the directories above it that were made for it."""
-        if not self._mine:
-            return
-        shutil.rmtree(self.hidden, ignore_errors=True)
+        if self._mine:
+            shutil.rmtree(self.hidden, ignore_errors=True)
         for directory in self._made:
             with suppress(OSError):  # not empty: the dataset, or somebody else's files
                 directory.rmdir()
@@ -159,5 +160,6 @@ class PackingPlace:
             with suppress(DataError):  # a record or shard that a crash has torn is made again
                 record = read_record(read_json(file), fields, file)
                 check_file(self.dataset / record.entry.file, record.entry)
-                records.append(record)
+                if record.entry.file == shard_name(record.index):
+                    records.append(record)
         return records

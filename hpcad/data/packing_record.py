@@ -61,6 +61,11 @@ def read_record(value: Any, fields: Mapping[str, FieldSpec], where: Path) -> Sha
         raise DataError(f"{where}: is not a record of a packed shard ({error!r})") from error
 
 
+def shard_name(index: int) -> str:
+    """The name of a shard's file."""
+    return f"shard-{index:05d}.h5"
+
+
 def plan(source: Source, shard_samples: int, layout: Layout) -> dict[str, Any]:
     """Everything that decides what the shards hold, as JSON.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcad.data.manifest import DTYPES, OFFSETS, FieldSpec
-from hpcad.data.packing_record import ShardRecord
+from hpcad.data.packing_record import ShardRecord, shard_name
 from hpcad.data.ragged import Ragged, as_ragged, joined
 from hpcad.data.shard_writer import write_shard
 from hpcad.data.sources.source import Source
@@ -35,7 +35,7 @@ def pack_shard(job: Job, index: int) -> ShardRecord:
     for name, spec in job.source.fields.items():
         statistics[name] = Statistics(spec.shape, spec.dtype)
         statistics[name].update(arrays[name])
-    path = job.place.dataset / f"shard-{index:05d}.h5"
+    path = job.place.dataset / shard_name(index)
     path.unlink(missing_ok=True)  # half of it may be there of a packing that was killed
     entry = write_shard(path, arrays, count=stop - start, layout=job.layout)
     record = ShardRecord(index, entry, statistics)

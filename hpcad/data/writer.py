@@ -8,7 +8,6 @@ it wrote.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -23,14 +22,12 @@ import numpy as np
 from hpcad.data.destination import check_destination, disk_error, replace_directory, sync_directory
 from hpcad.data.manifest import (
     DTYPES,
-    FILE_NAME,
     OFFSETS,
     FieldSpec,
     Manifest,
     ShardEntry,
-    manifest_text,
 )
-from hpcad.data.manifest_reader import parse_manifest
+from hpcad.data.manifest_writer import write_manifest
 from hpcad.data.ragged import as_ragged, joined
 from hpcad.data.shard_writer import CONTIGUOUS, Layout, write_shard
 from hpcad.data.statistics import Statistics
@@ -236,27 +233,3 @@ class DatasetWriter:
             if length > count:
                 self._pending.insert(0, {name: given[count:] for name, given in first.items()})
             count -= min(length, count)
-
-
-def write_manifest(manifest: Manifest, folder: Path, path: Path) -> None:
-    """Write a manifest beside the shards in ``folder``, for a dataset that will be at ``path``.
-
-    Raises
-    ------
-    DataError
-        The metadata are not JSON, the manifest could not be read again, or the disk is full.
-    """
-    # Whatever is written must be readable: there is one definition of what a manifest may be.
-    try:
-        text = manifest_text(manifest)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: the metadata cannot be written as JSON: {error}") from error
-    parse_manifest(json.loads(text), path / FILE_NAME)
-    try:
-        with open(folder / FILE_NAME, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(folder)
-    except OSError as error:
-        raise disk_error(path, error) from error

@@ -171,6 +171,21 @@ def test_what_a_crash_has_torn_is_made_again(tmp_path: Path, source: Source, who
     assert pack(source, tmp_path / "d", shard_samples=PER_SHARD, resume=True).hash == whole
 
 
+def test_of_two_that_begin_at_once_one_fails(tmp_path: Path, source: Source) -> None:
+    real = Path.mkdir
+
+    def late(path: Path, *given: Any, **named: Any) -> None:
+        if path.name == ".d.packing":  # the other was quicker
+            real(path)
+        real(path, *given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "mkdir", late)
+        with pytest.raises(DataError, match="cannot be written"):
+            pack(source, tmp_path / "d")
+    assert (tmp_path / ".d.packing").exists()  # it is not this one's
+
+
 def test_arrays_in_memory_cannot_be_continued(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="only a source that consists of files"):
         pack(array_source({"x": np.zeros(3)}), tmp_path / "d", resume=True)
