@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 import time
 import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from checkpoint_layouts import write_directory
 
 from hpcad.checkpoint import CheckpointStore, DamagedCheckpointError, read_checkpoint
 from hpcad.errors import CheckpointError
+
+_DISRUPTIONS = pytest.StashKey[dict[str, list[int]]]()
 
 SECONDS = 2.0
 BYTES = 32 << 20
@@ -85,3 +90,45 @@ def refused():
         return text
 
     return read
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """Return an empty directory in memory if there is one, where nothing waits for a disk."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:
+        yield Path(place)
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Keep thousands of warnings out of the log, which tell of what is meant to happen."""
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def disrupted(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]):
+    """Return a function that counts disruptions of checkpoints, for the summary of the session."""
+
+    def count(cases: int, text: str) -> None:
+        print(text)
+        record_property("cases", cases)
+        found = request.config.stash.setdefault(_DISRUPTIONS, {})
+        found.setdefault(request.node.originalname, []).append(cases)
+
+    return count
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show how often checkpoints were disrupted, and by what."""
+    found = config.stash.get(_DISRUPTIONS, {})
+    if not found:
+        return
+    terminalreporter.section("disrupted checkpoints")
+    for name, cases in found.items():
+        terminalreporter.write_line(f"{sum(cases):6} cases in {len(cases)} of {name}")
+    terminalreporter.write_line(f"{sum(map(sum, found.values())):6} cases in all")

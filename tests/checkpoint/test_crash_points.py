@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import logging
 import os
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,30 +27,17 @@ HOST = socket.gethostname()
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def memory():
-    """Return an empty directory in memory, where nothing waits for a disk."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:
-        yield Path(place)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-def test_killed_at_every_operation(memory, record_property):
+def test_killed_at_every_operation(memory, disrupted):
     """SIGKILL before each operation, and in the middle of each write, in five kinds of saves."""
     program = [sys.executable, "-m", "tests.checkpoint.crash.kill_at_points", memory]
     done = run_bounded(program, timeout=100, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     kills = sum(record["kills"] for record in found)
-    print(f"{kills} kills in {len(found)} saves")
-    record_property("cases", kills)
+    disrupted(kills, f"{kills} kills in {len(found)} saves")
     assert [text for record in found for text in record["complaints"]] == []
     assert min(record["kills"] for record in found) >= 20
 
@@ -98,7 +83,7 @@ RANKS = [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(5, marks=pytes
 
 @pytest.mark.parametrize("ranks", RANKS)
 @pytest.mark.parametrize("steps", [(10, 20, 30), (10, 20, 20), (10, 30, 20)])
-def test_a_rank_ends_at_every_operation(memory, steps, ranks, record_property):
+def test_a_rank_ends_at_every_operation(memory, steps, ranks, disrupted):
     """Any rank; the others wait for it until they are ended. The checkpoint is old or new."""
     saves, cases, complaints = series(*steps), 0, []
 
@@ -111,8 +96,7 @@ def test_a_rank_ends_at_every_operation(memory, steps, ranks, record_property):
         found = complaint(place, saves, saves[-2:], 2) or on_ranks(place, saves[-2:])
         complaints += [f"rank {rank}, operation {point}: {found}"] if found else []
         cases += 1
-    print(f"{steps}, {ranks} ranks: {cases} ends")
-    record_property("cases", cases)
+    disrupted(cases, f"{steps}, {ranks} ranks: {cases} ends")
     assert complaints == []
 
 
@@ -140,7 +124,7 @@ def on_ranks(place: Path, allowed: list[Save]) -> str | None:
         ((10, 30, 20), errno.EROFS),
     ],
 )
-def test_every_operation_fails(memory, steps, code, ranks, record_property):
+def test_every_operation_fails(memory, steps, code, ranks, disrupted):
     """All ranks hear which one failed, why and where; what was there before stays."""
     saves, cases, errors = series(*steps), 0, 0
     names = {save.step: f"step-{save.step:08d}" for save in saves}
@@ -165,8 +149,8 @@ def test_every_operation_fails(memory, steps, code, ranks, record_property):
             assert leftovers_of(place / names[steps[-1]], failed=bool(messages)) == [], what
         carry_out(make_store(place), Save(9, 40))
         assert complaint(place, [*saves, Save(9, 40)], [Save(9, 40)], 2) is None, what
-    print(f"{os.strerror(code)}, {ranks} ranks: {cases} failures, {errors} of them end the save")
-    record_property("cases", cases)
+    reason = os.strerror(code)
+    disrupted(cases, f"{reason}, {ranks} ranks: {cases} failures, {errors} of them end the save")
     assert errors > cases / 2
 
 

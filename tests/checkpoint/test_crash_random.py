@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,18 +16,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
     ("trials", "seed"),
     [(60, 1), pytest.param(600, 2, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
-def test_killed_at_random_moments(trials, seed, record_property):
+def test_killed_at_random_moments(memory, trials, seed, disrupted):
     """Saves at once and beside the program: nothing that was told of is lost, or goes back."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:
-        program = ["-m", "tests.checkpoint.crash.kill_at_random", place, trials, seed]
-        done = run_bounded([sys.executable, *program], timeout=5 * trials, cwd=REPOSITORY)
+    program = ["-m", "tests.checkpoint.crash.kill_at_random", memory, trials, seed]
+    done = run_bounded([sys.executable, *program], timeout=5 * trials, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    print(
+    disrupted(
+        trials,
         f"{trials} kills at random moments, {found['hits']} in the middle of a save, "
-        f"{found['steps']} steps in all"
+        f"{found['steps']} steps in all",
     )
-    record_property("cases", trials)
     assert found["complaints"] == []
     assert found["hits"] > trials / 6, "the kills do not hit saves: their moments have to change"

@@ -50,16 +50,15 @@ def lose_a_rank_and_restart(folder: Path, cases: list[tuple[int, str, list[int]]
     found = json.loads(done.stdout)
     expected = [{"loaded": new, "saved": True} for _, _, new in cases]
     assert found == [expected, expected]
-    print(f"{len(cases)} ranks of 3 killed under mpirun, and as many restarts on 2 ranks")
 
 
-def test_a_rank_is_killed_at_the_commit(tmp_path, record_property):
-    record_property("cases", len(FEW))
+def test_a_rank_is_killed_at_the_commit(tmp_path, disrupted):
     lose_a_rank_and_restart(tmp_path, FEW)
+    disrupted(len(FEW), f"{len(FEW)} ranks of 3 killed, and as many restarts on 2 ranks")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_rank_is_killed_anywhere(tmp_path, record_property):
-    record_property("cases", len(MANY))
+def test_a_rank_is_killed_anywhere(tmp_path, disrupted):
     lose_a_rank_and_restart(tmp_path, MANY)
+    disrupted(len(MANY), f"{len(MANY)} ranks of 3 killed, and as many restarts on 2 ranks")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import tempfile
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -29,69 +27,50 @@ SCENARIOS = {
 }
 
 
-@pytest.fixture
-def memory():
-    """Return two empty directories in memory, where nothing waits for a disk."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as place:
-        made = Path(place) / "recorded", Path(place) / "lost"
-        for path in made:
-            path.mkdir()
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """Keep thousands of warnings out of the log: what they tell of is meant to happen."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture
-def report(record_property, launched_sets):
-    """Return a function that shows the counts, with the other closing lines of a session."""
-
-    def show(title: str, verdict: Verdict) -> None:
-        print(f"{title}: {verdict}")
-        record_property("cases", verdict.different)
-        record_property("verdict", str(verdict))
-
-    return show
+def places(memory):
+    """Return the directory of a recording, and one for what is left of it."""
+    made = memory / "recorded", memory / "lost"
+    for path in made:
+        path.mkdir()
+    return made
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_power_loss_at_every_point(memory, scenario, ranks, report):
+def test_power_loss_at_every_point(places, scenario, ranks, disrupted):
     """The newest checkpoint is that of the last save that returned, or the one after it."""
-    recorded, lost = memory
+    recorded, lost = places
     saves = series(*SCENARIOS[scenario])
     events = record(recorded, [Job(saves)], ranks)
     start = begin_of(events, len(saves))
     verdict = judge(events, saves, lost, start=start, states_limit=4, points_limit=6)
-    report(f"{scenario}, {ranks} ranks", verdict)
+    disrupted(verdict.different, f"{scenario}, {ranks} ranks: {verdict}")
     assert verdict.complaints == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_power_loss_at_every_point_with_many_subsets(memory, scenario, ranks, report):
-    recorded, lost = memory
+def test_power_loss_at_every_point_with_many_subsets(places, scenario, ranks, disrupted):
+    recorded, lost = places
     saves = series(*SCENARIOS[scenario], wait=False)
     events = record(recorded, [Job(saves)], ranks)
     verdict = judge(events, saves, lost, states_limit=160, points_limit=60)
-    report(f"{scenario}, {ranks} ranks", verdict)
+    disrupted(verdict.different, f"{scenario}, {ranks} ranks: {verdict}")
     assert verdict.complaints == []
 
 
-def stops(memory, saves: list[Save], ranks: int, *, every: bool) -> list[tuple[int, int]]:
+def stops(places, saves: list[Save], ranks: int, *, every: bool) -> list[tuple[int, int]]:
     """Return ranks and operations after which they can be stopped in the last save.
 
     Without `every`, only those after which a manifest has been renamed or removed, and nothing has
     been flushed since.
     """
-    events = record(memory[0], [Job(saves)], ranks)
+    events = record(places[0], [Job(saves)], ranks)
     found: list[tuple[int, int]] = []
     for rank in range(ranks):
         last = events[begin_of(events, len(saves)) :]
@@ -107,13 +86,13 @@ def _switches(event: Event) -> bool:
     return event.name in ("rename", "unlink") and "manifest.json" in names
 
 
-def restarted(memory, steps: tuple[int, ...], step: int, ranks: int, *, every: bool) -> Verdict:
+def restarted(places, steps: tuple[int, ...], step: int, ranks: int, *, every: bool) -> Verdict:
     """Kill a job in its last save, let another one save once, and switch off the power then."""
-    recorded, lost = memory
+    recorded, lost = places
     saves = [*series(*steps), Save(len(steps) + 1, step)]
     first, second = saves[:-1], saves[-1:]
     verdict = Verdict()
-    for rank, stop in stops(memory, first, ranks, every=every):
+    for rank, stop in stops(places, first, ranks, every=every):
         shutil.rmtree(recorded)
         recorded.mkdir()
         events = record(recorded, [Job(first, rank, stop), Job(second)], ranks)
@@ -131,10 +110,10 @@ RESTARTS = [((10, 20, 30), 40), ((10, 20, 30), 30), ((10, 30, 20), 40)]
 
 
 @pytest.mark.parametrize(("steps", "step"), RESTARTS)
-def test_power_loss_after_a_kill_and_a_restart(memory, steps, step, report):
+def test_power_loss_after_a_kill_and_a_restart(places, steps, step, disrupted):
     """Another job goes on where one was killed, and what it relies on outlasts the power."""
-    verdict = restarted(memory, steps, step, 1, every=False)
-    report(f"killed in step {steps[-1]}, saved step {step}", verdict)
+    verdict = restarted(places, steps, step, 1, every=False)
+    disrupted(verdict.different, f"killed in step {steps[-1]}, saved step {step}: {verdict}")
     assert verdict.complaints == []
 
 
@@ -142,9 +121,12 @@ def test_power_loss_after_a_kill_and_a_restart(memory, steps, step, report):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize(("steps", "step"), RESTARTS)
-def test_power_loss_after_a_kill_anywhere_and_a_restart(memory, steps, step, ranks, report):
-    verdict = restarted(memory, steps, step, ranks, every=True)
-    report(f"killed in step {steps[-1]}, saved step {step}, {ranks} ranks", verdict)
+def test_power_loss_after_a_kill_anywhere_and_a_restart(places, steps, step, ranks, disrupted):
+    verdict = restarted(places, steps, step, ranks, every=True)
+    disrupted(
+        verdict.different,
+        f"killed in step {steps[-1]}, saved step {step}, {ranks} ranks: {verdict}",
+    )
     assert verdict.complaints == []
 
 
@@ -187,9 +169,9 @@ OMISSIONS = {
 
 
 @pytest.mark.parametrize("what", [*OMISSIONS, "agreement"])
-def test_each_step_of_the_protocol_is_needed(memory, what):
+def test_each_step_of_the_protocol_is_needed(places, what):
     """Leave out one of them, and some state is wrong: the states are able to show it."""
-    recorded, lost = memory
+    recorded, lost = places
     saves = series(10, 20, 30)
     events = without(record(recorded, [Job(saves)], 2), what)
     start = begin_of(events, 2 if what == "agreement" else 3)
