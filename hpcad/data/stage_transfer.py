@@ -1,8 +1,8 @@
 """Moving the bytes of a stage: from the shared file system, around the rings, to each node.
 
 A thread reads the next piece and another one writes the last ones, while the thread that calls
-passes pieces on: messages belong to the thread that initialised MPI. Each piece carries its
-checksum from where it was read, and is compared before it is written.
+passes pieces on: messages belong to the thread that initialised MPI. A piece that travels carries
+its checksum from where it was read, and is compared before it is written.
 
 Errors do not stop a rank, for its neighbours would wait for it for ever: it goes on passing pieces
 and tells at the end.
@@ -127,7 +127,7 @@ class Transfer:
         for step in range(n):
             piece = _at(turn, (me - step) % n)
             if piece is not None and piece.file in self._wanted:
-                buffer.pending = self._writer.submit(self._write, piece, buffer)
+                buffer.pending = self._writer.submit(self._write, piece, buffer, step > 0)
             if step == n - 1:
                 return
             arriving = self._passing[step % _PASSING]
@@ -153,13 +153,14 @@ class Transfer:
             self.read_bytes += done
         except OSError as error:
             self._fail(f"{self._from.folder / name}: cannot be read ({error.strerror})")
-        buffer.seal(piece)
+        if len(self._ring) > 1:
+            buffer.seal(piece)
 
-    def _write(self, piece: Piece, buffer: _Buffer) -> None:
+    def _write(self, piece: Piece, buffer: _Buffer, arrived: bool) -> None:
         name = self._names[piece.file]
         if self._error is not None:
             return
-        if not buffer.is_whole(piece):
+        if arrived and not buffer.is_whole(piece):
             self._fail(
                 f"{name}: bytes {piece.offset} to {piece.offset + piece.length} were damaged on "
                 f"their way to {socket.gethostname()}; the network or a memory is faulty"
