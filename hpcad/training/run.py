@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend import get_backend
-from hpcad.data import Dataset, open_dataset
+from hpcad.data import BlockOrder, BlockShuffle, Dataset, open_dataset
 from hpcad.nn import Module
 from hpcad.optim import (
     SGD,
@@ -26,6 +26,7 @@ from hpcad.parallel import DataParallel, World
 from hpcad.parallel.gradients.overlap import Overlap
 from hpcad.parallel.timeline import Timeline
 from hpcad.training.job import Job
+from hpcad.training.job_sections import DataSection
 from hpcad.training.local_data import local_copy
 from hpcad.training.prepare import Prepare
 from hpcad.training.result import Result
@@ -91,7 +92,7 @@ def _run(
         epochs=job.training.epochs,
         steps=job.training.steps,
         seed=job.seed,
-        shuffle=job.data.shuffle,
+        shuffle=shuffle_of(job.data),
         prefetch=job.data.prefetch,
         prepare=prepare,
         directory=job.output.directory,
@@ -114,6 +115,13 @@ def _run(
     if world.is_root:
         print(_closing(result, overlap), flush=True)
     return result
+
+
+def shuffle_of(data: DataSection) -> bool | BlockShuffle:
+    """How a job shuffles its samples."""
+    if data.shuffle and data.shuffle_block:
+        return BlockShuffle(data.shuffle_block, data.shuffle_window)
+    return data.shuffle
 
 
 def open_data(job: Job, world: World) -> tuple[Dataset, Dataset | None]:
@@ -173,6 +181,10 @@ def _opening(job: Job, model: Module, train: Dataset, engine: DataParallel) -> s
         note = f"\nnote: warm-up takes {job.schedule.warmup} steps, but the training has {steps}"
     if world.size > 1:
         note = f"\n{world.communicator_line()}\n{engine.describe()}{note}"
+    shuffle = shuffle_of(job.data)
+    if isinstance(shuffle, BlockShuffle):
+        order = BlockOrder(len(train), job.seed, shuffle.block, shuffle.window)
+        note = f"\n{order.quality()}{note}"
     return (
         f"{job.name}: {type(model).__name__} with {model.parameter_count():,} parameters, "
         f"{len(train):,} training samples, global batch {job.data.batch}\n"
