@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hpcad.data.sources.hdf5_heap import check_heaps
 from hpcad.errors import DataError
 
 # Deflate, shuffle, Fletcher32, szip, n-bit, scale-offset, and LZF, which is part of h5py.
@@ -53,6 +54,8 @@ class ForeignFile:
         """
         found = self.thing(name)
         if not isinstance(found, h5py.Dataset):
+            if not isinstance(found, h5py.Group):
+                raise DataError(f"{self.path}: {name} is neither a group nor a dataset")
             raise DataError(f"{self.path}: {name} is a group, not a dataset; {self._inside(found)}")
         creation = found.id.get_create_plist()
         outside = creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count()
@@ -86,8 +89,11 @@ class ForeignFile:
         if attribute:
             holder = self.thing(name)
             if attribute not in holder.attrs:
-                known = ", ".join([*holder.attrs][:20]) or "none"
+                known = ", ".join(map(str, [*holder.attrs][:20])) or "none"
                 raise DataError(f"{where} does not exist; its attributes are: {known}")
+        found = self.thing(name).attrs.get_id(attribute) if attribute else self.dataset(name).id
+        if found.dtype.kind == "O":  # of variable length, or a reference
+            check_heaps(Path(h5py.h5i.get_file_id(found).name.decode()))
         try:
             value = self.thing(name).attrs[attribute] if attribute else self.dataset(name)[()]
         except (OSError, TypeError) as error:
@@ -154,7 +160,7 @@ def open_foreign(path: Path, allow_links: bool) -> Iterator[ForeignFile]:
         # Without locks: somebody may still hold one, and some file systems hang on them.
         with h5py.File(path, "r", locking=False) as file:
             yield ForeignFile(path, file, allow_links)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:  # all of h5py's ways
         if not path.exists():
             raise DataError(f"{path}: there is no such file") from error
         raise DataError(f"{path}: is not an HDF5 file, or damaged ({error})") from error

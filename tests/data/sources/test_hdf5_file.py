@@ -123,3 +123,41 @@ def test_a_damaged_chunk(tmp_path: Path) -> None:
         raw.write(b"damage")
     with pytest.raises(DataError, match="x cannot be read"):
         pack(hdf5_source([tmp_path / "f.h5"], parse_fields(["x=x"])), tmp_path / "d")
+
+
+def foreign(tmp_path: Path) -> bytes:
+    """A small file with a bit of everything that a mapping can name."""
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file.create_dataset("a/x", data=X, chunks=(5,), compression=1, fletcher32=True)
+        file["site"] = "H1"
+        file["a"].attrs["rate"] = 0.5
+    return (tmp_path / "whole.h5").read_bytes()
+
+
+def look(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    source = hdf5_source([path], parse_fields(["x=/a/x,window=2", "y=/site", "r=/a@rate"]))
+    for _ in source.chunks(0, min(source.count, 1000)):
+        pass
+
+
+def test_a_heap_without_an_end_does_not_hang(tmp_path: Path) -> None:
+    data = bytearray(foreign(tmp_path))
+    heap = data.index(b"GCOL")
+    data[heap + 25] ^= 4  # the first object reaches into the zeros behind the free space's header
+    with pytest.raises(DataError, match="free space of no size"):
+        look(tmp_path / "f.h5", bytes(data))
+
+
+def test_flipped_bits_give_one_error_or_none(tmp_path: Path) -> None:
+    whole, rng, refused = foreign(tmp_path), np.random.default_rng(0), 0
+    look(tmp_path / "f.h5", whole)
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 3):
+            data[place] ^= 1 << rng.integers(0, 8)
+        try:
+            look(tmp_path / "f.h5", bytes(data))
+        except DataError:
+            refused += 1
+    assert refused > 50
