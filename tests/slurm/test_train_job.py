@@ -35,7 +35,7 @@ def test_digits_train_on_two_nodes_and_continue(environment, tmp_path):
     assert float(accuracy.group(1)) > 0.5  # chance is 0.1; two epochs of twenty
     checkpoint = re.search(r"^checkpoint (\S+)", output, re.MULTILINE)
     assert checkpoint, output
-    assert (tmp_path / checkpoint.group(1)).is_file()
+    assert (tmp_path / checkpoint.group(1) / "manifest.json").is_file()
 
     # The same job again is what a requeue does: it goes on from the checkpoint.
     longer = ["--set", "training.epochs=3", "schedule.warmup=5"]
@@ -99,7 +99,7 @@ def test_the_other_jobs_train_on_two_nodes(environment, tmp_path, job, make):
     assert code == 0, output
     assert "4 ranks on 2 nodes" in output
     assert re.search(r"^test accuracy 0\.\d+", output, re.MULTILINE), output
-    assert list((tmp_path / "runs" / job / "checkpoints").glob("step-*.h5"))
+    assert list((tmp_path / "runs" / job / "checkpoints").glob("step-*/manifest.json"))
 
 
 @pytest.mark.parametrize("program", ["own_trainer.py", "own_loop.py"])
