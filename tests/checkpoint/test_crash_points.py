@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def test_killed_at_every_operation(memory, disrupted):
-    """SIGKILL before each operation, and in the middle of each write, in five saves."""
+    """SIGKILL before each operation, and in the middle of each write, in five kinds of saves."""
     program = [sys.executable, "-m", "tests.checkpoint.crash.kill_at_points", memory]
     done = run_bounded(program, timeout=100, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr

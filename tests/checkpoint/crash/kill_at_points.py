@@ -19,6 +19,7 @@ from .saves import Save, carry_out, complaint, kept, make_store, series
 
 SCENARIOS = {
     "first": series(10),
+    "next": series(10, 20),
     "pruning": series(10, 20, 30),
     "pruning, in the background": series(10, 20, 30, wait=False),
     "again": series(10, 20, 20),
@@ -47,7 +48,7 @@ def kill_everywhere(folder: Path, name: str, saves: list[Save]) -> dict:
         allowed = (saves[-1],) if alive else (old, saves[-1])
         whole = min(len(kept(saves[:-1])), len(kept(saves)))
         problem = complaint(root, saves, allowed, whole)
-        if problem is None and point % 6 == 0:
+        if problem is None and point % 4 == 0:
             problem = goes_on(root, saves)
         if problem is not None:
             complaints.append(f"{name}, killed at operation {point}: {problem}")
