@@ -181,6 +181,6 @@ def test_each_step_of_the_protocol_is_needed(places, what):
     saves = series(10, 20, 30)
     events = without(record(recorded, [Job(saves)], 2), what)
     start = begin_of(events, 2 if what == "agreement" else 3)
-    verdict = judge(events, saves, lost, start=start, states_limit=14, points_limit=0, enough=1)
+    verdict = judge(events, saves, lost, start=start, states_limit=30, points_limit=0, enough=1)
     print(f"without {what}: {verdict}")
     assert verdict.complaints
