@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from hpcad.data.chunked import groups
-from hpcad.data.contiguous import ContiguousArray, check_target
+from hpcad.data.contiguous import ContiguousArray, check_read
 from hpcad.data.descriptors import StoredFile
 from hpcad.data.manifest import ArrayEntry
 from hpcad.errors import DataError
@@ -96,14 +96,9 @@ class VerifiedArray:
         DataError
             As there, or a block is damaged.
         """
-        check_target(out, (len(rows), *self.shape[1:]), self.dtype)
+        check_read(self.array.file.path, self.shape, self.dtype, rows, out)
         if not len(rows):
             return
-        if rows.min() < 0 or rows.max() >= len(self):
-            raise DataError(
-                f"{self.array.file.path}: rows {rows.min()} to {rows.max()} of an array of "
-                f"{len(self)}"
-            )
         if self.rows == 1:
             self.array.read(rows, out)
             for row, sample in zip(rows.tolist(), out, strict=True):

@@ -16,7 +16,7 @@ import xxhash
 
 from hpcad.data.chunk_cache import CACHE
 from hpcad.data.chunk_index import ChunkPlaces
-from hpcad.data.contiguous import check_target
+from hpcad.data.contiguous import check_read
 from hpcad.data.descriptors import OPEN, StoredFile
 from hpcad.data.filters import FilterError, decode
 from hpcad.data.manifest import ArrayEntry
@@ -74,13 +74,9 @@ class ChunkedArray:
         DataError
             A row does not exist, `out` does not fit, or a chunk is damaged or cannot be read.
         """
-        check_target(out, (len(rows), *self.shape[1:]), self.dtype)
+        check_read(self.file.path, self.shape, self.dtype, rows, out)
         if not len(rows):
             return
-        if rows.min() < 0 or rows.max() >= len(self):
-            raise DataError(
-                f"{self.file.path}: rows {rows.min()} to {rows.max()} of an array of {len(self)}"
-            )
         for index, places in groups(rows // self.entry.chunk):
             chunk = CACHE.get((self._key, index), partial(self.decoded, index))
             within = rows[places] - index * self.entry.chunk

@@ -83,13 +83,9 @@ class ContiguousArray:
         DataError
             A row does not exist, `out` does not fit, or the file cannot be read.
         """
-        check_target(out, (len(rows), *self.shape[1:]), self.dtype)
+        check_read(self.file.path, self.shape, self.dtype, rows, out)
         if not len(rows):
             return
-        if rows.min() < 0 or rows.max() >= len(self):
-            raise DataError(
-                f"{self.file.path}: rows {rows.min()} to {rows.max()} of an array of {len(self)}"
-            )
         (descriptor,) = OPEN.borrow([self.file])
         table = pieces(
             descriptor.number,
@@ -109,6 +105,15 @@ def check_target(out: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) 
         raise DataError(f"out= is {out.dtype} {out.shape}; what is read into it is {dtype} {shape}")
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise DataError("out= must be a C-contiguous and writable array")
+
+
+def check_read(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], rows: np.ndarray, out: np.ndarray
+) -> None:
+    """DataError unless an array of this shape has the rows, and `out` can take them in place."""
+    check_target(out, (len(rows), *shape[1:]), dtype)
+    if len(rows) and (rows.min() < 0 or rows.max() >= shape[0]):
+        raise DataError(f"{path}: rows {rows.min()} to {rows.max()} of an array of {shape[0]}")
 
 
 def unreadable(path: Path, error: GatherError) -> DataError:

@@ -18,21 +18,11 @@ from hpcad.checkpoint import CheckpointStore
 from hpcad.checkpoint.disk import Disk
 from hpcad.errors import CheckpointError
 
+from .crash.points import OPERATIONS
+
 
 class Watched(Disk):
     """Records what is done, and lets the n-th operation fail."""
-
-    OPERATIONS = (
-        "make_directory",
-        "create",
-        "pwrite",
-        "fsync",
-        "close",
-        "fsync_directory",
-        "rename",
-        "unlink",
-        "rmdir",
-    )
 
     def __init__(self, failing: int = 0, code: int = errno.EIO) -> None:
         self.failing, self.code = failing, code
@@ -62,7 +52,7 @@ def _watched(name: str):
     return call
 
 
-for _name in Watched.OPERATIONS:
+for _name in OPERATIONS:
     setattr(Watched, _name, _watched(_name))
 
 
@@ -127,7 +117,7 @@ def test_nothing_but_the_disk_changes_the_file_system(tmp_path, arrays, monkeypa
     class Marked(Disk):
         def __getattribute__(self, name):
             real = super().__getattribute__(name)
-            if name not in Watched.OPERATIONS:
+            if name not in OPERATIONS:
                 return real
 
             def call(*args, **kwargs):
