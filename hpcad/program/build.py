@@ -7,6 +7,7 @@ import logging
 from hpcad.autodiff.pytree import Structure
 from hpcad.backend.native.compiler import find_compiler
 from hpcad.program.emission.executable import Executable, NoCompiler
+from hpcad.program.emission.target import HostTarget
 from hpcad.program.fusion.fuse import fuse
 from hpcad.program.fusion.unfused import unfused
 from hpcad.program.improve.contractions import merge_products
@@ -19,6 +20,7 @@ from hpcad.program.instruction import Program
 from hpcad.program.memory.budget import fit
 from hpcad.program.memory.plan import plan
 from hpcad.program.memory.remat import rematerialise
+from hpcad.program.memory.residence import HostMemory
 from hpcad.program.memory.storage import Storage
 from hpcad.program.options import Options
 
@@ -36,10 +38,10 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
                 program = keep_transposes(program)
             if options.memory is not None:
                 _fit(name, program, options.memory)
-            return Executable(name, program, fuse(program), tree, native)
+            return Executable(name, program, fuse(program), tree, HostTarget(native))
         except NoCompiler:
             native = False
-    return Executable(name, program, unfused(program), tree, native)
+    return Executable(name, program, unfused(program), tree, HostTarget(native))
 
 
 def _fit(name: str, program: Program, budget: int) -> None:
@@ -57,4 +59,4 @@ def _fit(name: str, program: Program, budget: int) -> None:
 
 def planned(program: Program) -> int:
     """Bytes of the memory plan of a program, without building it."""
-    return plan(Storage(program, fuse(program)).owned())
+    return plan(Storage(program, fuse(program), HostMemory()).owned())

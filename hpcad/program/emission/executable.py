@@ -13,19 +13,17 @@ import numpy as np
 
 from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.pytree import Structure
-from hpcad.autodiff.tensor import Tensor, value_of
-from hpcad.backend import flops, get_backend
+from hpcad.backend import flops
 from hpcad.program.capture.signature import is_array
 from hpcad.program.emission import emit
 from hpcad.program.emission.names import Names
 from hpcad.program.emission.report import Report, report
-from hpcad.program.emission.steps import Step, StepMaker, marking
+from hpcad.program.emission.steps import Step, marking
+from hpcad.program.emission.target import Target
 from hpcad.program.fusion.fuse import Schedule, Task
 from hpcad.program.fusion.groups import Group
 from hpcad.program.fusion.lower import Lowered, lower, through
 from hpcad.program.instruction import Accumulate, Call, Program, Value
-from hpcad.program.kernels.build import compile_kernels
-from hpcad.program.kernels.generate import source as kernel_source
 from hpcad.program.memory.places import writes
 from hpcad.program.memory.plan import bound, plan
 from hpcad.program.memory.storage import Storage
@@ -53,20 +51,20 @@ class Executable:
     """
 
     def __init__(
-        self, name: str, program: Program, schedule: Schedule, tree: Structure, native: bool
+        self, name: str, program: Program, schedule: Schedule, tree: Structure, target: Target
     ) -> None:
-        self.name, self.tree, self.native = name, tree, native
+        self.name, self.tree, self.target = name, tree, target
         self.program, self.schedule = program, schedule
-        self.storage = Storage(program, schedule)
+        self.storage = Storage(program, schedule, target)
         owned = self.storage.owned()
         self.arena_bytes, self.bound_bytes = plan(owned), bound(owned)
-        self._arena = get_backend("cpu").allocate(max(64, self.arena_bytes))
+        self._arena = target.allocate(self.arena_bytes)
         self._arrays: dict[Value, np.ndarray] = {}
         self.names = Names(name)
         self.kernels: list[Any] = []
         self.steps: list[Step] = list(self._make_steps())
         self.source = emit.source(name, self.steps, self._head())
-        self._call = emit.function(name, self.source, self.steps)
+        self._call = target.function(name, self.source, self.steps)
         self._inputs = [self.array(v) for v in program.inputs]
         self._live = [(self.array(v), v.source) for v in self.storage.live]
         self._running, self._busy = threading.RLock(), False
@@ -98,7 +96,7 @@ class Executable:
     # -- steps --------------------------------------------------------------------------------
 
     def _make_steps(self) -> Iterator[Step]:
-        maker = StepMaker(self.names, self.array, lambda v: self.storage.origin(v)[0], self.native)
+        maker = self.target.maker(self.names, self.array, lambda v: self.storage.origin(v)[0])
         kernels = self._compiled()
         marks: list[Any] = []
         for task in self.schedule.tasks:
@@ -119,7 +117,7 @@ class Executable:
             yield step
         if marks:
             yield marking(marks, self.names)
-        self._scratch = get_backend("cpu").allocate(max(64, maker.scratch_bytes))
+        self._scratch = self.target.allocate(maker.scratch_bytes)
         maker.bind_routines(self._scratch.__array_interface__["data"][0])
 
     def _adds(self, task: Task | Group) -> bool:
@@ -139,7 +137,7 @@ class Executable:
             return {}
         lowered = [lower(g, self.array, self.storage.accumulated) for g in groups]
         self.kernels = list(dict.fromkeys(each.kernel for each in lowered))
-        compiled = compile_kernels(self.kernels)
+        compiled = self.target.kernels(self.kernels)
         if compiled is None:
             raise NoCompiler
         number = {kernel: i for i, kernel in enumerate(self.kernels)}
@@ -223,9 +221,9 @@ class Executable:
 
     def _run(self, given: list[Any]) -> Any:
         for place, leaf in zip(self._inputs, given, strict=True):
-            np.copyto(place, value_of(leaf))
+            self.target.put(place, leaf)
         for place, array in self._live:
-            np.copyto(place, array)
+            self.target.put(place, array)
         if self._timed is None:
             self._call()
         else:
@@ -267,12 +265,13 @@ class Executable:
         return report(self.name, self.steps, self.arena_bytes, self.bound_bytes, measured)
 
     def save(self, directory: str | Path) -> Path:
-        """Write the source, the kernels in C and the report into a directory, to be read."""
+        """Write the source, the text of the kernels and the report into a directory, to be read."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.py").write_text(self.source)
         if self.kernels:
-            (folder / f"{self.name}.c").write_text(kernel_source(self.kernels)[0])
+            text = self.target.kernel_text(self.kernels)
+            (folder / f"{self.name}.{self.target.suffix}").write_text(text)
         (folder / f"{self.name}.txt").write_text(f"{self.report()}\n")
         self.report().save(folder / f"{self.name}.json")
         return folder
@@ -281,10 +280,7 @@ class Executable:
         """A function that returns one leaf of the result."""
         if not (isinstance(out, tuple) and out and isinstance(out[0], Value)):
             return lambda: out
-        array = self.array(out[0])
-        if out[1] == "tensor":
-            return lambda: Tensor(array.copy())
-        return (lambda: array[()]) if out[1] == "scalar" else array.copy
+        return self.target.taken(self.array(out[0]), out[1])
 
 
 class Reentered(Exception):  # noqa: N818  (a way out: the call is made eagerly)

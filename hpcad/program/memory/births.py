@@ -74,7 +74,7 @@ class Births:
             op, (value,) = task.instruction.op, task.instruction.args
             base, way = self.storage.origin(value)
             maker = self._sole_maker(base, position)
-            grad = op.parameter.gradient
+            grad = self.storage.residence.gradient(op.parameter)
             settled_at = settled.get(id(op.parameter), -1)
             if maker is not None and maker > settled_at and not self._calls(maker, position):
                 layout = self._gradient_layout(tasks[maker], base, way, grad, op.beta)

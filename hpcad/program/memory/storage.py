@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from hpcad.program.fusion.fuse import Schedule
 from hpcad.program.fusion.groups import Group, Target
 from hpcad.program.instruction import Instruction, Program, Value
 from hpcad.program.memory.births import Births
 from hpcad.program.memory.places import Buffer, Place, outputs, reads, writes
+from hpcad.program.memory.residence import Residence
 from hpcad.program.views import Layout
 
 
 class Storage:
     """The places of all values of a schedule.
+
+    Parameters
+    ----------
+    residence : Residence
+        Which memory they live in.
 
     Attributes
     ----------
@@ -27,8 +31,8 @@ class Storage:
         Copies that are not needed, because the value was born in its place.
     """
 
-    def __init__(self, program: Program, schedule: Schedule) -> None:
-        self.program, self.schedule = program, schedule
+    def __init__(self, program: Program, schedule: Schedule, residence: Residence) -> None:
+        self.program, self.schedule, self.residence = program, schedule, residence
         self.places: dict[Value, Place] = {}
         self.accumulated: dict[Value, float] = {}
         self.skipped: set[Any] = set()
@@ -52,7 +56,7 @@ class Storage:
         for task in self.schedule.tasks:
             for value in reads(task):
                 base = self.origin(value)[0]
-                if base.origin == "live" and not is_usable(base.source):
+                if base.origin == "live" and not self.residence.holds(base.source):
                     found[base] = None
         return list(found)
 
@@ -65,7 +69,7 @@ class Storage:
         known = self.places.get(value)
         if known is None:
             layout = Layout.natural(value)
-            external = _external(value)
+            external = self._external(value)
             if external is not None:
                 layout = Layout.of(external)
             known = self.places[value] = Place(Buffer(value.nbytes, external=external), layout)
@@ -73,6 +77,16 @@ class Storage:
 
     def buffer(self, value: Value) -> Buffer:
         return self.place(value).buffer
+
+    def _external(self, value: Value) -> Any:
+        """The array of somebody else that a value is."""
+        if value.origin == "parameter":
+            return self.residence.seen(value.source.array)
+        if value.origin == "live" and self.residence.holds(value.source):
+            return self.residence.seen(value.source)
+        if value.origin == "literal":
+            return self.residence.constant(value.source).reshape(value.shape)
+        return None
 
     def owned(self) -> list[Buffer]:
         """The buffers that the program needs memory for."""
@@ -117,18 +131,3 @@ class Storage:
                 if place.buffer is mine.buffer:
                     self.places[other] = Place(theirs.buffer, place.layout)
             return
-
-
-def is_usable(array: np.ndarray) -> bool:
-    """Whether compiled code can take an array of the user as it lies."""
-    return array.flags.c_contiguous and array.flags.aligned
-
-
-def _external(value: Value) -> np.ndarray | None:
-    if value.origin == "parameter":
-        return value.source.array
-    if value.origin == "live":
-        return value.source if is_usable(value.source) else None
-    if value.origin == "literal":
-        return np.require(value.source, requirements=("C", "A")).reshape(value.shape)
-    return None
