@@ -197,3 +197,37 @@ template <class T> static inline T __shfl_xor_sync(unsigned members, T value, in
     memcpy(&value, &emulator::threads[mine ^ distance].slots[turn], sizeof(T));
     return value;
 }
+
+static inline unsigned __ballot_sync(unsigned members, int predicate)
+{
+    const int mine = emulator::current, turn = emulator::threads[mine].turn;
+    const int first = mine / 32 * 32;
+    emulator::threads[mine].slots[turn] = predicate != 0;
+    emulator::threads[mine].turn = 1 - turn;
+    emulator::wait(emulator::IN_WARP, members);
+    unsigned all = 0;
+    for (int other = 0; other < 32; ++other)
+        if (members >> other & 1 && emulator::threads[first + other].slots[turn])
+            all |= 1u << other;
+    return all;
+}
+
+// One thread runs at a time, and only waiting gives way to another.
+template <class T> static inline T atomicAdd(T *place, T value)
+{
+    const T before = *place;
+    *place = before + value;
+    return before;
+}
+
+template <class T> static inline T atomicMax(T *place, T value)
+{
+    const T before = *place;
+    *place = before > value ? before : value;
+    return before;
+}
+
+static inline int __popc(unsigned bits)
+{
+    return __builtin_popcount(bits);
+}

@@ -1,0 +1,32 @@
+// What several hand-written routines use. NVRTC has no <stdint.h>, and the prelude no short types.
+
+#ifdef __CUDACC_RTC__
+typedef signed char int8_t;
+typedef short int16_t;
+typedef unsigned short uint16_t;
+#endif
+
+// The first piece of work of this thread in a grid-stride loop, and the step.
+template <class I> HP_INLINE I hp_first() { return (I)blockIdx.x * blockDim.x + threadIdx.x; }
+template <class I> HP_INLINE I hp_stride() { return (I)gridDim.x * blockDim.x; }
+
+// The row of a table that an index means, negative ones counting from the end; -1 if none.
+template <class K> HP_INLINE int64_t hp_row(K index, int64_t rows)
+{
+    const int64_t row = index < 0 ? (int64_t)index + rows : (int64_t)index;
+    return row >= 0 && row < rows ? row : -1;
+}
+
+// Remember the first place of something wrong; the number is `count - place`, 0 for nothing wrong.
+HP_INLINE void hp_complain(uint64_t *fault, int64_t count, int64_t place)
+{
+    if (fault)
+        atomicMax((unsigned long long *)fault, (unsigned long long)(count - place));
+}
+
+// A type in memory, and the one that is computed with.
+template <class T> struct hp_number {
+    typedef T computed;
+    HP_INLINE T load(const T *from) { return *from; }
+    HP_INLINE void store(T *to, T value) { *to = value; }
+};
