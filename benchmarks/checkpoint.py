@@ -35,7 +35,7 @@ from interleaved import in_turn, summarise
 import hpcad
 from hpcad.checkpoint import CheckpointStore
 from hpcad.checkpoint.disk import DISK
-from hpcad.checkpoint.part_writer import page_aligned
+from hpcad.checkpoint.saving.part_writer import page_aligned
 from hpcad.checkpoint.slices import describe, divide, values
 
 ARRAYS = 40

@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 
 from hpcad.checkpoint.format import STORED_DTYPES, checksum, directory_name, part_name
-from hpcad.checkpoint.format_v1 import ArraySpec as ArraySpecV1
-from hpcad.checkpoint.format_v1 import Manifest as ManifestV1
-from hpcad.checkpoint.format_v1 import file_name
 from hpcad.checkpoint.manifest import ArraySpec, Manifest, PartSpec, SliceSpec
+from hpcad.checkpoint.reading.format_v1 import ArraySpec as ArraySpecV1
+from hpcad.checkpoint.reading.format_v1 import Manifest as ManifestV1
+from hpcad.checkpoint.reading.format_v1 import file_name
 
 NONCE = "0123456789abcdef"
 

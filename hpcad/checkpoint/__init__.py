@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hpcad.checkpoint.commit import Saved
 from hpcad.checkpoint.find import find_checkpoints
 from hpcad.checkpoint.format import DamagedCheckpointError
-from hpcad.checkpoint.match import require_match
-from hpcad.checkpoint.partial import restore_partial
-from hpcad.checkpoint.reader import Checkpoint, read_checkpoint
+from hpcad.checkpoint.reading.reader import Checkpoint, read_checkpoint
+from hpcad.checkpoint.restoring.match import require_match
+from hpcad.checkpoint.restoring.partial import restore_partial
 from hpcad.checkpoint.safetensors import read_safetensors, write_safetensors
+from hpcad.checkpoint.saving.commit import Saved
 from hpcad.checkpoint.slices import Slice
 from hpcad.checkpoint.store import CheckpointStore
 

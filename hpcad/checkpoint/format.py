@@ -9,8 +9,8 @@ One checkpoint is one directory, and its manifest makes it one::
 
 A directory without ``manifest.json`` is no checkpoint. The manifest is the whitelist of the reader:
 no file that it does not name is ever opened, and every byte of an array is found by the offsets in
-it, so that HDF5 need not parse anything in order to load. Version 1 (:mod:`.format_v1`) was one
-file.
+it, so that HDF5 need not parse anything in order to load. Version 1 was one file
+(:mod:`.reading.format_v1`).
 """
 
 from __future__ import annotations

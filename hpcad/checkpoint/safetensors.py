@@ -35,7 +35,7 @@ from hpcad.checkpoint.format import (
     text_of,
     unique_keys,
 )
-from hpcad.checkpoint.opening import check_memory, read_at
+from hpcad.checkpoint.reading.opening import check_memory, read_at
 from hpcad.errors import CheckpointError
 
 METADATA = "__metadata__"

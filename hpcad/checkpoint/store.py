@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcad.checkpoint.background import Worker
-from hpcad.checkpoint.commit import Commit, Saved
 from hpcad.checkpoint.disk import DISK, Disk
 from hpcad.checkpoint.find import find_checkpoints
-from hpcad.checkpoint.part_layout import PartLayout
-from hpcad.checkpoint.part_writer import Ring, Written, copied, streamed, write_part
-from hpcad.checkpoint.plan import Plan, make_plan
-from hpcad.checkpoint.reader import Checkpoint
-from hpcad.checkpoint.restore import restore, restore_newest
-from hpcad.checkpoint.second_buffer import SecondBuffer, require_finite
+from hpcad.checkpoint.reading.reader import Checkpoint
+from hpcad.checkpoint.restoring.restore import restore, restore_newest
+from hpcad.checkpoint.saving.background import Worker
+from hpcad.checkpoint.saving.commit import Commit, Saved
+from hpcad.checkpoint.saving.part_layout import PartLayout
+from hpcad.checkpoint.saving.part_writer import Ring, Written, copied, streamed, write_part
+from hpcad.checkpoint.saving.plan import Plan, make_plan
+from hpcad.checkpoint.saving.second_buffer import SecondBuffer, require_finite
 from hpcad.checkpoint.slices import SMALLEST_PART, Arrays, Piece, values
 from hpcad.errors import CheckpointError, ConfigError
 

@@ -2,26 +2,26 @@
 
 from hpcad.data.arrays import ArrayDataset
 from hpcad.data.batch import Batch, local_part
-from hpcad.data.block_order import BlockOrder, BlockShuffle
 from hpcad.data.builtin import builtin_names
 from hpcad.data.dataset import Dataset, open_dataset
 from hpcad.data.inspect import summary
-from hpcad.data.loader import Loader
-from hpcad.data.manifest import FieldSpec, Manifest
-from hpcad.data.merge import merged_source
+from hpcad.data.loading.loader import Loader
+from hpcad.data.manifest.contents import FieldSpec, Manifest
 from hpcad.data.mixture import Mixture
-from hpcad.data.order import GlobalOrder
-from hpcad.data.pack import pack, pack_all
-from hpcad.data.packing_parallel import Provenance
+from hpcad.data.order.block_order import BlockOrder, BlockShuffle
+from hpcad.data.order.global_order import GlobalOrder
+from hpcad.data.packing.merge import merged_source
+from hpcad.data.packing.pack import pack, pack_all
+from hpcad.data.packing.parallel import Provenance
+from hpcad.data.packing.split import split_sources
+from hpcad.data.packing.writer import DatasetWriter
 from hpcad.data.ragged import Ragged
-from hpcad.data.shard_writer import Layout
-from hpcad.data.split import split_sources
-from hpcad.data.staged import Staged
-from hpcad.data.staging import stage
-from hpcad.data.store import DistributedStore
+from hpcad.data.shards.writer import Layout
+from hpcad.data.staging.stage import stage
+from hpcad.data.staging.staged import Staged
+from hpcad.data.store.distributed import DistributedStore
 from hpcad.data.verify import VerifyReport, verify_dataset
 from hpcad.data.windows import TokenWindows
-from hpcad.data.writer import DatasetWriter
 
 __all__ = [
     "ArrayDataset",

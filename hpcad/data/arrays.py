@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from hpcad.data.dataset import Dataset
-from hpcad.data.manifest import FieldSpec
+from hpcad.data.manifest.contents import FieldSpec
 from hpcad.errors import DataError
 
 

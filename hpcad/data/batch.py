@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpcad.data.order import Order
+from hpcad.data.order.global_order import Order
 
 # The order of a small dataset is computed this many positions at a time, because the cost of a
 # NumPy call does not pay for a few dozen.

@@ -20,7 +20,7 @@ import numpy as np
 
 from hpcad.data.batch import plan
 from hpcad.data.dataset import Dataset
-from hpcad.data.order import GlobalOrder
+from hpcad.data.order.global_order import GlobalOrder
 from hpcad.data.raw_reading import RawReading, read
 from hpcad.errors import DataError
 from hpcad.parallel import Communicator

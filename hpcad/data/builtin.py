@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hpcad.data.manifest import FILE_NAME
+from hpcad.data.manifest.contents import FILE_NAME
 from hpcad.errors import DataError
 
 PREFIX = "builtin:"

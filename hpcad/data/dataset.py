@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcad.data.builtin import resolve
-from hpcad.data.contiguous import check_target
-from hpcad.data.manifest import FILE_NAME, FieldSpec, Manifest
-from hpcad.data.manifest_reader import parse_manifest, read_manifest_json
-from hpcad.data.shard_rows import ShardRows
-from hpcad.data.shards import check_file, check_verify
+from hpcad.data.manifest.contents import FILE_NAME, FieldSpec, Manifest
+from hpcad.data.manifest.reader import parse_manifest, read_manifest_json
+from hpcad.data.shards.contiguous import check_target
+from hpcad.data.shards.opening import check_file, check_verify
+from hpcad.data.shards.rows import ShardRows
 from hpcad.errors import DataError
 
 if TYPE_CHECKING:

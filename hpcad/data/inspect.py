@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from hpcad.data.builtin import resolve
-from hpcad.data.manifest import Manifest
-from hpcad.data.manifest_reader import read_manifest
-from hpcad.data.shards import check_file
+from hpcad.data.manifest.contents import Manifest
+from hpcad.data.manifest.reader import read_manifest
+from hpcad.data.shards.opening import check_file
 
 _NAMES_SHOWN = 20
 _CHANNELS_SHOWN = 3

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcad.data.dataset import Dataset
-from hpcad.data.manifest import canonical_hash
-from hpcad.data.order import GlobalOrder, Order, check_positions
+from hpcad.data.manifest.contents import canonical_hash
+from hpcad.data.order.global_order import GlobalOrder, Order, check_positions
 from hpcad.errors import DataError
 
 PATTERN = 4096
@@ -117,7 +117,9 @@ class Mixture(Dataset):
 
 
 class MixtureOrder:
-    """The order of a mixture, an :class:`~hpcad.data.order.Order`; made by :meth:`Mixture.order`.
+    """The order of a mixture; made by :meth:`Mixture.order`.
+
+    An :class:`~hpcad.data.order.global_order.Order`.
 
     Attributes
     ----------

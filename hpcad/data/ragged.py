@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.data.manifest import FieldSpec
+from hpcad.data.manifest.contents import FieldSpec
 from hpcad.errors import DataError
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hpcad.data.contiguous import ContiguousArray
 from hpcad.data.dataset import Dataset
-from hpcad.data.descriptors import OPEN, Descriptor
-from hpcad.data.shards import open_shard
+from hpcad.data.shards.contiguous import ContiguousArray
+from hpcad.data.shards.descriptors import OPEN, Descriptor
+from hpcad.data.shards.opening import open_shard
 from hpcad.data.windows import TokenWindows
 
 

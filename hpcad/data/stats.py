@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from hpcad.data.dataset import Dataset
-from hpcad.data.manifest import FieldSpec
-from hpcad.data.packing_parallel import together
-from hpcad.data.progress import Progress
-from hpcad.data.shards import open_shard
+from hpcad.data.manifest.contents import FieldSpec
+from hpcad.data.packing.parallel import together
+from hpcad.data.packing.progress import Progress
+from hpcad.data.shards.opening import open_shard
 from hpcad.data.sources.source import CHUNK_BYTES
 from hpcad.data.statistics import Statistics
 from hpcad.errors import DataError

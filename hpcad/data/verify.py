@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcad.data.builtin import resolve
-from hpcad.data.manifest import FILE_NAME, Manifest, ShardEntry
-from hpcad.data.manifest_reader import parse_manifest, read_manifest
-from hpcad.data.shards import open_shard
+from hpcad.data.manifest.contents import FILE_NAME, Manifest, ShardEntry
+from hpcad.data.manifest.reader import parse_manifest, read_manifest
+from hpcad.data.shards.opening import open_shard
 from hpcad.errors import DataError
 
 if TYPE_CHECKING:

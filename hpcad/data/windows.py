@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcad.data.dataset import Dataset
-from hpcad.data.manifest import FieldSpec, Manifest, canonical_hash
+from hpcad.data.manifest.contents import FieldSpec, Manifest, canonical_hash
 from hpcad.errors import DataError
 
 

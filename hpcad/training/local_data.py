@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from hpcad.data.stage_room import AUTO, NoRoomError
-from hpcad.data.staged import Staged
-from hpcad.data.staging import stage
+from hpcad.data.staging.room import AUTO, NoRoomError
+from hpcad.data.staging.stage import stage
+from hpcad.data.staging.staged import Staged
 from hpcad.parallel import World
 from hpcad.training.job_sections import DataSection
 
@@ -20,7 +20,7 @@ def local_copy(path: str, data: DataSection, world: World) -> str | Staged:
     Raises
     ------
     DataError
-        On every rank; see :func:`~hpcad.data.staging.stage`.
+        On every rank; see :func:`~hpcad.data.staging.stage.stage`.
     """
     if data.stage is None:
         return path

@@ -10,8 +10,8 @@ import pytest
 
 from hpcad.checkpoint import CheckpointStore
 from hpcad.checkpoint import store as store_module
-from hpcad.checkpoint.background import Job, Worker
 from hpcad.checkpoint.disk import Disk
+from hpcad.checkpoint.saving.background import Job, Worker
 from hpcad.errors import CheckpointError
 from hpcad.parallel.serial import SerialCommunicator
 

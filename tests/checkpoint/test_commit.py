@@ -218,7 +218,7 @@ def test_a_part_that_rank_0_does_not_see(tmp_path, arrays, monkeypatch):
         def create(self, path, *, direct=False):
             return super().create(tmp_path / path.name if path.suffix == ".h5" else path)
 
-    monkeypatch.setattr("hpcad.checkpoint.publish._PATIENCE", 0.1)
+    monkeypatch.setattr("hpcad.checkpoint.saving.publish._PATIENCE", 0.1)
     store = CheckpointStore(tmp_path / "run", disk=Elsewhere())
     with pytest.raises(CheckpointError, match=r"does not see .* file system that all nodes share"):
         store.save(1, arrays, {})

@@ -14,8 +14,8 @@ import pytest
 from checkpoint_layouts import NONCE, forge, write_directory
 
 from hpcad.checkpoint import read_checkpoint
-from hpcad.checkpoint.directory_reader import DirectoryReader
 from hpcad.checkpoint.format import checksum
+from hpcad.checkpoint.reading.directory_reader import DirectoryReader
 from hpcad.errors import CheckpointError
 
 WEIGHT = "parameters/fc1.weight"

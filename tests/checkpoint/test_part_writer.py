@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcad.checkpoint import part_writer
 from hpcad.checkpoint.disk import DISK, Disk
 from hpcad.checkpoint.format import checksum
-from hpcad.checkpoint.part_layout import PartLayout
-from hpcad.checkpoint.part_writer import Ring, copied, page_aligned, streamed, write_part
-from hpcad.checkpoint.second_buffer import SecondBuffer
+from hpcad.checkpoint.saving import part_writer
+from hpcad.checkpoint.saving.part_layout import PartLayout
+from hpcad.checkpoint.saving.part_writer import Ring, copied, page_aligned, streamed, write_part
+from hpcad.checkpoint.saving.second_buffer import SecondBuffer
 from hpcad.checkpoint.slices import Piece, describe, divide, values
 
 DTYPES = ["?", "b", "h", "i", "q", "B", "H", "I", "Q", "e", "f", "d"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from checkpoint_layouts import write_directory
 
-from hpcad.checkpoint.conversion import convert
-from hpcad.checkpoint.partial import rename, restore_partial
+from hpcad.checkpoint.restoring.conversion import convert
+from hpcad.checkpoint.restoring.partial import rename, restore_partial
 from hpcad.errors import CheckpointError
 
 W, B = "parameters/fc1.weight", "parameters/fc1.bias"

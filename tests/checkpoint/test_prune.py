@@ -14,7 +14,7 @@ import pytest
 
 from hpcad.checkpoint import CheckpointStore
 from hpcad.checkpoint.disk import DISK, Disk
-from hpcad.checkpoint.prune import leftovers, prune, remove
+from hpcad.checkpoint.saving.prune import leftovers, prune, remove
 from hpcad.errors import CheckpointError
 
 NONCE = "0123456789abcdef"

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from checkpoint_layouts import forge, write_directory
 
-from hpcad.checkpoint import DamagedCheckpointError, opening, read_checkpoint
-from hpcad.checkpoint.directory_reader import DirectoryReader
+from hpcad.checkpoint import DamagedCheckpointError, read_checkpoint
 from hpcad.checkpoint.manifest import Manifest
-from hpcad.checkpoint.opening import read_range
-from hpcad.checkpoint.reader import open_checkpoint
+from hpcad.checkpoint.reading import opening
+from hpcad.checkpoint.reading.directory_reader import DirectoryReader
+from hpcad.checkpoint.reading.opening import read_range
+from hpcad.checkpoint.reading.reader import open_checkpoint
 from hpcad.errors import CheckpointError
 
 EVERY_DTYPE = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]

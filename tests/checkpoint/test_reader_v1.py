@@ -16,8 +16,8 @@ from checkpoint_layouts import write_file_v1
 
 from hpcad.checkpoint import DamagedCheckpointError, read_checkpoint
 from hpcad.checkpoint.format import checksum
-from hpcad.checkpoint.reader import open_checkpoint
-from hpcad.checkpoint.strict_hdf5 import check_extents
+from hpcad.checkpoint.reading.reader import open_checkpoint
+from hpcad.checkpoint.reading.strict_hdf5 import check_extents
 from hpcad.errors import CheckpointError
 
 WEIGHT = "arrays/parameters/fc1.weight"

@@ -10,9 +10,9 @@ import pytest
 from checkpoint_layouts import forge, write_directory, write_file_v1
 
 from hpcad.checkpoint import DamagedCheckpointError
-from hpcad.checkpoint.distribution import assign
 from hpcad.checkpoint.manifest import ArraySpec, Manifest, PartSpec, SliceSpec
-from hpcad.checkpoint.restore import restore, restore_newest
+from hpcad.checkpoint.restoring.distribution import assign
+from hpcad.checkpoint.restoring.restore import restore, restore_newest
 from hpcad.errors import CheckpointError
 from hpcad.parallel.serial import SerialCommunicator
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcad.checkpoint.skeleton import SparseImage, build_skeleton
+from hpcad.checkpoint.saving.skeleton import SparseImage, build_skeleton
 
 
 def test_image_reads_back_what_was_written_and_zeros_elsewhere():

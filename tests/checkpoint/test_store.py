@@ -11,7 +11,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from hpcad.checkpoint import CheckpointStore, find_checkpoints, prune
+from hpcad.checkpoint import CheckpointStore, find_checkpoints
+from hpcad.checkpoint.saving import prune
 from hpcad.errors import CheckpointError, ConfigError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import pack
-from hpcad.data.manifest import seal
+from hpcad.data.manifest.contents import seal
 from hpcad.data.sources import array_source
 
 

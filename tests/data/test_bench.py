@@ -9,7 +9,7 @@ import pytest
 from hpcad.data import open_dataset, pack
 from hpcad.data.bench import Way, bench, report
 from hpcad.data.raw_reading import RawReading, read
-from hpcad.data.shard_writer import Layout
+from hpcad.data.shards.writer import Layout
 from hpcad.data.sources import array_source, text_sources
 from hpcad.errors import DataError
 from hpcad.parallel import SerialCommunicator

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hpcad.data import FieldSpec, open_dataset
-from hpcad.data.manifest import DTYPES
-from hpcad.data.shard_writer import Layout
-from hpcad.data.writer import DatasetWriter
+from hpcad.data.manifest.contents import DTYPES
+from hpcad.data.packing.writer import DatasetWriter
+from hpcad.data.shards.writer import Layout
 from hpcad.errors import DataError
 
 N, SHARD = 60, 40

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import ArrayDataset, BlockOrder, BlockShuffle, Loader
-from hpcad.data.permutation import Permutation
+from hpcad.data.order.permutation import Permutation
 from hpcad.errors import DataError
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcad.data.blocks import BLOCK_BYTES, block_hashes, rows_per_block
-from hpcad.data.manifest import ShardEntry
-from hpcad.data.shard_writer import write_shard
-from hpcad.data.shards import open_shard
+from hpcad.data.manifest.contents import ShardEntry
+from hpcad.data.shards.blocks import BLOCK_BYTES, block_hashes, rows_per_block
+from hpcad.data.shards.opening import open_shard
+from hpcad.data.shards.writer import write_shard
 from hpcad.errors import DataError
 
 X = np.random.default_rng(0).random((50_001, 3))  # 24 bytes a row: 2731 rows a block, 19 blocks

@@ -14,12 +14,13 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcad.data import BlockOrder, Loader, chunked, open_dataset, pack
-from hpcad.data.chunk_cache import ChunkCache
-from hpcad.data.chunk_index import chunk_places
-from hpcad.data.manifest import ShardEntry
-from hpcad.data.shard_writer import Layout, write_shard
-from hpcad.data.shards import open_shard
+from hpcad.data import BlockOrder, Loader, open_dataset, pack
+from hpcad.data.manifest.contents import ShardEntry
+from hpcad.data.shards import chunked
+from hpcad.data.shards.chunk_cache import ChunkCache
+from hpcad.data.shards.chunk_index import chunk_places
+from hpcad.data.shards.opening import open_shard
+from hpcad.data.shards.writer import Layout, write_shard
 from hpcad.data.sources import array_source
 from hpcad.errors import DataError
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcad.data import contiguous as module
-from hpcad.data import gather as gathering
-from hpcad.data.contiguous import ContiguousArray
-from hpcad.data.descriptors import OPEN, Descriptors, StoredFile
-from hpcad.data.gather import GatherError, gather, pieces, reference
+from hpcad.data.shards import contiguous as module
+from hpcad.data.shards import gather as gathering
+from hpcad.data.shards.contiguous import ContiguousArray
+from hpcad.data.shards.descriptors import OPEN, Descriptors, StoredFile
+from hpcad.data.shards.gather import GatherError, gather, pieces, reference
 from hpcad.errors import DataError
 
 TABLE = np.arange(100 * 6, dtype="<f4").reshape(100, 3, 2)

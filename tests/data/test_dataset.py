@@ -13,7 +13,7 @@ import pytest
 
 from hpcad.data import dataset as dataset_module
 from hpcad.data import open_dataset
-from hpcad.data.manifest_reader import read_manifest
+from hpcad.data.manifest.reader import read_manifest
 from hpcad.errors import DataError
 from hpcad.parallel.serial import SerialCommunicator
 
@@ -222,7 +222,8 @@ WORLD = """
 import sys
 from pathlib import Path
 import numpy as np
-from hpcad.data import manifest_reader, dataset as module, open_dataset
+from hpcad.data import dataset as module, open_dataset
+from hpcad.data.manifest import reader as manifest_reader
 from hpcad.errors import DataError
 from hpcad.parallel import init
 world = init()

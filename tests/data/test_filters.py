@@ -10,8 +10,14 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcad.data import filters as module
-from hpcad.data.filters import FilterError, decode, fletcher32, fletcher32_reference, unshuffle
+from hpcad.data.shards import filters as module
+from hpcad.data.shards.filters import (
+    FilterError,
+    decode,
+    fletcher32,
+    fletcher32_reference,
+    unshuffle,
+)
 
 FORMS = [fletcher32, fletcher32_reference]
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcad.data import open_dataset
-from hpcad.data.manifest import seal
-from hpcad.data.shard_writer import Layout
+from hpcad.data.manifest.contents import seal
+from hpcad.data.shards.writer import Layout
 from hpcad.errors import DataError
 
 from .test_bit_flips import N, samples, write

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import open_dataset
-from hpcad.data.shard_writer import Layout
+from hpcad.data.shards.writer import Layout
 from hpcad.errors import DataError
 
 from .hostile import (

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcad.data.filters import fletcher32
-from hpcad.data.shard_writer import Layout
+from hpcad.data.shards.filters import fletcher32
+from hpcad.data.shards.writer import Layout
 
 from .hostile import (
     N,

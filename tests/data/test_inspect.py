@@ -8,7 +8,7 @@ import pytest
 
 from hpcad.data import Provenance, pack, summary
 from hpcad.data.inspect import format_bytes
-from hpcad.data.shard_writer import Layout
+from hpcad.data.shards.writer import Layout
 from hpcad.data.sources import array_source
 from hpcad.errors import DataError
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcad.data import Dataset, Loader, batch_reader, open_dataset
-from hpcad.data import loader as loader_module
-from hpcad.data.ring import Ring
+from hpcad.data import Dataset, Loader, open_dataset
+from hpcad.data.loading import batch_reader
+from hpcad.data.loading import loader as loader_module
+from hpcad.data.loading.ring import Ring
 from hpcad.errors import DataError
 
 

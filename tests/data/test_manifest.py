@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hpcad.data import open_dataset
-from hpcad.data.manifest import canonical_hash, manifest_text
-from hpcad.data.manifest_reader import parse_manifest, read_manifest
+from hpcad.data.manifest.contents import canonical_hash, manifest_text
+from hpcad.data.manifest.reader import parse_manifest, read_manifest
 
 
 def test_reading_what_was_written_gives_the_same(make: Callable[..., Path]) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcad.data import Manifest, open_dataset
-from hpcad.data.manifest import seal
-from hpcad.data.manifest_reader import parse_manifest, read_manifest
+from hpcad.data.manifest.contents import seal
+from hpcad.data.manifest.reader import parse_manifest, read_manifest
 from hpcad.errors import DataError
 
 ARRAY = {"dtype": "float32", "shape": [4, 2], "offset": 4096, "xxh3": "0" * 32}

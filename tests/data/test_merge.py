@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import Provenance, open_dataset, pack
-from hpcad.data.merge import merged_provenance, merged_source
+from hpcad.data.packing.merge import merged_provenance, merged_source
 from hpcad.data.sources import array_source, text_sources
 from hpcad.errors import DataError
 

@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcad.data import open_dataset, pack, pack_all, packing_parallel, packing_place, packing_shard
-from hpcad.data.packing_place import PackingPlace
-from hpcad.data.shard_writer import Layout
+from hpcad.data import open_dataset, pack, pack_all
+from hpcad.data.packing import parallel as packing_parallel
+from hpcad.data.packing import place as packing_place
+from hpcad.data.packing import shard as packing_shard
+from hpcad.data.packing.place import PackingPlace
+from hpcad.data.shards.writer import Layout
 from hpcad.data.sources import Source, array_source, npy_source
 from hpcad.errors import DataError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hpcad.data import FieldSpec, open_dataset, pack
+from hpcad.data.packing.writer import DatasetWriter
 from hpcad.data.sources import Source, array_source
-from hpcad.data.writer import DatasetWriter
 from hpcad.errors import DataError
 
 X = np.random.default_rng(1).standard_normal((20, 3)).astype(np.float32)

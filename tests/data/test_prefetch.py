@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from hpcad.data.manifest import FieldSpec
-from hpcad.data.prefetch import Budget, ReadAhead
-from hpcad.data.ring import Ring
+from hpcad.data.loading.prefetch import Budget, ReadAhead
+from hpcad.data.loading.ring import Ring
+from hpcad.data.manifest.contents import FieldSpec
 
 NAME = "test-prefetch"
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from hpcad.data.progress import Bar, Progress, as_progress, shown
+from hpcad.data.packing.progress import Bar, Progress, as_progress, shown
 
 
 def test_lines_keep_their_distance_but_for_the_last() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hpcad.data import FieldSpec, Loader, open_dataset
-from hpcad.data.manifest import DTYPES
+from hpcad.data.manifest.contents import DTYPES
+from hpcad.data.packing.writer import DatasetWriter
 from hpcad.data.ragged import Ragged
-from hpcad.data.shard_writer import Layout
-from hpcad.data.writer import DatasetWriter
+from hpcad.data.shards.writer import Layout
 from hpcad.errors import DataError
 
 LAYOUTS = [Layout(), Layout(chunked=True), Layout(chunked=True, compress=1)]

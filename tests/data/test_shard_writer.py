@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xxhash
 
-from hpcad.data import shard_writer
-from hpcad.data.manifest import DTYPES
-from hpcad.data.shard_writer import Layout, write_shard
+from hpcad.data.manifest.contents import DTYPES
+from hpcad.data.shards import writer as shard_writer
+from hpcad.data.shards.writer import Layout, write_shard
 from hpcad.errors import DataError
 
 

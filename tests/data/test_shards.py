@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcad.data.manifest import ArrayEntry, ShardEntry
-from hpcad.data.shard_writer import Layout, checksum, write_shard
-from hpcad.data.shards import StoredArray, open_shard
+from hpcad.data.manifest.contents import ArrayEntry, ShardEntry
+from hpcad.data.shards.opening import StoredArray, open_shard
+from hpcad.data.shards.writer import Layout, checksum, write_shard
 from hpcad.errors import DataError
 
 X = np.arange(2000, dtype=np.float32).reshape(1000, 2)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcad.data import open_dataset, pack, pack_all, split
-from hpcad.data.permutation import Permutation
+from hpcad.data import open_dataset, pack, pack_all
+from hpcad.data.order.permutation import Permutation
+from hpcad.data.packing import split
+from hpcad.data.packing.split import Parts, split_sources
 from hpcad.data.sources import text_sources
-from hpcad.data.split import Parts, split_sources
 from hpcad.errors import DataError
 
 

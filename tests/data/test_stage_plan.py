@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hpcad.data.stage_plan import (
+from hpcad.data.staging.plan import (
     Nodes,
     Piece,
     batches,

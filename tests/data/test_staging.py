@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpcad.data import open_dataset, stage_node, stage_room, stage_transfer
-from hpcad.data.manifest_reader import read_manifest
-from hpcad.data.stage_plan import pieces
-from hpcad.data.stage_record import FILE_NAME, Owner, read_record
-from hpcad.data.stage_room import NoRoomError
-from hpcad.data.staging import stage
+from hpcad.data import open_dataset
+from hpcad.data.manifest.reader import read_manifest
+from hpcad.data.staging import node as stage_node
+from hpcad.data.staging import room as stage_room
+from hpcad.data.staging import transfer as stage_transfer
+from hpcad.data.staging.plan import pieces
+from hpcad.data.staging.record import FILE_NAME, Owner, read_record
+from hpcad.data.staging.room import NoRoomError
+from hpcad.data.staging.stage import stage
 from hpcad.errors import DataError
 from hpcad.parallel.serial import SerialCommunicator
 
@@ -88,7 +91,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, source: Path, place: Path, afte
         accept(self, file)
 
     with monkeypatch.context() as patch:
-        patch.setattr("hpcad.data.stage_work.batches", lambda sizes, files: [[f] for f in files])
+        patch.setattr("hpcad.data.staging.work.batches", lambda sizes, files: [[f] for f in files])
         patch.setattr(stage_node.NodeStage, "accept", dying)
         with pytest.raises(KeyboardInterrupt):
             stage(source, place, ALONE)
@@ -114,7 +117,7 @@ def test_a_copy_has_the_bits_and_the_identity_of_the_dataset(make: Make, place: 
 
 
 def test_files_larger_than_a_piece(make: Make, place: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("hpcad.data.stage_work.pieces", lambda s, f: pieces(s, f, 1000))
+    monkeypatch.setattr("hpcad.data.staging.work.pieces", lambda s, f: pieces(s, f, 1000))
     source = make(500, 200)
     staged = stage(source, place, ALONE)
     np.testing.assert_array_equal(open_dataset(staged).read(np.arange(500))["y"], np.arange(500))
@@ -169,8 +172,9 @@ def test_a_stage_of_a_killed_job_is_resumed(
 
 KILLED = """
 import os, sys
-from hpcad.data import stage_node, stage_transfer
-from hpcad.data.staging import stage
+from hpcad.data.staging import node as stage_node
+from hpcad.data.staging import transfer as stage_transfer
+from hpcad.data.staging.stage import stage
 from hpcad.parallel.serial import SerialCommunicator
 
 source, place, module, name, left = sys.argv[1:]
@@ -298,7 +302,7 @@ def test_only_what_was_made_is_removed(make: Make, place: Path) -> None:
 
 def test_it_is_removed_when_the_process_ends(make: Make, place: Path) -> None:
     code = (
-        "import sys; from hpcad.data.staging import stage; "
+        "import sys; from hpcad.data.staging.stage import stage; "
         "from hpcad.parallel.serial import SerialCommunicator as S; "
         "print(stage(sys.argv[1], sys.argv[2], S(), keep=False).path.is_dir())"
     )
@@ -310,7 +314,7 @@ def test_it_is_removed_when_the_process_ends(make: Make, place: Path) -> None:
 
 def test_jobs_that_stage_the_same_at_the_same_time_share_one_copy(make: Make, place: Path) -> None:
     code = (
-        "import sys; from hpcad.data.staging import stage; "
+        "import sys; from hpcad.data.staging.stage import stage; "
         "from hpcad.parallel.serial import SerialCommunicator as S; "
         "sys.stdin.read(1); print(stage(sys.argv[1], sys.argv[2], S()).path)"
     )

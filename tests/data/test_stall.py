@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import Loader, open_dataset
-from hpcad.data.stall import Stall, as_json, describe
+from hpcad.data.loading.stall import Stall, as_json, describe
 
 
 def measured(wait: float, compute: float, steps: int = 11) -> Stall:

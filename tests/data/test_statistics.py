@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import open_dataset, pack
-from hpcad.data.manifest import DTYPES
+from hpcad.data.manifest.contents import DTYPES
 from hpcad.data.sources import array_source
 from hpcad.data.statistics import Statistics, channels_of
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hpcad.data import open_dataset, pack
-from hpcad.data.progress import Progress
+from hpcad.data.packing.progress import Progress
 from hpcad.data.sources import array_source
 from hpcad.data.stats import FieldSurvey, draw, survey, table
 from hpcad.errors import DataError

@@ -10,7 +10,7 @@ import pytest
 from launched import mpirun
 
 from hpcad.data import pack, verify_dataset
-from hpcad.data.shard_writer import Layout
+from hpcad.data.shards.writer import Layout
 from hpcad.data.sources import array_source
 from hpcad.errors import DataError
 

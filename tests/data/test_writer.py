@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from hpcad.data import FieldSpec, open_dataset
-from hpcad.data.manifest import DTYPES
-from hpcad.data.writer import DatasetWriter
+from hpcad.data.manifest.contents import DTYPES
+from hpcad.data.packing.writer import DatasetWriter
 from hpcad.errors import DataError
 
 FIELDS = {"x": FieldSpec((2,), DTYPES["float32"])}
@@ -105,7 +105,7 @@ def test_killed_while_packing_leaves_no_dataset(tmp_path: Path) -> None:
     program = """
 import os, signal, sys
 import numpy as np
-from hpcad.data.writer import DatasetWriter
+from hpcad.data.packing.writer import DatasetWriter
 from hpcad.data import FieldSpec
 writer = DatasetWriter(sys.argv[1], {"x": FieldSpec((), np.dtype("<f8"))}, shard_samples=4)
 writer.append({"x": np.arange(10.0)})

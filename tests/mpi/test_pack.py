@@ -12,10 +12,10 @@ import pytest
 
 from hpcad.data import open_dataset, pack
 from hpcad.data.bench import bench
-from hpcad.data.merge import merged_source
-from hpcad.data.progress import Progress
+from hpcad.data.packing.merge import merged_source
+from hpcad.data.packing.progress import Progress
+from hpcad.data.packing.split import split_sources
 from hpcad.data.sources import npy_source
-from hpcad.data.split import split_sources
 from hpcad.data.stats import survey
 from hpcad.errors import DataError, HpcadError
 from hpcad.parallel import SerialCommunicator, init

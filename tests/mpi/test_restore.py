@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from checkpoint_layouts import write_directory, write_file_v1
 
-from hpcad.checkpoint import CheckpointStore, distribution
-from hpcad.checkpoint import restore as restoring
-from hpcad.checkpoint.directory_reader import DirectoryReader
+from hpcad.checkpoint import CheckpointStore
 from hpcad.checkpoint.format import DamagedCheckpointError
-from hpcad.checkpoint.restore import restore, restore_newest
+from hpcad.checkpoint.reading.directory_reader import DirectoryReader
+from hpcad.checkpoint.restoring import distribution
+from hpcad.checkpoint.restoring import restore as restoring
+from hpcad.checkpoint.restoring.restore import restore, restore_newest
 from hpcad.errors import CheckpointError
 from hpcad.parallel import init
 from hpcad.parallel.serial import SerialCommunicator

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcad.data import open_dataset, pack, stage_node, stage_transfer
-from hpcad.data.manifest import FILE_NAME
+from hpcad.data import open_dataset, pack
+from hpcad.data.manifest.contents import FILE_NAME
 from hpcad.data.sources import array_source
-from hpcad.data.stage_plan import pieces
-from hpcad.data.stage_room import NoRoomError
-from hpcad.data.staging import stage
+from hpcad.data.staging import node as stage_node
+from hpcad.data.staging import transfer as stage_transfer
+from hpcad.data.staging.plan import pieces
+from hpcad.data.staging.room import NoRoomError
+from hpcad.data.staging.stage import stage
 from hpcad.errors import DataError
 from hpcad.parallel import init
 
@@ -54,9 +56,9 @@ def folder(world):
 @pytest.fixture
 def small(monkeypatch):
     """Pieces so small, and batches of so few files, that there are many of both."""
-    monkeypatch.setattr("hpcad.data.stage_work.pieces", lambda s, f: pieces(s, f, 1000))
+    monkeypatch.setattr("hpcad.data.staging.work.pieces", lambda s, f: pieces(s, f, 1000))
     monkeypatch.setattr(
-        "hpcad.data.stage_work.batches", lambda s, f: [f[i : i + 2] for i in range(0, len(f), 2)]
+        "hpcad.data.staging.work.batches", lambda s, f: [f[i : i + 2] for i in range(0, len(f), 2)]
     )
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from hpcad.data import ArrayDataset, FieldSpec, Loader, open_dataset, pack
-from hpcad.data import store as store_module
-from hpcad.data.manifest import DTYPES
+from hpcad.data.manifest.contents import DTYPES
+from hpcad.data.packing.writer import DatasetWriter
 from hpcad.data.ragged import Ragged
 from hpcad.data.sources import array_source, text_sources
-from hpcad.data.store import DistributedStore
-from hpcad.data.writer import DatasetWriter
+from hpcad.data.store import distributed as store_module
+from hpcad.data.store.distributed import DistributedStore
 from hpcad.errors import DataError
 from hpcad.parallel import init
 

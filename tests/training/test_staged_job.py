@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import hpcad
-from hpcad.data import stage_room
+from hpcad.data.staging import room as stage_room
 from hpcad.models import REGISTRY
 from hpcad.training.job import load_job
 from hpcad.training.run import run

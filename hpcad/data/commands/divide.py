@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hpcad.data.commands.options import add_shards, agreed, names, write
 from hpcad.data.dataset import open_dataset
-from hpcad.data.merge import merged_provenance, merged_source
-from hpcad.data.split import provenance, split_sources
+from hpcad.data.packing.merge import merged_provenance, merged_source
+from hpcad.data.packing.split import provenance, split_sources
 from hpcad.errors import ConfigError
 
 _PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "valid", "test")}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from hpcad.data.pack import SHARD_MB, pack_all
-from hpcad.data.packing_parallel import Provenance
-from hpcad.data.progress import Progress, shown
-from hpcad.data.shard_writer import Layout
+from hpcad.data.packing.pack import SHARD_MB, pack_all
+from hpcad.data.packing.parallel import Provenance
+from hpcad.data.packing.progress import Progress, shown
+from hpcad.data.shards.writer import Layout
 from hpcad.data.sources import Source
 from hpcad.errors import HpcadError
 from hpcad.parallel import World

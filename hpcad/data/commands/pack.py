@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpcad.data.commands.inputs import add_inputs, read_inputs
 from hpcad.data.commands.options import add_shards, add_told, agreed, write
-from hpcad.data.packing_parallel import Provenance
+from hpcad.data.packing.parallel import Provenance
 
 
 def add_parsers(commands: argparse._SubParsersAction) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hpcad.data.manifest import DTYPES, FieldSpec
+from hpcad.data.manifest.contents import DTYPES, FieldSpec
 from hpcad.data.sources.hdf5_fields import FieldMap
 from hpcad.data.sources.hdf5_file import ForeignFile, open_foreign
 from hpcad.data.sources.source import CHUNK_BYTES, Source, label_metadata, packable_dtype

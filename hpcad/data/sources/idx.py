@@ -18,7 +18,7 @@ from typing import IO, Any, NoReturn, cast
 
 import numpy as np
 
-from hpcad.data.manifest import FieldSpec
+from hpcad.data.manifest.contents import FieldSpec
 from hpcad.data.sources.source import Source, label_metadata, rows_per_chunk, two_names
 from hpcad.errors import DataError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.data.manifest import DTYPES, FieldSpec
+from hpcad.data.manifest.contents import DTYPES, FieldSpec
 from hpcad.data.sources.source import Source, rows_per_chunk, two_names
 from hpcad.errors import DataError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.data.manifest import FieldSpec
+from hpcad.data.manifest.contents import FieldSpec
 from hpcad.data.sources.source import (
     Source,
     label_metadata,

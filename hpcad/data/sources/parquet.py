@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.data.manifest import FieldSpec
+from hpcad.data.manifest.contents import FieldSpec
 from hpcad.data.ragged import Ragged
 from hpcad.data.sources.source import Source, label_metadata, packable_dtype, rows_per_chunk
 from hpcad.errors import DataError

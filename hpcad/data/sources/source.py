@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.data.manifest import DTYPES, FieldSpec
+from hpcad.data.manifest.contents import DTYPES, FieldSpec
 from hpcad.errors import DataError
 
 CHUNK_BYTES = 16 * 2**20  # about what a source reads at once

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.data.manifest import DTYPES, FieldSpec
+from hpcad.data.manifest.contents import DTYPES, FieldSpec
 from hpcad.data.sources.source import CHUNK_BYTES, Source
 from hpcad.data.sources.vocabulary import as_tokens, read_vocabulary, token_dtype, tokenize
 from hpcad.errors import DataError

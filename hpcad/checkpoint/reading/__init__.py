@@ -1,0 +1,1 @@
+"""Checkpoint files in one process, as if their author were an enemy."""

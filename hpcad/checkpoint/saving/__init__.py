@@ -1,0 +1,1 @@
+"""A save on all ranks: planned, written in parts, published by one rename, pruned."""

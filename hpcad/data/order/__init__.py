@@ -1,0 +1,1 @@
+"""The orders in which samples come, as functions of position, seed and epoch."""
