@@ -38,6 +38,8 @@ class CupyBackend:
     """Arrays in device memory; GEMM by cuBLAS."""
 
     name = "cupy"
+    device = "gpu"
+    on_device = True
     chunk_bytes = 1 << 40  # one kernel over everything
     block_bytes = 256 << 20  # few fat kernels; bounds the temporary
 

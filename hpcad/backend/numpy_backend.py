@@ -22,6 +22,8 @@ class NumpyBackend:
     """Arrays in host memory; GEMM by the BLAS that NumPy has loaded."""
 
     name = "numpy"
+    device = "cpu"
+    on_device = False
     xp = np
     chunk_bytes = 256 << 10  # several operands of it stay in the second-level cache
     block_bytes = 2 << 20  # about one second-level cache

@@ -30,6 +30,16 @@ class Backend(Protocol):
     def xp(self) -> ModuleType: ...
 
     @property
+    def device(self) -> str:
+        """Its name for :func:`hpcad.backend.get_backend`."""
+        ...
+
+    @property
+    def on_device(self) -> bool:
+        """Whether its arrays lie where NumPy cannot read them."""
+        ...
+
+    @property
     def chunk_bytes(self) -> int:
         """Size of the pieces in which a long chain of elementwise passes is best made."""
         ...

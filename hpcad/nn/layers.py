@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff import Tensor, value_of
+from hpcad.autodiff import value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ConfigError
 from hpcad.nn import initializers as init
@@ -114,9 +114,8 @@ class Dropout(Module):
             key=step.stream(self.name).key,
             width=math.prod(shape[1:]),
             dtype=np.dtype(np.float32),
+            device=backend_of(value_of(x)).device,
         )
-        if not isinstance(noise, Tensor):
-            noise = backend_of(value_of(x)).asarray(noise)
         kept = cast(greater_equal(noise, self.rate), dtype=x.dtype)
         return multiply(x, reshape(multiply(kept, 1.0 / (1.0 - self.rate)), shape))
 

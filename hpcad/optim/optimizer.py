@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from hpcad.autodiff.state import effect
 from hpcad.backend import Arena, Array
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import ParameterArena, flatten
 from hpcad.nn.module import Module
-from hpcad.optim.passes import ArenaUpdate, make_updates
+from hpcad.optim.on_device import DeviceUpdate
+from hpcad.optim.passes import ArenaUpdate, device_update, make_updates
 from hpcad.optim.schedules import Constant, Schedule
 
 Slots = Sequence[Array]
@@ -22,7 +25,8 @@ class Optimizer:
 
     A kind of optimizer states its rule once, in :meth:`update`, as mathematics on arrays. From it
     a fused kernel is compiled at the first step, which reads and writes memory once; without a
-    C compiler, and on devices, NumPy or CuPy computes the same in chunks.
+    C compiler NumPy computes the same in chunks. On a device its numbers lie in device memory, so
+    that a CUDA graph can take the step.
 
     Parameters
     ----------
@@ -60,7 +64,8 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.step_count = 0
-        self.gradient_norm: float | None = None
+        self._norm: float | None = None
+        self._on_device: DeviceUpdate | None = None
         self._updates: Sequence[ArenaUpdate] = []
         self._made_for: list[Any] = []
         self.arenas: list[ParameterArena] = flatten(model)
@@ -79,6 +84,20 @@ class Optimizer:
         effect(self._step, writes=True)
 
     def _step(self) -> None:
+        if not isinstance(self.arenas[0].values.flat, np.ndarray):
+            before, enqueue = self.staged()
+            before()
+            enqueue()
+            return
+        numbers = self._begin()
+        updates = self._current_updates()
+        scale = self._clip_scale(updates)
+        for update in updates:
+            update.update([*numbers, scale])
+        self._end()
+
+    def _begin(self) -> list[float]:
+        """Count the step, and return its numbers."""
         if self.step_count == 0:
             flatten(self.model)  # complains if the model has changed since
         rate = self.schedule(self.step_count)
@@ -86,13 +105,43 @@ class Optimizer:
         for arena in self.arenas:
             arena.require_views()
             arena.zero_unused()
-        updates = self._current_updates()
-        scale = self._clip_scale(updates)
-        numbers = [*self.numbers(float(rate)).values(), scale]
-        for update in updates:
-            update.update(numbers)
+        return list(self.numbers(float(rate)).values())
+
+    def _end(self) -> None:
         for arena in self.arenas:
             arena.used_by("Optimizer.step()")
+
+    # -- on a device ----------------------------------------------------------------------------
+
+    effect_kind = "staged"  # how a program on a device takes the step
+
+    def staged(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What a step on a device is: the host's part, and the work for the current stream."""
+        update, made_for = self._device_update(), self._made_for
+
+        def before() -> None:
+            if self._layout() != made_for:
+                raise ConfigError(
+                    "the optimizer's weight_decay, clip_norm, or which parameters are frozen was "
+                    "changed after its step was compiled for the device; compile the step anew"
+                )
+            update.put(self._begin())
+            self._end()
+
+        return before, update.enqueue
+
+    def _device_update(self) -> DeviceUpdate:
+        now = self._layout()
+        if self._on_device is None or now != self._made_for:
+            self._on_device, self._made_for = device_update(self), now
+        return self._on_device
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """The global L2 norm of the last gradient before clipping; waits for a device."""
+        if self._on_device is not None and self.clip_norm is not None and self.step_count:
+            return float(self._on_device.norm)
+        return self._norm
 
     # -- what makes a kind of optimizer ---------------------------------------------------------
 
@@ -150,16 +199,21 @@ class Optimizer:
 
     def _current_updates(self) -> Sequence[ArenaUpdate]:
         """The passes over the arenas; made anew where freezing or settings change what they do."""
-        now: list[Any] = [bool(self.weight_decay), self.clip_norm is not None]
-        for arena in self.arenas:
-            now += arena.layout()
+        now = self._layout()
         if now != self._made_for:
             self._updates, self._made_for = make_updates(self), now
         return self._updates
 
+    def _layout(self) -> list[Any]:
+        """What the passes depend on."""
+        now: list[Any] = [bool(self.weight_decay), self.clip_norm]
+        for arena in self.arenas:
+            now += arena.layout()
+        return now
+
     def _clip_scale(self, updates: Sequence[ArenaUpdate]) -> float:
         if self.clip_norm is None:
             return 1.0
-        self.gradient_norm = norm = math.sqrt(math.fsum(update.squares() for update in updates))
+        self._norm = norm = math.sqrt(math.fsum(update.squares() for update in updates))
         # A NaN norm compares False: the gradient stays as it is and the loss shows it.
         return self.clip_norm / norm if norm > self.clip_norm else 1.0

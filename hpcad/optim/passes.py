@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from hpcad.backend.native.compiler import CompilationError
-from hpcad.errors import DeviceError
+from hpcad.backend import backend_of
 from hpcad.nn.arena import ParameterArena
 from hpcad.optim.chunked import ChunkedUpdate
 from hpcad.optim.compiled import CompiledUpdate, Pass, is_mixed, squares_kernel, update_pass
+from hpcad.optim.on_device import DeviceUpdate
 from hpcad.optim.rule import Rule, write_rule
 from hpcad.optim.stretches import neighbours, stretches
+from hpcad.program.cuda.launch import load_kernels
 from hpcad.program.kernels.build import compile_kernels
 from hpcad.program.kernels.ir import Kernel
 
 if TYPE_CHECKING:
     from hpcad.optim.optimizer import Optimizer
-
-log = logging.getLogger(__name__)
 
 
 class ArenaUpdate(Protocol):
@@ -43,7 +39,7 @@ def make_updates(optimizer: Optimizer) -> Sequence[ArenaUpdate]:
 
 
 def chunked_updates(optimizer: Optimizer) -> list[ChunkedUpdate]:
-    """Updates by NumPy or CuPy."""
+    """Updates by NumPy."""
     made = []
     for arena, state in zip(optimizer.arenas, optimizer.state, strict=True):
         parts = stretches(arena, optimizer.weight_decay)
@@ -54,12 +50,12 @@ def chunked_updates(optimizer: Optimizer) -> list[ChunkedUpdate]:
 
 
 def compiled_updates(optimizer: Optimizer) -> list[CompiledUpdate] | None:
-    """Updates by compiled kernels; None where there is no compiler for the device."""
+    """Updates by compiled kernels; None where there is no compiler."""
     plans = [_plan(optimizer, arena) for arena in optimizer.arenas]
     norms = [_norm(optimizer, arena) for arena in optimizer.arenas]
     kernels = dict.fromkeys(each.kernel for plan in plans for each in plan)
     kernels |= dict.fromkeys(norm for norm in norms if norm is not None)
-    built = _built(list(kernels), optimizer.arenas[0])
+    built = compile_kernels(list(kernels))
     if built is None:
         return None
     compiled = dict(zip(kernels, built, strict=True))
@@ -72,16 +68,25 @@ def compiled_updates(optimizer: Optimizer) -> list[CompiledUpdate] | None:
     return made
 
 
-def _built(kernels: list[Kernel], arena: ParameterArena) -> Sequence[Any] | None:
-    if isinstance(arena.values.flat, np.ndarray):
-        return compile_kernels(kernels)
-    from hpcad.program.cuda.launch import load_kernels
+def device_update(optimizer: Optimizer) -> DeviceUpdate:
+    """The update of all arenas on the device that they are on.
 
-    try:
-        return load_kernels(kernels)
-    except (DeviceError, CompilationError) as error:
-        log.info("CuPy updates the parameters, operation by operation: %s", error)
-        return None
+    Raises
+    ------
+    DeviceError
+        There is no NVRTC to compile its kernels.
+    """
+    arenas = optimizer.arenas
+    backend = backend_of(arenas[0].values.flat)
+    return DeviceUpdate(
+        backend,
+        arenas,
+        [[state[name].flat for name in optimizer.slots] for state in optimizer.state],
+        [_plan(optimizer, arena) for arena in arenas],
+        [_norm(optimizer, arena) for arena in arenas],
+        optimizer.clip_norm,
+        lambda kernels: load_kernels(kernels, backend.xp),
+    )
 
 
 def _plan(optimizer: Optimizer, arena: ParameterArena) -> list[Pass]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.backend import to_host
+from hpcad.backend import get_backend, to_host
 from hpcad.backend.random import Key, rows_of
 
 
-def _uniform_rows(ids: Any, step: Any, *, key: Key, width: int, dtype: Any) -> Any:
+def _uniform_rows(
+    ids: Any, step: Any, *, key: Key, width: int, dtype: Any, device: str = "cpu"
+) -> Any:
     """Uniform numbers in [0, 1) of samples, independent of who computes them.
 
     Parameters
@@ -26,13 +28,14 @@ def _uniform_rows(ids: Any, step: Any, *, key: Key, width: int, dtype: Any) -> A
     width : int
         Numbers per sample.
     dtype : dtype
+    device : str
+        Where they are wanted; see :func:`hpcad.backend.get_backend`.
 
     Returns
     -------
     array, shape (n, width)
-        On the host.
     """
-    return rows_of(key, to_host(ids), width, dtype, int(step))
+    return get_backend(device).asarray(rows_of(key, to_host(ids), width, dtype, int(step)))
 
 
 uniform_rows = Primitive(

@@ -30,6 +30,8 @@ _log = logging.getLogger("hpcad")
 def build(name: str, program: Program, tree: Structure, options: Options) -> Executable:
     """Make a captured program executable; by NumPy alone where there is no C compiler."""
     program = simplify(hold(program))
+    if program.backend is not None:
+        return _on_device(name, program, tree, options)
     native = options.native and find_compiler() is not None
     if native and options.fuse:
         try:
@@ -42,6 +44,18 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
         except NoCompiler:
             native = False
     return Executable(name, program, unfused(program), tree, HostTarget(native))
+
+
+def _on_device(name: str, program: Program, tree: Structure, options: Options) -> Executable:
+    """Products that cuBLASLt takes as they lie, and kernels in CUDA C++."""
+    from hpcad.program.device.target import DeviceTarget  # what only programs of devices need
+
+    assert program.backend is not None, "asked for by the caller"
+    program = add_in_place(merge_products(rematerialise(program)))
+    target = DeviceTarget(program.backend)
+    if options.memory is not None:
+        _fit(name, program, options.memory)
+    return Executable(name, program, fuse(program), tree, target)
 
 
 def _fit(name: str, program: Program, budget: int) -> None:

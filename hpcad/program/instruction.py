@@ -10,6 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend.protocol import Backend
 
 Shape = tuple[int, ...]
 
@@ -149,6 +150,8 @@ class Program:
         By ``id``, parameters whose gradients it meets, and whether those were fresh before.
     fixed : list of array
         Those that are no arguments and decided what was done; after :func:`unify`, the user's.
+    backend : Backend or None
+        Of the device that its arrays are on; None: of the host.
     """
 
     inputs: list[Value]
@@ -156,6 +159,7 @@ class Program:
     outputs: list[Any] = field(default_factory=list)
     found: dict[int, tuple[Parameter, bool]] = field(default_factory=dict)
     fixed: list[np.ndarray] = field(default_factory=list)
+    backend: Backend | None = None
 
     def consumers(self) -> dict[Value, list[Instruction]]:
         """Which instructions read each value."""
@@ -174,7 +178,8 @@ class Program:
     def copy(self) -> Program:
         """The same values and operations in instructions of its own."""
         own = [Instruction(i.op, i.args, i.params, i.outs, i.line) for i in self.instructions]
-        return Program(list(self.inputs), own, list(self.outputs), self.found, self.fixed)
+        rest = (list(self.outputs), self.found, self.fixed, self.backend)
+        return Program(list(self.inputs), own, *rest)
 
     def has_live(self) -> bool:
         """Whether it reads arrays of the user that are no arguments."""

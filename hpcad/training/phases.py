@@ -46,6 +46,8 @@ class PhaseTimer:
         Called with name, beginning and end of every passage through a phase, when it ends.
     """
 
+    effect_kind = "host"  # in a program on a device it keeps books, and nothing else
+
     def __init__(
         self, clock: Callable[[], float] = time.perf_counter, watch: Watch | None = None
     ) -> None:

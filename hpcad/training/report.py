@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from types import TracebackType
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -35,7 +36,8 @@ class Report:
     ) -> None:
         self.world, self.result = world, result
         self.last_step, self.every = last_step, every
-        self.shares: list[float] = []  # this rank's shares of the losses since the last report
+        # This rank's shares of the losses since the last report.
+        self.shares: list[SupportsFloat] = []
         self.writer = self._open(directory)
         self.progress = Progress(last_step, step=result.step, every=every, enabled=world.is_root)
 

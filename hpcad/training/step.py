@@ -25,6 +25,22 @@ Loss = Callable[[Any, Mapping[str, Any]], Tensor]
 _log = logging.getLogger("hpcad")
 
 
+class DeviceShare:
+    """A share of a loss that lies in a device's memory: who asks for the number waits for it.
+
+    Parameters
+    ----------
+    loss : device array, shape ()
+    weight : float
+    """
+
+    def __init__(self, loss: Any, weight: float) -> None:
+        self._loss, self._weight = loss, weight
+
+    def __float__(self) -> float:
+        return float(self._loss) * self._weight
+
+
 class TrainingProgram:
     """Forward pass, backward pass with its reductions, and update, for one batch after another.
 
@@ -47,6 +63,8 @@ class TrainingProgram:
     before_update : callable
         Called before the parameters and the optimizer's state change.
     """
+
+    effect_kind = "host"  # its own effect waits for a save; nothing of it is the device's
 
     def __init__(
         self,
@@ -73,8 +91,11 @@ class TrainingProgram:
             options = Options(ahead=True, log=engine.world.is_root)
             self._compiled = Compiled(self.step, options)
 
-    def __call__(self, batch: Batch, step: int) -> float:
-        """Take an optimizer step; return this rank's share of the mean loss of the global batch."""
+    def __call__(self, batch: Batch, step: int) -> float | DeviceShare:
+        """Take an optimizer step; return this rank's share of the mean loss of the global batch.
+
+        On a device the step may still be under way when this returns.
+        """
         with self.phases("forward"):
             share = self._with_samples(batch, step) if len(batch) else self._without_samples()
         self.phases.move("backward", "exposed communication", self.engine.exposed_seconds)
@@ -106,7 +127,7 @@ class TrainingProgram:
         self.optimizer.step()
         return loss.detach()
 
-    def _with_samples(self, batch: Batch, step: int) -> float:
+    def _with_samples(self, batch: Batch, step: int) -> float | DeviceShare:
         fields = self.prepare(batch.fields)
         weight = len(batch) / batch.global_size
         run = self._function(batch, fields)
@@ -114,7 +135,9 @@ class TrainingProgram:
         loss = run(fields, batch.ids, np.array(step), weight * self.engine.world.size)
         if self._compiling > before:
             self.phases.move("forward", "compilation", self._compiling - before)
-        return float(loss) * weight
+        if isinstance(loss.value, np.ndarray | np.generic):
+            return float(loss) * weight
+        return DeviceShare(loss.value, weight)
 
     def _without_samples(self) -> float:
         self.phases.turn("backward")

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import xxhash
@@ -230,7 +230,7 @@ class Trainer:
                 self._save(phases, report)
             report.progress.leave_out(_spent(before, phases.seconds()))
 
-    def _step(self, batch: Batch, _phases: PhaseTimer) -> float:
+    def _step(self, batch: Batch, _phases: PhaseTimer) -> SupportsFloat:
         """One optimizer step; returns this rank's share of the mean loss of the global batch."""
         return self._program(batch, self.result.step)
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.gpu
 @pytest.fixture(scope="module")
 def loaded():
     """All kernels on the device."""
-    return dict(zip(KERNELS, load_kernels(list(KERNELS.values())), strict=True))
+    return dict(zip(KERNELS, load_kernels(list(KERNELS.values()), cupy), strict=True))
 
 
 @pytest.mark.parametrize("shift", [0, 1], ids=["aligned", "not aligned"])

@@ -149,6 +149,11 @@ class DataParallel:
         """
         effect(self._skip)
 
+    @property
+    def effect_kind(self) -> str:
+        """What its effects are for a program on a device: alone, it only keeps books."""
+        return "host" if self.world.size == 1 else "boundary"
+
     # -- what the tape calls -----------------------------------------------------------------
 
     def seed_scale(self) -> float:
@@ -230,7 +235,7 @@ class DataParallel:
         A later sum over ranks then restores them: W times (average / W).
         """
         used = not any(p.fresh for arena in self.arenas for p in arena.parameters)
-        if self._reduced and not used:
+        if self._reduced and not used and self.world.size > 1:
             for arena in self.arenas:
                 arena.zero_unused()
                 arena.grads.flat[...] *= 1.0 / self.world.size

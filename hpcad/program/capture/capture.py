@@ -15,6 +15,7 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.pytree import tree_map
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.backend import backend_of
 from hpcad.program.capture.agreement import substitute
 from hpcad.program.capture.captured import Captured, is_plain
 from hpcad.program.capture.effects import Effects
@@ -72,6 +73,7 @@ class Capture(Effects):
     def input(self, given: Any) -> Captured:
         """An argument: an array, a NumPy scalar or a constant tensor."""
         array = value_of(given)
+        self._met(array)
         value = Value(array.shape, array.dtype, "input", len(self.program.inputs))
         self.program.inputs.append(value)
         known = self._given.get(id(given))  # twice the same: the signature says so
@@ -88,6 +90,7 @@ class Capture(Effects):
         known = self._parameters.get(id(parameter))
         if known is None or known[0] != parameter.version:
             array = parameter.array
+            self._met(array)
             value = Value(array.shape, array.dtype, "parameter", parameter)
             known = (parameter.version, Captured(array, self, value, plain=True))
             self._parameters[id(parameter)] = known
@@ -102,9 +105,17 @@ class Capture(Effects):
             if type(array) not in PLAIN and isinstance(array, np.ndarray):
                 self.abandon(f"a {type(array).__name__} has operations of its own")
             self._look_at(array)
-            value = Value(array.shape, array.dtype, "literal", np.asarray(array))
+            source = array if self._met(array) else np.asarray(array)
+            value = Value(array.shape, array.dtype, "literal", source)
             known = self._plain[id(array)] = Captured(array, self, value, plain=True)
         return known
+
+    def _met(self, array: Any) -> bool:
+        """Note which device the program is for; whether the array is on one."""
+        backend = backend_of(array)
+        if backend.on_device:
+            self.program.backend = backend
+        return backend.on_device
 
     def _look_at(self, array: Any) -> None:
         if not self.watch.add(array):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from hpcad.backend.native.compiler import HEADERS
 from hpcad.program.cuda.finish import finish
 from hpcad.program.cuda.flat import flat_variants
 from hpcad.program.cuda.graph import Graph
@@ -86,9 +88,9 @@ def _variant(graph: Graph, name: str, plan: Deal, scratch: bool) -> Variant:
     return Variant(alignment, tuple(launches), "\n".join(sources))
 
 
-def translation_unit(kernels: Iterable[CudaKernel]) -> str:
-    """One source of several kernels, which need no other file."""
-    return "\n".join([prelude(), *(kernel.source for kernel in kernels)])
+def translation_unit(units: Iterable[Any]) -> str:
+    """One source of several kernels, or hand-written routines, which need no other file."""
+    return "\n".join([prelude(), *(unit.source for unit in units)])
 
 
 @functools.cache
@@ -96,9 +98,9 @@ def prelude() -> str:
     """What all kernels stand on: mathematical functions, vectors of elements, reductions."""
     here = Path(__file__).parent
     text = (here / "prelude.cuh").read_text()
-    return text.replace(
-        '#include "scalars.h"\n', _for_devices(here.parent / "kernels" / "scalars.h")
-    )
+    for header in (HEADERS / "half.h", here.parent / "kernels" / "scalars.h"):
+        text = text.replace(f'#include "{header.name}"\n', _for_devices(header))
+    return text
 
 
 def _for_devices(header: Path) -> str:

@@ -68,6 +68,11 @@ class CudaKernel:
     scratch: int
 
     @property
+    def scalars(self) -> tuple[str, ...]:
+        """Dtypes of the run-time scalars."""
+        return self.kernel.scalars
+
+    @property
     def source(self) -> str:
         """The text of all variants; it needs the prelude before it."""
         return "\n".join(variant.source for variant in self.variants)

@@ -44,6 +44,10 @@ class Step:
     gemm : Gemm or None
     final : bool
         Whether to take it twice is something else than to take it once.
+    call : callable or None
+        What the statement calls, on a device.
+    effect : Call or None
+        The effect that it is, on a device.
     """
 
     kind: str
@@ -57,6 +61,8 @@ class Step:
     gemm: Gemm | None = None
     parts: list[Any] = field(default_factory=list)
     final: bool = False
+    call: Callable[[], Any] | None = None
+    effect: Call | None = None
 
 
 class StepMaker:
@@ -271,4 +277,4 @@ def marking(parameters: list[Any], names: Names) -> Step:
     name = names.new("mark_fresh", numbered=False)
     about = ", ".join(p.name for p in parameters if p.name)
     comment = f"gradients of {about}"
-    return Step("effect", "mark", f"{name}()", {name: mark}, comment, final=True)
+    return Step("effect", "mark", f"{name}()", {name: mark}, comment, final=True, call=mark)

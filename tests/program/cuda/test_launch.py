@@ -77,7 +77,7 @@ def loaded(tmp_path_factory):
         patch.setitem(sys.modules, "cupy", device)
         patch.setattr(launching, "require_nvrtc", compiler)
         patch.setattr(launching, "compile_cubin", compiled)
-        kernels = load_kernels([SAMPLES[name] for name in NAMES])
+        kernels = load_kernels([SAMPLES[name] for name in NAMES], device)
     assert asked == [12, "sm_90"]  # no newer than the driver, for this device
     return device, dict(zip(NAMES, kernels, strict=True))
 

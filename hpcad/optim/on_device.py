@@ -1,0 +1,146 @@
+"""The update on a device: all numbers of a step lie in its memory, and nobody waits for it.
+
+A kernel's run-time numbers would be baked into a CUDA graph that it is captured in. So the kernels
+of an update read them from memory, where the host puts them before each step, and the global norm
+of the gradient, by which it is clipped, never leaves the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hpcad.backend import Array, Backend
+from hpcad.nn.arena import ParameterArena
+from hpcad.optim.compiled import Pass
+from hpcad.program.device.staging import Staging
+from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
+
+_SIZE = 8  # bytes of a float64
+
+
+def with_numbers_in_memory(kernel: Kernel) -> Kernel:
+    """The same kernel with an operand, of one float64, in the place of each run-time number."""
+    still = (0,) * len(kernel.extents)
+    operands = (*kernel.operands, *(Operand("float64", still) for _ in kernel.scalars))
+    nodes: list[Node] = []
+    place: list[int] = []
+    for node in kernel.nodes:
+        if node.op == "scalar":
+            nodes.append(Node("load", (), "float64", len(kernel.operands) + node.detail))
+            if node.dtype != "float64":
+                nodes.append(Node("cast", (len(nodes) - 1,), node.dtype))
+        else:
+            nodes.append(Node(node.op, tuple(place[a] for a in node.args), node.dtype, node.detail))
+        place.append(len(nodes) - 1)
+    stores = tuple(Store(place[s.node], s.operand, s.reduce, s.accumulate) for s in kernel.stores)
+    return Kernel(kernel.extents, operands, (), tuple(nodes), stores)
+
+
+def clip_kernel(arenas: int, clip_norm: float) -> Kernel:
+    """From the squares of each arena's gradients to the factor ``min(1, clip_norm / norm)``.
+
+    Operands: the squares of each arena, the factor, the norm; float64, one number each. A norm
+    that is no number leaves the gradient as it is, and the loss shows it.
+    """
+    nodes = [Node("load", (), "float64", i) for i in range(arenas)]
+    total = 0
+    for i in range(1, arenas):
+        nodes.append(Node("add", (total, i), "float64"))
+        total = len(nodes) - 1
+    norm = len(nodes)
+    nodes += [
+        Node("sqrt", (total,), "float64"),
+        Node("literal", (), "float64", clip_norm),
+        Node("greater", (norm, norm + 1), "bool"),
+        Node("divide", (norm + 1, norm), "float64"),
+        Node("literal", (), "float64", 1.0),
+        Node("where", (norm + 2, norm + 3, norm + 4), "float64"),
+    ]
+    operands = (Operand("float64", (1,)),) * (arenas + 2)
+    stores = (Store(norm + 5, arenas), Store(norm, arenas + 1))
+    return Kernel((1,), operands, (), tuple(nodes), stores)
+
+
+class DeviceUpdate:
+    """The update of all arenas, as work for the current stream.
+
+    Parameters
+    ----------
+    backend : Backend
+    arenas : sequence of ParameterArena
+    slots : sequence of sequences of arrays
+        The state of each arena.
+    plans : sequence of lists of Pass
+        As for the host; see :func:`hpcad.optim.compiled.update_pass`.
+    norms : sequence of Kernel or None
+        That sum the squares of an arena's gradients, where gradients are clipped.
+    clip_norm : float or None
+    load : callable
+        From kernels to things with ``bind(pointers)``.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        arenas: Sequence[ParameterArena],
+        slots: Sequence[Sequence[Array]],
+        plans: Sequence[list[Pass]],
+        norms: Sequence[Kernel | None],
+        clip_norm: float | None,
+        load: Callable[[list[Kernel]], Sequence[Any]],
+    ) -> None:
+        counts = [len(each.kernel.scalars) for plan in plans for each in plan]
+        self._count = max(counts, default=1)  # numbers of a step; the last is the clip factor
+        self._memory = backend.zeros((self._count + 1 + len(arenas),), np.float64)
+        self._memory[self._count - 1 : self._count] = 1.0
+        given = self._count - 1 if clip_norm is not None else self._count
+        self._staging = Staging(backend.xp, self._memory[:given])
+        kernels = [with_numbers_in_memory(each.kernel) for plan in plans for each in plan]
+        squares = [norm for norm in norms if norm is not None] if clip_norm is not None else []
+        clip = [clip_kernel(len(arenas), clip_norm)] if clip_norm is not None else []
+        wanted = list(dict.fromkeys([*squares, *clip, *kernels]))
+        loaded = dict(zip(wanted, load(wanted), strict=True))
+        masks = [
+            None if each.mask is None else backend.asarray(each.mask)
+            for plan in plans
+            for each in plan
+        ]
+        self._held = (arenas, slots, masks)  # the kernels know only addresses
+        self._calls: list[Callable[[], None]] = []
+        for i, norm in enumerate(squares):
+            pointers = [arenas[i].grads.flat.data.ptr, self._number(self._count + 1 + i)]
+            self._calls.append(loaded[norm].bind(pointers))
+        for kernel in clip:
+            totals = [self._number(self._count + 1 + i) for i in range(len(arenas))]
+            places = [self._number(self._count - 1), self._number(self._count)]
+            self._calls.append(loaded[kernel].bind([*totals, *places]))
+        of_arena = [i for i, plan in enumerate(plans) for _ in plan]
+        passes = [each for plan in plans for each in plan]
+        for i, each, kernel, mask in zip(of_arena, passes, kernels, masks, strict=True):
+            arrays = (arenas[i].values.flat, arenas[i].grads.flat, *slots[i])
+            pointers = [a.data.ptr + each.start * a.itemsize for a in arrays]
+            pointers += [] if mask is None else [mask.data.ptr]
+            pointers += [self._number(n) for n in range(len(each.kernel.scalars))]
+            self._calls.append(loaded[kernel].bind(pointers))
+
+    def _number(self, place: int) -> int:
+        """The address of a number."""
+        return self._memory.data.ptr + _SIZE * place
+
+    def put(self, numbers: Sequence[float]) -> None:
+        """Send the numbers of a step, without the clip factor, ahead of it."""
+        given = [*numbers, 1.0][: self._staging.place.size]
+        self._staging.put(np.array(given, np.float64))
+
+    def enqueue(self) -> None:
+        """Take one step; the same launches every time."""
+        for call in self._calls:
+            call()
+
+    @property
+    def norm(self) -> Array:
+        """The norm of the gradient before it was clipped, shape (), in the device's memory."""
+        return self._memory[self._count]

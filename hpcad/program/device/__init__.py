@@ -1,0 +1,1 @@
+"""Programs for a device: their memory, their steps, and CUDA graphs of them."""
