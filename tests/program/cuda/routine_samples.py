@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from hpcad.program.cuda.routines.add_rows import add_rows
+from hpcad.program.cuda.routines.patches import Geometry, add_patches, take_patches
+from hpcad.program.cuda.routines.pooling import max_pool, pick, unpool
 from hpcad.program.cuda.routines.take_rows import take_rows
+from hpcad.program.cuda.routines.uniform_rows import uniform_rows
+
+IMAGES = Geometry((256, 32, 32, 64), (3, 3), (1, 1), (1, 1))
 
 ROUTINES = {
     "embedding": take_rows("float32", "int64", 50257, 65536, 768),
     "embedding, odd": take_rows("float64", "int32", 11, 20, 7, faults=True),
     "gradient of an embedding": add_rows("float32", "int64", 50257, 65536, 768),
     "gradient of an embedding, odd": add_rows("float64", "int32", 11, 20, 7, faults=True),
+    "uniform rows": uniform_rows("float32", 4096, 768, (1, 2)),
+    "max pooling": max_pool("float32", (256, 32, 32, 64), 2, relu=True),
+    "max pooling, odd": max_pool("float64", (256, 33, 31, 3), 3),
+    "unpooling": unpool("float32", (256, 32, 32, 64), 2),
+    "picking": pick("float32", (256, 32, 32, 64), 2),
+    "patches": take_patches("float32", IMAGES),
+    "adjoint of patches": add_patches("float32", IMAGES),
 }

@@ -176,7 +176,7 @@ template <int N, class T>
 HP_INLINE void hp_sum_pieces(const T *g, T *table, unsigned char *scratch, int64_t count,
                              int64_t rows, int64_t width, int passes, bool accumulate)
 {
-    typedef typename hp_number<T>::computed A;
+    typedef typename hp_stored<T>::computed A;
     const hp_sorting s = hp_sorting_in(scratch, count, rows);
     const uint32_t *keys = s.keys[passes % 2], *places = s.places[passes % 2];
     const int64_t p = (int64_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
@@ -190,17 +190,17 @@ HP_INLINE void hp_sum_pieces(const T *g, T *table, unsigned char *scratch, int64
     T *const target = table + row * width + column;
     A sum[N];
     for (int l = 0; l < N; ++l)
-        sum[l] = accumulate && p == first ? hp_number<T>::load(target + l) : A(0);
+        sum[l] = accumulate && p == first ? hp_stored<T>::load(target + l) : A(0);
 #pragma unroll 8
     for (int k = 0; k < here; ++k) {
         const hp_vector<T, N> x = hp_load<N>(g + places[p + k] * width + column);
         for (int l = 0; l < N; ++l)
-            sum[l] += hp_number<T>::load(x.lane + l);
+            sum[l] += hp_stored<T>::load(x.lane + l);
     }
     if (past - first <= HP_PIECE) {
         hp_vector<T, N> rounded;
         for (int l = 0; l < N; ++l)
-            hp_number<T>::store(rounded.lane + l, sum[l]);
+            hp_stored<T>::store(rounded.lane + l, sum[l]);
         hp_store<N>(target, rounded);
     } else {
         A *const partial = hp_partial<A>(s, count, width, p, p == first) + column;
@@ -214,7 +214,7 @@ template <class T>
 HP_INLINE void hp_finish_rows(T *table, unsigned char *scratch, int64_t count, int64_t rows,
                               int64_t width, bool accumulate)
 {
-    typedef typename hp_number<T>::computed A;
+    typedef typename hp_stored<T>::computed A;
     const hp_sorting s = hp_sorting_in(scratch, count, rows);
     for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
         const int64_t first = s.first[row], past = s.past[row];
@@ -227,7 +227,7 @@ HP_INLINE void hp_finish_rows(T *table, unsigned char *scratch, int64_t count, i
 #pragma unroll 8
             for (int64_t p = first + HP_PIECE; p < past; p += HP_PIECE)
                 sum += hp_partial<A>(s, count, width, p, false)[c];
-            hp_number<T>::store(table + row * width + c, sum);
+            hp_stored<T>::store(table + row * width + c, sum);
         }
     }
 }

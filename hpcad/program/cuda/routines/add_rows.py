@@ -24,6 +24,7 @@ from hpcad.program.cuda.routines.writing import (
     itemsize,
     require,
     rounded,
+    truth,
     width_of,
 )
 
@@ -147,17 +148,13 @@ class _Writer:
         stored = STORED[self.operands[0].dtype]
         call = (
             f"hp_sum_pieces<{lanes}, {stored}>(p0, p2, scratch, {self.count}, {self.rows}, "
-            f"{self.width}, {self.passes}, {_text(self.accumulate)});"
+            f"{self.width}, {self.passes}, {truth(self.accumulate)});"
         )
         return (max(-(-self.count // (BLOCK // 32)), 1), -(-self.width // (32 * lanes))), call
 
     def _finish(self) -> tuple[tuple[int, int], str]:
         call = (
             f"hp_finish_rows(p2, scratch, {self.count}, {self.rows}, {self.width}, "
-            f"{_text(self.accumulate)});"
+            f"{truth(self.accumulate)});"
         )
         return (min(self.rows, 4096), -(-self.width // BLOCK)), call
-
-
-def _text(flag: bool) -> str:
-    return "true" if flag else "false"

@@ -25,7 +25,7 @@ HP_INLINE void hp_complain(uint64_t *fault, int64_t count, int64_t place)
 }
 
 // A type in memory, and the one that is computed with.
-template <class T> struct hp_number {
+template <class T> struct hp_stored {
     typedef T computed;
     HP_INLINE T load(const T *from) { return *from; }
     HP_INLINE void store(T *to, T value) { *to = value; }

@@ -19,6 +19,7 @@ from hpcad.program.cuda.routines.writing import (
     index_type,
     itemsize,
     require,
+    vector_of,
 )
 
 BLOCK = 256
@@ -88,11 +89,11 @@ def _variant(
     entry: str, operands: list[Flat], piece: int, rows: int, count: int, pieces: int
 ) -> Variant:
     kind, index = index_type(rows * pieces, count * pieces), STORED[operands[1].dtype]
-    vector = "hp_vector<uint64_t, 2>" if piece == 16 else BITS[piece]
     launch = Launch(entry, (blocks_for(count * pieces, BLOCK), 1), BLOCK)
     fault = "(uint64_t *)p3" if len(operands) > 3 else "(uint64_t *)0"
     call = (
-        f"hp_take_rows<{vector}, {kind}, {index}>(p0, p1, p2, {fault}, {rows}, {count}, {pieces});"
+        f"hp_take_rows<{vector_of(piece)}, {kind}, {index}>"
+        f"(p0, p1, p2, {fault}, {rows}, {count}, {pieces});"
     )
     source = bodies("take_rows.cu") + function(launch, operands, (), False, call)
     alignment = tuple(

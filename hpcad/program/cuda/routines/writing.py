@@ -108,6 +108,11 @@ def width_of(dtype: str, *lengths: int) -> int:
     return width
 
 
+def vector_of(nbytes: int) -> str:
+    """A type of 1, 2, 4, 8 or 16 bytes, to move elements as bits."""
+    return "hp_vector<uint64_t, 2>" if nbytes == 16 else BITS[nbytes]
+
+
 def rounded(nbytes: int) -> int:
     """Bytes of scratch memory, in pieces of 256."""
     return -(-nbytes // 256) * 256
@@ -122,3 +127,8 @@ def require(condition: bool, message: str) -> None:
     """
     if not condition:
         raise DeviceError(message)
+
+
+def truth(flag: bool) -> str:
+    """A bool in CUDA C++."""
+    return "true" if flag else "false"
