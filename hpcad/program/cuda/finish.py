@@ -6,7 +6,7 @@ import math
 
 from hpcad.program.cuda.graph import Graph
 from hpcad.program.cuda.parts import Launch, ceil_div, head
-from hpcad.program.cuda.rows import Deal, Total
+from hpcad.program.cuda.rows import Deal, Total, complete
 from hpcad.program.cuda.text import coordinates, offset, running
 from hpcad.program.kernels.scalars import C_TYPES, STORED
 from hpcad.program.kernels.writer import Writer
@@ -73,7 +73,7 @@ def _sum(text: Writer, graph: Graph, plan: Deal, total: Total) -> None:
     place = offset([operand.strides[a] for a in axes], [f"i{a}" for a in axes])
     with text.block(f"if (e < {elements} && threadIdx.x < {columns})"):
         target = f"p{total.store.operand}[{place}]"
-        text.add(f"{target} = {f'hp_add()({target}, sum)' if total.store.accumulate else 'sum'};")
+        text.add(f"{target} = {complete(total, operand.dtype, target, 'sum')};")
 
 
 def _add_parts(text: Writer, kind: str, plan: Deal, total: Total) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from hpcad.program.cuda.graph import Graph
-from hpcad.program.cuda.lanes import Lanes, Pass, from_stored, widest
+from hpcad.program.cuda.lanes import Lanes, Pass, widest
 from hpcad.program.cuda.parts import Launch, Variant, ceil_div, head
 from hpcad.program.cuda.text import coordinates, offset
-from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE
+from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, from_memory
 from hpcad.program.kernels.writer import Writer
 
 BLOCK = 256
@@ -80,7 +80,8 @@ def declare_row_value(text: Writer, graph: Graph, number: int) -> None:
     """A node that is one number per row."""
     node = graph.kernel.nodes[number]
     if node.op == "load":
-        value = from_stored(f"p{node.detail}[o{node.detail}]", node.dtype)
+        operand = graph.kernel.operands[node.detail]
+        value = from_memory(f"p{node.detail}[o{node.detail}]", operand.dtype)
     else:
         value = graph.value(number)
     text.add(f"const {C_TYPES[node.dtype]} n{number} = {value};")

@@ -9,7 +9,16 @@ from hpcad.program.cuda.graph import Graph
 from hpcad.program.cuda.reductions import COMBINING
 from hpcad.program.cuda.text import unrolled
 from hpcad.program.kernels.ir import Store
-from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, convert, expression
+from hpcad.program.kernels.scalars import (
+    C_TYPES,
+    ITEMSIZE,
+    STORED,
+    computed_in,
+    convert,
+    expression,
+    from_memory,
+    to_memory,
+)
 from hpcad.program.kernels.writer import Writer
 
 VECTOR_BYTES = 16  # the widest load and store of one thread
@@ -137,7 +146,7 @@ class Lanes:
             return self.graph.value(number)
         vector = node.detail in self.vectors
         stored = f"v{number}.lane[l]" if vector else self.element(node.detail)
-        return from_stored(stored, node.dtype)
+        return from_memory(stored, self.kernel.operands[node.detail].dtype)
 
     def _combined(self, number: int) -> str:
         node = self.kernel.nodes[number]
@@ -146,29 +155,27 @@ class Lanes:
         return expression(COMBINING[node.op], names, dtypes, node.dtype)
 
     def added(self, total: str, store: Store) -> str:
-        """``total`` and the element, in the type of the operand."""
-        dtype = self.kernel.operands[store.operand].dtype
+        """``total`` and the element, in the type that the operand is computed in."""
+        dtype = computed_in(self.kernel.operands[store.operand].dtype)
         value = convert(f"n{store.node}", self.kernel.nodes[store.node].dtype, dtype)
         return expression("add", [total, f"({value})"], [dtype, dtype], dtype)
 
     def _store(self, text: Writer, number: int, store: Store) -> None:
-        dtype = self.kernel.operands[store.operand].dtype
         vector = store.operand in self.vectors
         target = f"w{number}.lane[l]" if vector else self.element(store.operand)
-        if store.accumulate:
-            old = f"a{number}.lane[l]" if vector else target
-            value = self.added(f"({from_stored(old, dtype)})", store)
-        else:
-            value = convert(f"n{store.node}", self.kernel.nodes[store.node].dtype, dtype)
-        text.add(f"{target} = {value};")
+        old = f"a{number}.lane[l]" if vector else target
+        text.add(f"{target} = {self.as_stored(store, old)};")
+
+    def as_stored(self, store: Store, old: str) -> str:
+        """What a store writes: its node, added to the element ``old`` where it accumulates."""
+        dtype = self.kernel.operands[store.operand].dtype
+        if not store.accumulate:
+            return to_memory(f"n{store.node}", self.kernel.nodes[store.node].dtype, dtype)
+        total = self.added(f"({from_memory(old, dtype)})", store)
+        return to_memory(f"({total})", computed_in(dtype), dtype)
 
     def _type(self, node: int) -> str:
         return C_TYPES[self.kernel.nodes[node].dtype]
 
     def _vector(self, operand: int) -> str:
         return f"hp_vector<{STORED[self.kernel.operands[operand].dtype]}, {self.width}>"
-
-
-def from_stored(text: str, dtype: str) -> str:
-    """A number as it is computed with: bools lie in memory as bytes."""
-    return f"{text} != 0" if dtype == "bool" else text

@@ -3,6 +3,7 @@
 
 #ifdef __CUDACC_RTC__
 typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
 typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
@@ -61,6 +62,39 @@ HP_INLINE double hp_sigmoid_f64(double x) { return hp_sigmoid_of(x, exp(-fabs(x)
 
 #undef HP_FUNCTION
 #undef HP_FUNCTION_OF_TWO
+
+// -- half precision: rounded to nearest, ties to even; NaN stays NaN ------------------------------
+
+#ifdef __CUDACC_RTC__
+HP_INLINE uint32_t hp_bits(float x) { return __float_as_uint(x); }
+HP_INLINE float hp_number(uint32_t bits) { return __uint_as_float(bits); }
+HP_INLINE float hp_from_bfloat16(uint16_t half) { return hp_number((uint32_t)half << 16); }
+HP_INLINE float hp_from_float16(uint16_t half)
+{
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(half));
+    return x;
+}
+HP_INLINE uint16_t hp_to_float16(float x)
+{
+    uint16_t half;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
+    return half;
+}
+HP_INLINE uint16_t hp_to_bfloat16(float x)
+{
+#if __CUDA_ARCH__ >= 800
+    uint16_t half;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(half) : "f"(x));
+    return half;
+#else
+    const uint32_t bits = hp_bits(x), rounded = bits + 0x7fff + (bits >> 16 & 1);
+    return (uint16_t)((x != x ? bits | 0x400000 : rounded) >> 16);
+#endif
+}
+#else
+#include "half.h"
+#endif
 
 #include "scalars.h"
 

@@ -19,7 +19,7 @@ from hpcad.program.cuda.normal import reduces
 from hpcad.program.cuda.parts import ceil_div
 from hpcad.program.cuda.passes import held_values
 from hpcad.program.kernels.ir import Store
-from hpcad.program.kernels.scalars import ITEMSIZE
+from hpcad.program.kernels.scalars import ITEMSIZE, computed_in, from_memory, to_memory
 
 WARP = 32
 SMALL_BLOCK = 128  # threads of a block that holds several teams
@@ -45,6 +45,7 @@ class Total:
     kept : tuple of int
         Outer axes that the sum has.
     dtype : str
+        That the sum is computed in.
     """
 
     number: int
@@ -184,7 +185,14 @@ def deal(graph: Graph, width: int, team: int | None = None) -> Deal:
 def _total(graph: Graph, number: int, store: Store) -> Total:
     operand = graph.kernel.operands[store.operand]
     kept = tuple(axis for axis, stride in enumerate(operand.strides[:-1]) if stride != 0)
-    return Total(number, store, operand.strides[-1] == 0, kept, operand.dtype)
+    return Total(number, store, operand.strides[-1] == 0, kept, computed_in(operand.dtype))
+
+
+def complete(total: Total, dtype: str, old: str, value: str) -> str:
+    """A complete sum as what is written to its element ``old``, of type ``dtype`` in memory."""
+    if total.store.accumulate:
+        value = f"hp_add()({from_memory(old, dtype)}, {value})"
+    return to_memory(value, total.dtype, dtype)
 
 
 def _needs_whole_rows(graph: Graph) -> bool:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 from hpcad.program.cuda.flat import declare_offsets, declare_row_value
 from hpcad.program.cuda.graph import Graph
-from hpcad.program.cuda.lanes import Lanes, Pass, from_stored
+from hpcad.program.cuda.lanes import Lanes, Pass
 from hpcad.program.cuda.parts import head
 from hpcad.program.cuda.passes import Walk, walks
 from hpcad.program.cuda.reductions import EXCHANGING, neutral
-from hpcad.program.cuda.rows import TILE, Deal, Total
+from hpcad.program.cuda.rows import TILE, Deal, Total, complete
 from hpcad.program.cuda.text import coordinates, offset, running, unrolled
 from hpcad.program.kernels.ir import Store
-from hpcad.program.kernels.scalars import C_TYPES, STORED, convert
+from hpcad.program.kernels.scalars import C_TYPES, STORED
 from hpcad.program.kernels.writer import Writer
 
 
@@ -126,10 +126,8 @@ class TeamText:
         strides = [operand.strides[axis] for axis in total.kept]
         if not total.along_row:
             names, strides = [*names, f"(i{self.row} + l)"], [*strides, operand.strides[-1]]
-        self.text.add(
-            f"p{total.store.operand}[{offset(strides, names)}] "
-            f"{'+=' if total.store.accumulate else '='} {value};"
-        )
+        target = f"p{total.store.operand}[{offset(strides, names)}]"
+        self.text.add(f"{target} = {complete(total, operand.dtype, target, value)};")
 
     # -- one row --------------------------------------------------------------------------------
 
@@ -190,12 +188,8 @@ class TeamText:
         condition = "lane == 0 && tile == 0" if self.plan.tiles > 1 else "lane == 0"
         with self.text.block(f"if ({condition})"):
             for store in stores:
-                dtype = self.kernel.operands[store.operand].dtype
                 target = f"p{store.operand}[o{store.operand}]"
-                value = convert(f"n{store.node}", self.kernel.nodes[store.node].dtype, dtype)
-                if store.accumulate:
-                    value = self.lanes.added(f"({from_stored(target, dtype)})", store)
-                self.text.add(f"{target} = {value};")
+                self.text.add(f"{target} = {self.lanes.as_stored(store, target)};")
 
     def _meet(self) -> None:
         """Wait until the whole team has loaded what one thread will overwrite."""

@@ -9,7 +9,7 @@ from hpcad.program.kernels.ir import Kernel, Store
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.reductions import total_type
 from hpcad.program.kernels.rows import RowWriter
-from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, cost
+from hpcad.program.kernels.scalars import C_TYPES, ITEMSIZE, STORED, computed_in, cost
 from hpcad.program.kernels.stages import schedule
 from hpcad.program.kernels.walk import along_row
 from hpcad.program.kernels.writer import Writer
@@ -19,7 +19,7 @@ BLOCK = 256  # rows: sums per element of the row of more than that are sums of p
 ON_STACK = 65536  # bytes of buffers; more are kept in scratch memory
 LINE = 128  # bytes between the scratch memories of two workers
 
-_SIZES = {C_TYPES[dtype]: size for dtype, size in ITEMSIZE.items()}
+_SIZES = {kind: ITEMSIZE[dtype] for dtype, kind in C_TYPES.items()}
 
 
 class Frame:
@@ -56,8 +56,8 @@ class Frame:
     # -- sums -----------------------------------------------------------------------------------
 
     def dtype(self, store: Store) -> str:
-        """Of the operand that is written."""
-        return self.kernel.operands[store.operand].dtype
+        """That a sum is computed in."""
+        return computed_in(self.kernel.operands[store.operand].dtype)
 
     def is_wide(self, store: Store) -> bool:
         """Whether a sum keeps the row."""

@@ -22,6 +22,7 @@ PRELUDE = """\
 #include <stdbool.h>
 #include <stdint.h>
 #include "threads.h"
+#include "half.h"
 #include "vectormath.h"
 #include "scalars.h"
 #include "lanes.h"

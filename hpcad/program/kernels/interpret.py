@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import PRIMITIVES
+from hpcad.backend.half import named
 from hpcad.primitives import elementwise, gamma, special  # noqa: F401  (they fill the table)
 from hpcad.program.kernels.ir import Kernel, Node, Store
+from hpcad.program.kernels.scalars import ROUNDINGS, computed_in
 
 _REDUCTIONS: dict[str, Any] = {"row_sum": np.sum, "row_max": np.max, "row_min": np.min}
 
@@ -47,7 +49,7 @@ def _value(
 ) -> Any:
     dtype = np.dtype(node.dtype)
     if node.op == "load":
-        return arrays[node.detail].copy()
+        return arrays[node.detail].astype(dtype)  # always a copy
     if node.op == "literal":
         return np.asarray(node.detail, dtype)
     if node.op == "scalar":
@@ -60,6 +62,8 @@ def _value(
     if node.op in _REDUCTIONS:
         full = np.broadcast_to(args[0], kernel.extents).astype(dtype)
         return _REDUCTIONS[node.op](full, axis=-1, keepdims=True)
+    if node.op in ROUNDINGS:
+        return args[0].astype(named(ROUNDINGS[node.op])).astype(dtype)
     if node.op.startswith("cast"):
         return args[0].astype(dtype)
     return np.asarray(PRIMITIVES[node.op].value(*args)).astype(dtype, copy=False)
@@ -80,9 +84,13 @@ def _once(kernel: Kernel, store: Store) -> tuple[slice, ...]:
 def _result(kernel: Kernel, store: Store, value: Any, arrays: Sequence[Any]) -> Any:
     once = _once(kernel, store)
     place = arrays[store.operand][once]
-    full = np.broadcast_to(value, kernel.extents).astype(place.dtype, copy=False)
+    full = np.broadcast_to(value, kernel.extents)
+    if store.reduce is None and not store.accumulate:
+        return full[once].astype(place.dtype, copy=False)
+    kind = np.dtype(computed_in(kernel.operands[store.operand].dtype))
+    full = full.astype(kind, copy=False)
     if store.reduce is None:
         result = full[once]
     else:
-        result = np.sum(full, axis=_summed_axes(kernel, store), keepdims=True, dtype=place.dtype)
-    return place + result if store.accumulate else result
+        result = np.sum(full, axis=_summed_axes(kernel, store), keepdims=True, dtype=kind)
+    return (place.astype(kind) + result if store.accumulate else result).astype(place.dtype)

@@ -25,6 +25,9 @@ class Operand:
     Attributes
     ----------
     dtype : str
+        Also ``"bfloat16"`` and ``"float16"``, which nodes cannot be: their elements are loaded as
+        float32 and rounded where they are stored. Sums into them are float32 until they are
+        complete.
     strides : tuple of int
         In elements, one per axis of the loop nest; 0 along axes where it is broadcast (loads) or
         summed over (reducing stores).
@@ -47,7 +50,8 @@ class Node:
     args : tuple of int
         Earlier nodes.
     dtype : str
-        Of this value. ``cast`` converts to it.
+        Of this value. ``cast`` converts to it; ``round_bfloat16`` and ``round_float16`` round,
+        and their values are float32.
     """
 
     op: str

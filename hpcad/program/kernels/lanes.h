@@ -105,6 +105,7 @@ HP_CHOICE(double, int64_t, f64)
 HP_CHOICE(int32_t, int32_t, i32)
 HP_CHOICE(int64_t, int64_t, i64)
 HP_CHOICE(uint8_t, uint8_t, b)
+HP_CHOICE(uint16_t, uint16_t, half)
 #undef HP_CHOICE
 
 #endif

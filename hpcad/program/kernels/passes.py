@@ -17,7 +17,7 @@ from hpcad.program.kernels import reductions
 from hpcad.program.kernels.ir import Kernel, Store
 from hpcad.program.kernels.nest import TILE, Nest
 from hpcad.program.kernels.reductions import Accumulator
-from hpcad.program.kernels.scalars import ENDINGS, cost, expression
+from hpcad.program.kernels.scalars import ENDINGS, HALVES, computed_in, cost
 from hpcad.program.kernels.stages import Pass
 from hpcad.program.kernels.table import DEAR, SERIAL
 from hpcad.program.kernels.values import Values
@@ -67,7 +67,7 @@ class PassWriter:
             found.append(reductions.of_node(i, node, value))
         for store in step.stores:
             if store.reduce is not None and not self._keeps_row(store):
-                dtype = self.kernel.operands[store.operand].dtype
+                dtype = computed_in(self.kernel.operands[store.operand].dtype)
                 value = self.values.converted(store.node, dtype)
                 found.append(reductions.of_store(store, dtype, value))
         return found
@@ -228,21 +228,21 @@ class PassWriter:
 
     def _write_store(self, store: Store, lap: bool) -> None:
         dtype = self.kernel.operands[store.operand].dtype
-        value = self.values.converted(store.node, dtype)
         place = self.values.element(store.operand)
         if store.operand in self.packed:
-            self.writer.add(f"o{store.operand}[j] = {value};")
+            self.writer.add(f"o{store.operand}[j] = {self.values.converted(store.node, dtype)};")
         elif store.reduce is None:
-            if store.accumulate:
-                value = f"({expression('add', [place, value], [dtype, dtype], dtype)})"
+            value = self.values.as_stored(store, place)
             if lap and (store.accumulate or store.operand in self.loaded):
                 value = _chosen(value, place, dtype)
             self.writer.add(f"{place} = {value};")
         elif self._keeps_row(store):
-            value = _chosen(value, "0", dtype) if lap else value
+            value = self.values.converted(store.node, computed_in(dtype))
+            value = _chosen(value, "0", computed_in(dtype)) if lap else value
             self.writer.add(f"q{store.operand}[j] += {value};")
 
 
 def _chosen(value: str, otherwise: str, dtype: str) -> str:
     """``value`` in the lanes that count."""
-    return f"hp_chosen{ENDINGS[dtype]}(fresh, {value}, {otherwise})"
+    ending = "_half" if dtype in HALVES else ENDINGS[dtype]
+    return f"hp_chosen{ending}(fresh, {value}, {otherwise})"

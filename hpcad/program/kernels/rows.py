@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from hpcad.program.kernels.ir import Kernel, Store
 from hpcad.program.kernels.nest import Nest
 from hpcad.program.kernels.passes import PassWriter
-from hpcad.program.kernels.scalars import expression
 from hpcad.program.kernels.stages import Pass, Stages
 from hpcad.program.kernels.values import Values
 from hpcad.program.kernels.widths import mask_stores, mask_type
@@ -82,10 +81,7 @@ class RowWriter:
             self.writer.add(statement)
 
     def _write_row_store(self, store: Store) -> None:
-        dtype = self.kernel.operands[store.operand].dtype
-        value = self.values.converted(store.node, dtype)
         place = self.values.element(store.operand, along=False)
-        if store.accumulate:
-            value = expression("add", [place, value], [dtype, dtype], dtype)
+        value = self.values.as_stored(store, place)
         condition = f"if ({self.values.tile} == 0) " if self.nest.tiled else ""
         self.writer.add(f"{condition}{place} = {value};")

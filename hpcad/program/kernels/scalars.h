@@ -1,7 +1,7 @@
 /* Scalar functions of the table of elementwise primitives that are no single expression.
  *
- * Called hpk_<name>_<type>. They stand on those of vectormath.h (hp_exp_f32, hp_log1p_f64, ...),
- * which comes before. Written in what C and CUDA C++ have in common. Signs, zeros and NaN follow
+ * Called hpk_<name>_<type>. They stand on those of vectormath.h (hp_exp_f32, hp_log1p_f64, ...)
+ * and half.h, which come before. Written in what C and CUDA C++ have in common. Signs, zeros and NaN follow
  * NumPy and SciPy.
  */
 #ifndef HPCAD_SCALARS_H
@@ -141,6 +141,22 @@ HP_FLOATING(double, f64, )
 
 HP_INTEGER(int32_t, uint32_t, i32)
 HP_INTEGER(int64_t, uint64_t, i64)
+
+/* -- half precision: the number that is left of one that is rounded ----------------------------- */
+
+HP_INLINE float hpk_round_bfloat16_f32(float x) { return hp_from_bfloat16(hp_to_bfloat16(x)); }
+HP_INLINE float hpk_round_float16_f32(float x) { return hp_from_float16(hp_to_float16(x)); }
+
+/* In one rounding: what float32 cannot hold is cut off, and leaves a last bit that is odd. */
+HP_INLINE uint16_t hpk_to_float16_f64(double x)
+{
+    float near = (float)x;
+    uint32_t inexact = (double)near != x && x == x;
+    uint32_t beyond = fabs((double)near) > fabs(x);
+    return hp_to_float16(hp_number((hp_bits(near) - (inexact & beyond)) | inexact));
+}
+
+HP_INLINE float hpk_round_float16_f64(double x) { return hp_from_float16(hpk_to_float16_f64(x)); }
 
 #undef HP_FLOATING
 #undef HP_INTEGER

@@ -2,6 +2,12 @@
 
 Everything but transcendental functions equals NumPy bitwise. The table itself is in
 :mod:`hpcad.program.kernels.table`.
+
+Numbers in half precision, bfloat16 and float16, exist in memory only: where they are loaded they
+become float32, all nodes that NumPy would compute in half precision are float32, and a store rounds
+to nearest, ties to even (a number too large becomes infinity, NaN stays NaN). NumPy rounds every
+single operation; a kernel rounds what it stores, and where a node ``round_bfloat16`` or
+``round_float16`` says so: such nodes are what conversions to half precision become.
 """
 
 from __future__ import annotations
@@ -15,7 +21,9 @@ import numpy as np
 
 from hpcad.program.kernels.table import DEAR, TABLE
 
-DTYPES = ("bool", "int32", "int64", "float32", "float64")
+DTYPES = ("bool", "int32", "int64", "float32", "float64")  # of nodes
+HALVES = ("bfloat16", "float16")  # of operands only
+OPERANDS = (*DTYPES, *HALVES)
 C_TYPES = {
     "bool": "bool",
     "int32": "int32_t",
@@ -23,8 +31,10 @@ C_TYPES = {
     "float32": "float",
     "float64": "double",
 }
-STORED = {**C_TYPES, "bool": "uint8_t"}  # in arrays
+STORED = {**C_TYPES, "bool": "uint8_t", "bfloat16": "uint16_t", "float16": "uint16_t"}  # in arrays
 ITEMSIZE = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+ITEMSIZE |= dict.fromkeys(HALVES, 2)
+ROUNDINGS = {f"round_{half}": half for half in HALVES}  # nodes -> what they round to
 
 _KINDS = {"bool": "b", "int32": "i", "int64": "i", "float32": "f", "float64": "f"}
 ENDINGS = {"bool": "_b", "int32": "_i32", "int64": "_i64", "float32": "_f32", "float64": "_f64"}
@@ -52,6 +62,9 @@ def signature(op: str, dtypes: tuple[str, ...]) -> tuple[tuple[str, ...], str] |
         return None
     if entry.typing == "conversion":
         return dtypes, dtypes[0]
+    if entry.typing == "rounding":
+        exact = dtypes[0] if dtypes[0] == "float64" and op == "round_float16" else "float32"
+        return (exact,), "float32"
     if entry.typing == "logic":
         return ("bool",) * len(dtypes), "bool"
     if entry.typing == "selection":
@@ -152,6 +165,27 @@ def convert(text: str, source: str, target: str) -> str:
     if source == "bool":
         return f"({text} ? ({C_TYPES[target]})1 : ({C_TYPES[target]})0)"
     return f"({text} != 0)" if target == "bool" else f"({C_TYPES[target]}){text}"
+
+
+def computed_in(dtype: str) -> str:
+    """The type of the nodes that stand for numbers of an array."""
+    return "float32" if dtype in HALVES else dtype
+
+
+def from_memory(text: str, dtype: str) -> str:
+    """An element of an array of type ``dtype`` as it is computed with."""
+    if dtype in HALVES:
+        return f"hp_from_{dtype}({text})"
+    return f"{text} != 0" if dtype == "bool" else text
+
+
+def to_memory(text: str, source: str, dtype: str) -> str:
+    """``text`` (a name or in parentheses) of type ``source`` as an element of an array."""
+    if dtype not in HALVES:
+        return convert(text, source, dtype)
+    if dtype == "float16" and source == "float64":
+        return f"hpk_to_float16_f64({text})"
+    return f"hp_to_{dtype}({convert(text, source, 'float32')})"
 
 
 def literal(value: Any, dtype: str) -> str:

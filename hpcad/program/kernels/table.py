@@ -96,6 +96,8 @@ TABLE: dict[str, Scalar] = {
     "reciprocal":      Scalar("common", {"f": "({t})1 / {0}"}, MIDDLING),
     "cast":            Scalar("conversion", {}),
     "cast_to_discrete": Scalar("conversion", {}),
+    "round_bfloat16":  Scalar("rounding", {"f": "hpk_round_bfloat16{p}({0})"}, MIDDLING),
+    "round_float16":   Scalar("rounding", {"f": "hpk_round_float16{p}({0})"}, MIDDLING),
     # -- activations
     "relu":            Scalar("common", {"i": "{0} > 0 ? {0} : ({t})0",
                                          "f": "({0} > 0) | ({0} != {0}) ? {0} : ({t})0"}),

@@ -9,9 +9,18 @@ outer axes, ``j`` that along the row, ``l`` a lane.
 
 from __future__ import annotations
 
-from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel
+from hpcad.program.kernels.ir import ROW_REDUCTIONS, Kernel, Store
 from hpcad.program.kernels.nest import Nest
-from hpcad.program.kernels.scalars import C_TYPES, ENDINGS, convert, expression, literal
+from hpcad.program.kernels.scalars import (
+    C_TYPES,
+    ENDINGS,
+    computed_in,
+    convert,
+    expression,
+    from_memory,
+    literal,
+    to_memory,
+)
 from hpcad.program.kernels.stages import PER_ELEMENT, Stages
 from hpcad.program.kernels.walk import along_row
 from hpcad.program.kernels.widths import COMPARISONS, LARGEST, narrow_integers, spread_masks
@@ -55,6 +64,15 @@ class Values:
         """A value in another type."""
         return convert(self.stated(i), self.kernel.nodes[i].dtype, dtype)
 
+    def as_stored(self, store: Store, old: str = "") -> str:
+        """What a store writes: its node, added to the element ``old`` of its operand."""
+        dtype, node = self.kernel.operands[store.operand].dtype, self.kernel.nodes[store.node]
+        if not store.accumulate:
+            return to_memory(self.stated(store.node), node.dtype, dtype)
+        kind = computed_in(dtype)
+        terms = [from_memory(old, dtype), self.converted(store.node, kind)]
+        return to_memory(f"({expression('add', terms, [kind, kind], kind)})", kind, dtype)
+
     def write(self, writer: Writer, i: int) -> None:
         """Write the constant that is the value of a node."""
         writer.add(f"const {self.type(i)} v{i} = {self._text(i)};")
@@ -77,7 +95,7 @@ class Values:
             if i in self.spread:
                 return f"w{i}[j] != 0"
             text = self.element(node.detail, along=self.stages.level[i] == PER_ELEMENT)
-            return f"{text} != 0" if node.dtype == "bool" else text
+            return from_memory(text, self.kernel.operands[node.detail].dtype)
         if node.op == "index":
             return f"(int32_t)({self._index_text(node.detail)})"
         if node.op in ROW_REDUCTIONS:

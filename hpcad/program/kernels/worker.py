@@ -5,7 +5,7 @@ from __future__ import annotations
 from hpcad.program.kernels.frame import BLOCK, Frame
 from hpcad.program.kernels.ir import Store
 from hpcad.program.kernels.reductions import total_type
-from hpcad.program.kernels.scalars import C_TYPES
+from hpcad.program.kernels.scalars import C_TYPES, from_memory, to_memory
 from hpcad.program.kernels.walk import point, unflatten, walk
 
 
@@ -96,6 +96,7 @@ class WorkerWriter:
 
 def write_sum(frame: Frame, store: Store, value: str) -> None:
     """Write a complete sum to its operand, or add it to what that held."""
-    target = frame.place(store)
-    before = f"{target} + " if store.accumulate else ""
-    frame.writer.add(f"{target} = ({C_TYPES[frame.dtype(store)]})({before}{value});")
+    target, dtype = frame.place(store), frame.kernel.operands[store.operand].dtype
+    before = f"{from_memory(target, dtype)} + " if store.accumulate else ""
+    total = f"({C_TYPES[frame.dtype(store)]})({before}{value})"
+    frame.writer.add(f"{target} = {to_memory(total, frame.dtype(store), dtype)};")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend.half import named
 from hpcad.program.cuda.parts import Variant
 from hpcad.program.kernels.interpret import as_operand, interpret
 from hpcad.program.kernels.ir import Kernel
@@ -52,7 +53,7 @@ def launch(
 
 def aligned(count: int, dtype: Any) -> np.ndarray:
     """Zeros whose first element lies as vectors of elements want it."""
-    memory = np.zeros(count + 16, dtype)
+    memory = np.zeros(count + 16, named(str(dtype)))
     start = -memory.ctypes.data % 16 // memory.itemsize
     return memory[start : start + count]
 

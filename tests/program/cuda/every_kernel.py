@@ -11,10 +11,12 @@ from hpcad.program.kernels.scalars import fusable, result_dtype
 from hpcad.program.kernels.table import TABLE
 
 from .random_kernels import random_kernel
-from .samples import samples
+from .samples import half_samples, samples
 
 RANDOM = 32
 PER_KERNEL = 12  # primitives of the table
+# Of halves: one unit in the last place, where numbers close to a tie were rounded.
+TOLERANCE = {"float32": 3e-5, "float64": 1e-11, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 
 
 def operations(dtype: str, start: int, stop: int) -> Kernel:
@@ -39,7 +41,8 @@ TABLES = {
     if (kernel := operations(dtype, start, start + PER_KERNEL)).stores
 }
 RANDOMS = {f"random_{seed}": random_kernel(seed) for seed in range(RANDOM)}
-KERNELS = SAMPLES | TABLES | RANDOMS
+HALVES = {f"{n}_{h}": k for h in ("bfloat16", "float16") for n, k in half_samples(h).items()}
+KERNELS = SAMPLES | TABLES | RANDOMS | HALVES
 
 
 def scalars_of(kernel: Kernel) -> list[float]:
@@ -71,6 +74,8 @@ def numbers(name: str) -> Callable[[int, str, int], np.ndarray]:
 
 def same(found: np.ndarray, expected: np.ndarray, dtype: str) -> None:
     """Sums in another order, and functions of another library, differ by some ulps."""
-    rtol = {"float32": 3e-5, "float64": 1e-11}.get(dtype, 0)
+    rtol = TOLERANCE.get(dtype, 0)
+    if dtype in ("bfloat16", "float16"):
+        found, expected = found.astype(np.float32), expected.astype(np.float32)
     scale = np.abs(expected[np.isfinite(expected)]).max(initial=0) if rtol else 0
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale, equal_nan=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -259,3 +260,47 @@ def samples(dtype: str, size: int = 1) -> dict[str, Kernel]:
         "adam_masked": update("adam", 64 * s, dtype, masked=True),
     }
     return found | {name: update(name, 1003 * s, dtype) for name in OPTIMIZERS}
+
+
+def rounded_in_between(rows: int, width: int, half: str) -> Kernel:
+    """``y = round(x) * x + b``, where a user has converted to half precision and back."""
+    n = Nodes("float32")
+    x = n.load(0)
+    y = n("add", n("multiply", n(f"round_{half}", n("tanh", x)), x), n.load(1))
+    return n.kernel((rows, width), [(width, 1), (0, 1), (width, 1)], [Store(y, 2)])
+
+
+def in_half(kernel: Kernel, half: str, but: tuple[int, ...] = ()) -> Kernel:
+    """The kernel with operands in half precision, ``but`` for some of them."""
+    operands = [
+        replace(operand, dtype=half) if operand.dtype == "float32" and i not in but else operand
+        for i, operand in enumerate(kernel.operands)
+    ]
+    return replace(kernel, operands=tuple(operands))
+
+
+def half_samples(half: str, size: int = 1) -> dict[str, Kernel]:
+    """Kernels of mixed precision: weights, statistics and sums of gradients are float32.
+
+    Parameters
+    ----------
+    half : {"bfloat16", "float16"}
+    size : int
+        As of :func:`samples`.
+    """
+    s, f = size, "float32"
+    return {
+        "bias_gelu": in_half(bias_gelu(24 * s, 64 * s, f), half),
+        "gelu_backward": in_half(gelu_backward(40 * s, 48 * s, f), half, but=(2,)),
+        "layer_norm": in_half(layer_norm(12 * s, 96 * s, f), half, but=(1, 2, 5)),
+        "layer_norm_odd": in_half(layer_norm(5 * s, 65, f), half),
+        "layer_norm_backward": in_half(layer_norm_backward(3 * s, 10 * s, 64, f), half, (2, 5)),
+        "softmax": in_half(softmax(9 * s, 128, f), half),
+        "softmax_wide": in_half(softmax(3, 2500 * s, f), half),
+        "cross_entropy": in_half(cross_entropy(21 * s, 65, f), half, but=(2, 3)),
+        "column_sums": in_half(column_sums(70 * s, 128, f), half),
+        "numbers_of_rows": in_half(numbers_of_rows(5, 300 * s, f), half),
+        "transposed_add": in_half(transposed_add(30 * s, 20, f), half),
+        "rounded_in_between": in_half(rounded_in_between(7, 40 * s, half), half, but=(1,)),
+        "adam": in_half(update("adam", 1003 * s, f), half, but=(0, 2, 3)),
+    }
