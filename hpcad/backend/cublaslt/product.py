@@ -1,0 +1,205 @@
+"""Products of device arrays that are bound once and called often."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+from hpcad.backend import flops
+from hpcad.backend.cublaslt.context import Context, context_of
+from hpcad.backend.cublaslt.enums import EPILOGUES
+from hpcad.backend.cublaslt.layout import NAMES, Arrangement, arrange, check_shapes, meta
+from hpcad.backend.cublaslt.plan import Plan, plan_for
+from hpcad.backend.cublaslt.settings import SETTINGS
+from hpcad.errors import ShapeError
+
+_C_TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double}
+
+
+class BoundProduct:
+    """A product at fixed addresses; called without arguments.
+
+    The call allocates nothing, reads nothing back, and only enqueues work on the current stream.
+
+    Attributes
+    ----------
+    plan : Plan
+        Shared by all products that differ in addresses and factors only.
+    flops : int
+        Multiplications and additions.
+    """
+
+    __slots__ = ("_calls", "_factors", "_kept", "_numbers", "flops", "plan")
+
+    def __init__(
+        self, plan: Plan, arrangement: Arrangement, pointers: tuple[int, ...], factors: tuple
+    ) -> None:
+        self.plan = plan
+        kind = _C_TYPES[plan.problem.scale]
+        self._numbers = [kind(factor) for factor in factors]
+        self._factors = [ctypes.addressof(number) for number in self._numbers]
+        a, b, d, bias, aux = pointers
+        self._calls = []
+        self._kept: list[Any] = []
+        for offset in arrangement.offsets:
+            if not self._kept or offset.aux:
+                self._kept.append(plan.with_addresses(bias, aux + offset.aux))
+            what = self._kept[-1].value
+            self._calls.append((what, a + offset.a, b + offset.b, d + offset.d))
+        self.flops = plan.problem.flops * len(self._calls)
+
+    def __call__(self) -> None:
+        plan = self.plan
+        stream = plan.context.xp.cuda.get_current_stream()
+        memory, queue = plan.context.workspace(stream), stream.ptr
+        alpha, beta = self._factors
+        for what, a, b, d in self._calls:
+            plan.enqueue(what, alpha, beta, a, b, d, memory, queue)
+
+    def count(self) -> None:
+        """Tell those who count floating-point operations (:mod:`hpcad.backend.flops`)."""
+        p = self.plan.problem
+        flops.count_gemm(p.rows, p.columns, p.depth, p.batch * len(self._calls))
+
+    def keep(self, *arrays: Any) -> BoundProduct:
+        """Hold arrays as long as this."""
+        self._kept.extend(arrays)
+        return self
+
+
+def bind_product(
+    xp: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    epilogue: str | None = None,
+    bias: Any = None,
+    aux: Any = None,
+    tf32: bool | None = None,
+) -> Callable[[], None] | None:
+    """Prepare ``c = epilogue(x)`` with ``x = alpha * a @ b + beta * c``, all in place.
+
+    Binding may allocate (the workspace of the current stream) and ask the library, so it is done
+    before a capture, on the stream that will be captured; the call does neither. Not yet run on a
+    GPU.
+
+    Parameters
+    ----------
+    xp : module
+        ``cupy``, or the strict device.
+    a : device array, shape (..., m, k)
+        Float64, float32, float16 or bfloat16. One of the last two strides is one element.
+    b : device array, shape (..., k, n)
+        Of the dtype of ``a``. Batch axes of ``a`` and ``b`` broadcast to those of ``c``.
+    c : device array, shape (..., m, n)
+        Of the dtype of ``a``; float32 also where that is a half type. Must not overlap the
+        operands. Where ``beta`` is 0 it is not read.
+    epilogue : str, optional
+        ==================  ===================================================================
+        ``bias``            ``x + bias``; taken where only ``bias`` is given
+        ``relu``            ``max(x, 0)``; ``relu_bias``: of ``x + bias``
+        ``gelu``            ``gelu(x)`` with the tanh formula; ``gelu_bias``: of ``x + bias``
+        ``gelu_aux``        as ``gelu``, and ``aux = x``
+        ``gelu_aux_bias``   as ``gelu_bias``, and ``aux = x + bias``
+        ``dgelu``           ``x * gelu'(aux)``
+        ``dgelu_bgrad``     the same, and ``bias`` = its sum over all rows
+        ``bgrad_a``         ``x``, and ``bias[i] = sum_k a[i, k]``
+        ``bgrad_b``         ``x``, and ``bias[j] = sum_k b[k, j]``
+        ==================  ===================================================================
+    bias : device array, shape (n,), for ``bgrad_a`` (m,)
+        Of the dtype of ``c``. Gradients replace what it held.
+    aux : device array, shape of ``c``
+        Of the dtype of ``c``; its rows start at multiples of 8 elements.
+    tf32 : bool, optional
+        Round float32 operands to 10 bits of mantissa for the multiplications, which is faster.
+        Else what :func:`hpcad.backend.cublaslt.allow_tf32` said.
+
+    Returns
+    -------
+    callable or None
+        A :class:`BoundProduct`, or a function without arguments where a side is empty. ``None``
+        where the library cannot be given the arrays as they are (steps along both axes, more than
+        64 calls for irregular batches, a bias beside a ``c`` that lies column by column), or has no
+        algorithm: the caller copies, or computes the epilogue itself.
+
+    Raises
+    ------
+    ShapeError
+        Shapes that do not fit.
+    """
+    check_shapes(a, b, c, "a product")
+    epilogue = epilogue or ("bias" if bias is not None else "")
+    _check_beside(epilogue, a, b, c, bias, aux)
+    if c.size == 0 or a.shape[-1] == 0:
+        return _empty(xp, c, beta, epilogue, bias)
+    if "bgrad" in epilogue and alpha != 1.0:
+        return None  # whether the sums are multiplied, too, is not documented
+    arrangement = arrange(
+        meta(a), meta(b), meta(c), adds=beta != 0.0, epilogue=epilogue,
+        bias=None if bias is None else meta(bias), aux=None if aux is None else meta(aux),
+        tf32=SETTINGS.tf32 if tf32 is None else tf32,
+    )  # fmt: skip
+    if arrangement is None:
+        return None
+    context = context_of(xp)
+    bound = bound_product(context, arrangement, addresses(arrangement, a, b, c, bias, aux),
+                          (alpha, beta))  # fmt: skip
+    if bound is not None:
+        context.workspace(xp.cuda.get_current_stream())
+        bound.keep(a, b, c, bias, aux)
+    return bound
+
+
+def bound_product(
+    context: Context, arrangement: Arrangement, pointers: tuple[int, ...], factors: tuple
+) -> BoundProduct | None:
+    """The product at addresses of the library's A, B, D, bias and aux."""
+    plan = plan_for(context, arrangement.aligned(pointers))  # type: ignore[arg-type]
+    return None if plan is None else BoundProduct(plan, arrangement, pointers, factors)
+
+
+def addresses(
+    arrangement: Arrangement, a: Any, b: Any, c: Any, bias: Any = None, aux: Any = None
+) -> tuple[int, ...]:
+    """Of the library's A, B, D, bias and aux; 0 where there is none."""
+    a, b = (b, a) if arrangement.swapped else (a, b)
+    return tuple(0 if x is None else x.data.ptr for x in (a, b, c, bias, aux))
+
+
+def _check_beside(epilogue: str, a: Any, b: Any, c: Any, bias: Any, aux: Any) -> None:
+    """Raise where bias or aux do not go with the epilogue."""
+    end = EPILOGUES.get(NAMES.get(epilogue, epilogue))
+    if end is None or epilogue.isupper():
+        known = sorted({*EPILOGUES, *NAMES} - {"", *NAMES.values()})
+        raise ShapeError(f"no epilogue is called {epilogue!r}; there are {', '.join(known)}")
+    wanted = {"bias": (c.shape[-2:][0 if epilogue == "bgrad_a" else 1],), "aux": tuple(c.shape)}
+    for name, array, used in (("bias", bias, end.bias), ("aux", aux, end.aux)):
+        given = None if array is None else tuple(array.shape)
+        expected = wanted[name] if used else None
+        if given != expected:
+            raise ShapeError(
+                f"epilogue {epilogue!r} of a product of shape {c.shape} takes "
+                f"{name} of shape {expected}, and was given {given}"
+            )
+
+
+def _empty(xp: Any, c: Any, beta: float, epilogue: str, bias: Any) -> Callable[[], None] | None:
+    """A product with no element, or of no summands: 0, which the library does not compute."""
+    if epilogue not in ("", "bias"):
+        return None
+
+    def call() -> None:
+        if c.size == 0:
+            return
+        if beta == 0.0:
+            c.fill(0)
+        elif beta != 1.0:
+            xp.multiply(c, beta, out=c)
+        if bias is not None:
+            xp.add(c, bias, out=c)
+
+    return call
