@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -149,10 +150,24 @@ class DataParallel:
         """
         effect(self._skip)
 
-    @property
-    def effect_kind(self) -> str:
-        """What its effects are for a program on a device: alone, it only keeps books."""
-        return "host" if self.world.size == 1 else "boundary"
+    def effect_kinds(self) -> Callable[[str, tuple[Any, ...]], str]:
+        """What its effects are for one program on a device.
+
+        Alone, it only keeps books. With others, the parameter that completes a bucket starts a
+        reduction, between two graphs; all others are counted.
+        """
+        if self.world.size == 1:
+            return lambda _name, _args: "host"
+        pending = {id(b): sum(not p.frozen for p in b.parameters) for b in self.buckets}
+
+        def kind(name: str, args: tuple[Any, ...]) -> str:
+            if name != "ready":
+                return "boundary"
+            bucket = id(self._bucket_of[id(args[0])])
+            pending[bucket] -= 1
+            return "host" if pending[bucket] else "boundary"
+
+        return kind
 
     # -- what the tape calls -----------------------------------------------------------------
 

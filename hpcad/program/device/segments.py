@@ -108,9 +108,9 @@ class Segments:
 
 def _segments(steps: Sequence[Step]) -> list[Segment]:
     """The steps in stretches, each up to an effect that is nothing for a graph."""
-    found = [Segment()]
+    found, kind_of = [Segment()], EffectKinds()
     for step in steps:
-        kind = effect_kind(step)
+        kind = kind_of(step)
         if kind == "device":
             found[-1].device.append(step.call)
         elif kind == "host":
@@ -125,9 +125,24 @@ def _segments(steps: Sequence[Step]) -> list[Segment]:
     return [s for s in found if s.host or s.device or s.after]
 
 
-def effect_kind(step: Step) -> str:
-    """``"device"``, ``"host"``, ``"staged"`` or ``"boundary"``; see the top of this file."""
-    if step.effect is None:
-        return "host" if step.kind == "effect" else "device"
-    owner = getattr(step.effect.function, "__self__", None)
-    return getattr(owner, "effect_kind", "boundary")
+class EffectKinds:
+    """Says of the steps of one program, in their order, what they are; see the top of this file.
+
+    The owner of an effect has an attribute ``effect_kind``; or a method ``effect_kinds()``, which
+    returns a function from each of its effects in a program (the method's name, the arguments) to
+    its kind.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, Callable[[str, Any], str]] = {}
+
+    def __call__(self, step: Step) -> str:
+        """``"device"``, ``"host"``, ``"staged"`` or ``"boundary"``."""
+        if step.effect is None:
+            return "host" if step.kind == "effect" else "device"
+        function = step.effect.function
+        owner = getattr(function, "__self__", None)
+        if not hasattr(owner, "effect_kinds"):
+            return getattr(owner, "effect_kind", "boundary")
+        kinds = self._of.get(id(owner)) or self._of.setdefault(id(owner), owner.effect_kinds())
+        return kinds(function.__name__, step.effect.args)
