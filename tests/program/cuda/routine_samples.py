@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpcad.program.cuda.routines.add_rows import add_rows
+from hpcad.program.cuda.routines.copies import copy
 from hpcad.program.cuda.routines.patches import Geometry, add_patches, take_patches
 from hpcad.program.cuda.routines.pooling import max_pool, pick, unpool
 from hpcad.program.cuda.routines.take_rows import take_rows
@@ -20,6 +21,10 @@ ROUTINES = {
     "max pooling, odd": max_pool("float64", (256, 33, 31, 3), 3),
     "unpooling": unpool("float32", (256, 32, 32, 64), 2),
     "picking": pick("float32", (256, 32, 32, 64), 2),
+    "copy": copy((512, 768), "float32", (2304, 1), "float32", (768, 1)),
+    "copy, turned": copy(
+        (8, 12, 64, 512), "float32", (393216, 32768, 1, 64), "float32", (393216, 32768, 512, 1)
+    ),
     "patches": take_patches("float32", IMAGES),
     "adjoint of patches": add_patches("float32", IMAGES),
 }
