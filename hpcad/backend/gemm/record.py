@@ -12,10 +12,9 @@ import platform
 import tempfile
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hpcad.backend.gemm.library import Library
-from hpcad.backend.gemm.spec import Gemm
 from hpcad.backend.native.cache import cache_directory
 
 log = logging.getLogger(__name__)
@@ -23,8 +22,17 @@ log = logging.getLogger(__name__)
 FORMAT = 1  # raised when the ways or their labels change
 
 
+class Keyed(Protocol):
+    """A product that choices are kept for."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        ...
+
+
 class Record:
-    """The choices in one file; a damaged or foreign one is as good as none.
+    """The choices in one file; a damaged one, or one for other libraries, is as good as none.
 
     A file is replaced as a whole, by a rename. Where several ranks measure at once the last one's
     choices stay; what others added meanwhile is read again before.
@@ -35,14 +43,15 @@ class Record:
         self._about = list(libraries)
         self._choices = self._read()
 
-    def get(self, spec: Gemm, labels: Container[str]) -> tuple[str, float] | None:
-        """Label and seconds; ``None`` where there is no choice among ``labels``."""
-        label, took = self._choices.get(_key(spec), ("", 0.0))
-        return (label, took) if label in labels else None
+    def get(self, product: Keyed, labels: Container[str] | None = None) -> tuple[str, float] | None:
+        """Label and seconds; ``None`` where there is no choice, or none of ``labels``."""
+        label, took = self._choices.get(product.key, ("", 0.0))
+        known = label in labels if labels is not None else bool(label)
+        return (label, took) if known else None
 
-    def put(self, spec: Gemm, label: str, took: float) -> None:
+    def put(self, product: Keyed, label: str, took: float) -> None:
         """Keep a choice."""
-        self._choices = {**self._read(), **self._choices, _key(spec): (label, took)}
+        self._choices = {**self._read(), **self._choices, product.key: (label, took)}
         content = {"format": FORMAT, "libraries": self._about, "choices": self._choices}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +65,7 @@ class Record:
     def _read(self) -> dict[str, tuple[str, float]]:
         try:
             content = json.loads(self.path.read_text())
-            if content["format"] != FORMAT:
+            if content["format"] != FORMAT or content["libraries"] != self._about:
                 return {}
             return {str(key): _checked(*pair) for key, pair in content["choices"].items()}
         except FileNotFoundError:
@@ -70,14 +79,6 @@ def _checked(label: Any, took: Any) -> tuple[str, float]:
     if not isinstance(label, str) or not 0 < float(took) < math.inf:
         raise ValueError(f"not a choice: {label!r}, {took!r}")
     return label, float(took)
-
-
-def _key(spec: Gemm) -> str:
-    sides = [f"{spec.m}x{spec.n}x{spec.k}", f"{'NT'[spec.trans_a]}{'NT'[spec.trans_b]}"]
-    strides = [f"{spec.lda},{spec.ldb},{spec.ldc}"]
-    if spec.batch:
-        strides += map(str, (spec.batch, spec.stride_a, spec.stride_b, spec.stride_c))
-    return " ".join([spec.dtype, *sides, *strides, *(["adds"] if spec.beta != 0 else [])])
 
 
 def record(libraries: Sequence[Library], threads: int) -> Record:

@@ -97,6 +97,15 @@ class Gemm:
         """Multiplications and additions: ``2 m n k`` for each pair."""
         return 2 * self.m * self.n * self.k * self.items
 
+    @property
+    def key(self) -> str:
+        """The product as one line, by which choices are kept."""
+        sides = [f"{self.m}x{self.n}x{self.k}", f"{'NT'[self.trans_a]}{'NT'[self.trans_b]}"]
+        strides = [f"{self.lda},{self.ldb},{self.ldc}"]
+        if self.batch:
+            strides += map(str, (self.batch, self.stride_a, self.stride_b, self.stride_c))
+        return " ".join([self.dtype, *sides, *strides, *(["adds"] if self.beta != 0 else [])])
+
     def count(self) -> None:
         """Tell those who count floating-point operations (:mod:`hpcad.backend.flops`)."""
         flops.count_gemm(self.m, self.n, self.k, self.items)
