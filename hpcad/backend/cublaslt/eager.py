@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend.cublaslt.checks import check_shapes
 from hpcad.backend.cublaslt.context import context_of
-from hpcad.backend.cublaslt.layout import TYPES, Arrangement, arrange, check_shapes, meta
+from hpcad.backend.cublaslt.layout import TYPES, Arrangement, arrange, meta
 from hpcad.backend.cublaslt.product import addresses, bind_product, bound_product
 from hpcad.backend.cublaslt.settings import SETTINGS
 

@@ -11,6 +11,8 @@ import ctypes
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+import numpy as np
+
 
 class Status(IntEnum):
     """``cublasStatus_t``."""
@@ -35,6 +37,15 @@ class Type(IntEnum):
     bfloat16 = 14
     float8_e4m3fn = 28
     float8_e5m2 = 29
+
+
+def numpy_type(name: str) -> np.dtype:
+    """The NumPy dtype of a :class:`Type`; bfloat16 and 8-bit types come from ml_dtypes."""
+    if name in ("float16", "float32", "float64"):
+        return np.dtype(name)
+    import ml_dtypes
+
+    return np.dtype(getattr(ml_dtypes, name))
 
 
 class Compute(IntEnum):

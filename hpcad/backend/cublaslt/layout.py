@@ -13,12 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from hpcad.backend.cublaslt.enums import EPILOGUES
 from hpcad.backend.cublaslt.problem import Problem
 from hpcad.backend.gemm.views import layout
-from hpcad.errors import ShapeError
 
 CALLS = 64  # products of one bound product at most: where batch axes do not form one stride
 LARGEST = 2**31 - 1  # "usually only values that can be expressed as int32_t are supported"
@@ -236,23 +233,3 @@ def _possible(problem: Problem, calls: int) -> bool:
     if calls > CALLS or max(sizes) > LARGEST:
         return False
     return not p.end.aux or (p.aux_ld % 8 == 0 and p.aux_stride % 8 == 0)
-
-
-def check_shapes(a: Any, b: Any, c: Any, what: str) -> None:
-    """Raise where the shapes do not fit.
-
-    Raises
-    ------
-    ShapeError
-    """
-    if min(a.ndim, b.ndim, c.ndim) < 2 or a.shape[-1] != b.shape[-2]:
-        raise ShapeError(f"{what} of shapes {a.shape} and {b.shape}: the inner sizes differ")
-    try:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2], c.shape[:-2])
-    except ValueError:
-        batch = ()
-    wanted = (*batch, a.shape[-2], b.shape[-1])
-    if c.shape != wanted:
-        raise ShapeError(
-            f"{what} of shapes {a.shape} and {b.shape} does not fit into one of shape {c.shape}"
-        )

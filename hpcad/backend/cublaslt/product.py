@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from hpcad.backend import flops
+from hpcad.backend.cublaslt.checks import check_beside, check_shapes
 from hpcad.backend.cublaslt.context import Context, context_of
-from hpcad.backend.cublaslt.enums import EPILOGUES
-from hpcad.backend.cublaslt.layout import NAMES, Arrangement, arrange, check_shapes, meta
+from hpcad.backend.cublaslt.layout import Arrangement, arrange, meta
 from hpcad.backend.cublaslt.plan import Plan, plan_for
 from hpcad.backend.cublaslt.settings import SETTINGS
-from hpcad.errors import ShapeError
 
 _C_TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 
@@ -133,7 +132,7 @@ def bind_product(
     """
     check_shapes(a, b, c, "a product")
     epilogue = epilogue or ("bias" if bias is not None else "")
-    _check_beside(epilogue, a, b, c, bias, aux)
+    check_beside(epilogue, a, b, c, bias, aux)
     if c.size == 0 or a.shape[-1] == 0:
         return _empty(xp, c, beta, epilogue, bias)
     if "bgrad" in epilogue and alpha != 1.0:
@@ -168,23 +167,6 @@ def addresses(
     """Of the library's A, B, D, bias and aux; 0 where there is none."""
     a, b = (b, a) if arrangement.swapped else (a, b)
     return tuple(0 if x is None else x.data.ptr for x in (a, b, c, bias, aux))
-
-
-def _check_beside(epilogue: str, a: Any, b: Any, c: Any, bias: Any, aux: Any) -> None:
-    """Raise where bias or aux do not go with the epilogue."""
-    end = EPILOGUES.get(NAMES.get(epilogue, epilogue))
-    if end is None or epilogue.isupper():
-        known = sorted({*EPILOGUES, *NAMES} - {"", *NAMES.values()})
-        raise ShapeError(f"no epilogue is called {epilogue!r}; there are {', '.join(known)}")
-    wanted = {"bias": (c.shape[-2:][0 if epilogue == "bgrad_a" else 1],), "aux": tuple(c.shape)}
-    for name, array, used in (("bias", bias, end.bias), ("aux", aux, end.aux)):
-        given = None if array is None else tuple(array.shape)
-        expected = wanted[name] if used else None
-        if given != expected:
-            raise ShapeError(
-                f"epilogue {epilogue!r} of a product of shape {c.shape} takes "
-                f"{name} of shape {expected}, and was given {given}"
-            )
 
 
 def _empty(xp: Any, c: Any, beta: float, epilogue: str, bias: Any) -> Callable[[], None] | None:

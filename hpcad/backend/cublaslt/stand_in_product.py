@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from hpcad.backend.cublaslt.enums import EPILOGUES, Compute, Epilogue, Operation, Status, Type
+from hpcad.backend.cublaslt.enums import (
+    EPILOGUES,
+    Compute,
+    Epilogue,
+    Operation,
+    Status,
+    Type,
+    numpy_type,
+)
 from hpcad.backend.cublaslt.problem import reach
 
 Span = tuple[int, int]
@@ -195,12 +203,7 @@ def _matrices(memory: View, address: int, x: dict[str, int]) -> np.ndarray:
 
 
 def _dtype(number: int) -> np.dtype:
-    name = Type(number).name
-    if name in ("float16", "float32", "float64"):
-        return np.dtype(name)
-    import ml_dtypes
-
-    return np.dtype(getattr(ml_dtypes, name))
+    return numpy_type(Type(number).name)
 
 
 def _tf32(x: np.ndarray) -> np.ndarray:
