@@ -15,6 +15,8 @@ ROUTINES = {
     "embedding": take_rows("float32", "int64", 50257, 65536, 768),
     "embedding, odd": take_rows("float64", "int32", 11, 20, 7, faults=True),
     "gradient of an embedding": add_rows("float32", "int64", 50257, 65536, 768),
+    "embedding of halves": take_rows("bfloat16", "int64", 50257, 65536, 768),
+    "gradient of an embedding of halves": add_rows("bfloat16", "int64", 50257, 65536, 768),
     "gradient of an embedding, odd": add_rows("float64", "int32", 11, 20, 7, faults=True),
     "uniform rows": uniform_rows("float32", 4096, 768, (1, 2)),
     "max pooling": max_pool("float32", (256, 32, 32, 64), 2, relu=True),

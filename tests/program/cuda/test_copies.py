@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpcad.backend.half import named
 from hpcad.errors import DeviceError
 from hpcad.program.cuda.routines.copies import copy
 
@@ -29,7 +30,7 @@ def case(array, target, dtype=None):
 
 
 def new(*shape, dtype="float32"):
-    return np.zeros(shape, dtype)
+    return np.zeros(shape, named(dtype))
 
 
 CASES = {
@@ -46,6 +47,8 @@ CASES = {
     "six axes": case(new(2, 2, 3, 2, 3, 2).transpose(5, 3, 1, 4, 2, 0), new(2, 2, 2, 3, 3, 2)),
     "converted": case(new(8, 12), new(8, 12, dtype="float64")),
     "converted and turned": case(new(40, 50, dtype="float64").T, new(50, 40)),
+    "rounded": case(new(8, 12), new(8, 12, dtype="bfloat16")),
+    "halves turned": case(new(40, 50, dtype="bfloat16").T, new(50, 40, dtype="float16")),
     "of no axes": case(new(), new()),
     "empty": case(new(0, 3), new(0, 3)),
 }

@@ -42,6 +42,11 @@ def ids(rng, number, dtype, count):
 CASES = {
     "pool": Case(max_pool("float32", (2, 5, 7, 8), 2), pixels, exact=True),
     "pool relu": Case(max_pool("float64", (2, 6, 7, 3), 3, relu=True), pixels, exact=True),
+    "pool halves": Case(max_pool("bfloat16", (2, 5, 7, 8), 2, relu=True), pixels, exact=True),
+    "unpool halves": Case(unpool("float16", (2, 5, 7, 8), 2), pixels, exact=True),
+    "uniform halves": Case(uniform_rows("bfloat16", 3, 6, (5, 6)), ids, exact=True),
+    "patches of halves": Case(take_patches("bfloat16", FOURS), exact=True),
+    "images of halves": Case(add_patches("bfloat16", FOURS), exact=True),
     "unpool": Case(unpool("float32", (2, 5, 7, 8), 2), pixels, exact=True),
     "unpool odd": Case(unpool("float64", (1, 7, 4, 3), 2), pixels, exact=True),
     "pick": Case(pick("float32", (2, 5, 7, 3), 2), pixels, exact=True),

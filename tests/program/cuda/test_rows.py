@@ -37,6 +37,7 @@ CASES = {
     "take": Case(take_rows("float32", "int64", 11, 37, 12), indices(11), exact=True),
     "take odd": Case(take_rows("float64", "int32", 5, 9, 7), indices(5), exact=True),
     "take bytes": Case(take_rows("int8", "int32", 5, 9, 6), indices(5), exact=True),
+    "take halves": Case(take_rows("bfloat16", "int64", 9, 20, 12), indices(9), exact=True),
     "take outside": Case(
         take_rows("float32", "int64", 6, 30, 4, faults=True), indices(6, outside=True), exact=True
     ),
@@ -44,6 +45,10 @@ CASES = {
     "add to": Case(
         add_rows("float64", "int32", 41, 100, 5, accumulate=True), indices(41), exact=True
     ),
+    "add halves": Case(
+        add_rows("bfloat16", "int64", 21, 200, 16, accumulate=True), indices(21), exact=True
+    ),
+    "add long halves": Case(add_rows("float16", "int32", 2, 200, 3), indices(2, skewed=True)),
     "add outside": Case(
         add_rows("float32", "int64", 6, 30, 4, faults=True), indices(6, outside=True), exact=True
     ),

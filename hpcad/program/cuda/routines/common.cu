@@ -1,9 +1,8 @@
-// What several hand-written routines use. NVRTC has no <stdint.h>, and the prelude no short types.
+// What several hand-written routines use. NVRTC has no <stdint.h>, and the prelude not all short types.
 
 #ifdef __CUDACC_RTC__
 typedef signed char int8_t;
 typedef short int16_t;
-typedef unsigned short uint16_t;
 #endif
 
 // The first piece of work of this thread in a grid-stride loop, and the step.
@@ -30,3 +29,33 @@ template <class T> struct hp_stored {
     HP_INLINE T load(const T *from) { return *from; }
     HP_INLINE void store(T *to, T value) { *to = value; }
 };
+
+struct hp_bfloat16 {
+    uint16_t bits;
+};
+struct hp_float16 {
+    uint16_t bits;
+};
+template <> struct hp_stored<hp_bfloat16> {
+    typedef float computed;
+    HP_INLINE float load(const hp_bfloat16 *from) { return hp_from_bfloat16(from->bits); }
+    HP_INLINE void store(hp_bfloat16 *to, float value) { to->bits = hp_to_bfloat16(value); }
+};
+template <> struct hp_stored<hp_float16> {
+    typedef float computed;
+    HP_INLINE float load(const hp_float16 *from) { return hp_from_float16(from->bits); }
+    HP_INLINE void store(hp_float16 *to, float value) { to->bits = hp_to_float16(value); }
+};
+
+// exp where the result is rounded to a short type, or weighs what is: its relative error is below
+// 1e-5 for arguments from -80 to 0, a small part of a unit of rounding of bfloat16 and float16.
+HP_INLINE float hp_quick_exp(float x)
+{
+#ifdef __CUDACC_RTC__
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+    return y;
+#else
+    return hp_exp_f32(x);
+#endif
+}

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend.half import named
 from hpcad.program.cuda.routines.patches import Geometry, add_patches, take_patches
 from hpcad.program.cuda.routines.pooling import max_pool, unpool
 from hpcad.program.cuda.routines.routine import DeviceRoutine
-from hpcad.program.cuda.routines.writing import rounded
+from hpcad.program.cuda.routines.writing import itemsize, rounded
 from hpcad.program.phantom import address_of, phantom_bytes
 
 WORKSPACE = 256 << 20  # bytes that the patches of some images may take
@@ -96,7 +97,7 @@ class Convolution:
 
     def _bytes(self, part: Geometry) -> tuple[int, int]:
         """Of the patches, and of the results before pooling, as far as they are written down."""
-        size = np.dtype(self.dtype).itemsize
+        size = itemsize(self.dtype)
         patches = 0 if part.is_matrix else rounded(part.rows * part.columns * size)
         return patches, rounded(part.rows * self.filters * size) if self.pooled else 0
 
@@ -215,5 +216,5 @@ def _flat(weight: np.ndarray) -> np.ndarray:
 
 def _matrix(address: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """A phantom in the workspace."""
-    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
-    return phantom_bytes(address, nbytes).view(dtype).reshape(shape)
+    kind = named(dtype)
+    return phantom_bytes(address, math.prod(shape) * kind.itemsize).view(kind).reshape(shape)

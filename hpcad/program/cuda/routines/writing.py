@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from hpcad.backend.half import named
 from hpcad.errors import DeviceError
 from hpcad.program.cuda.parts import Launch
 from hpcad.program.cuda.routines.routine import Flat
@@ -30,16 +29,23 @@ STORED = {
     "uint64": "uint64_t",
     "float32": "float",
     "float64": "double",
+    "bfloat16": "hp_bfloat16",
+    "float16": "hp_float16",
 }
 # What is computed with: short types are stored, and computed with as float32.
-COMPUTED = {"float32": "float32", "float64": "float64"}
+COMPUTED = {
+    "float32": "float32",
+    "float64": "float64",
+    "bfloat16": "float32",
+    "float16": "float32",
+}
 BITS = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t"}
 MOST_BLOCKS = 4096  # thirty per multiprocessor of a large device
 
 
 def itemsize(dtype: str) -> int:
     """Bytes of an element."""
-    return np.dtype(dtype).itemsize
+    return named(dtype).itemsize
 
 
 def identifier(kind: str, *facts: Any) -> str:
