@@ -1,6 +1,6 @@
-"""Where numbers live: one protocol, a NumPy and a CuPy implementation of it.
+"""Where numbers live: one protocol, implemented for NumPy, CuPy and the strict device.
 
-Values of primitives are written with NumPy functions; on CuPy arrays these dispatch to CuPy
+Values of primitives are written with NumPy functions; on device arrays these dispatch to the device
 through ``__array_ufunc__`` and ``__array_function__``. What those protocols cannot express
 (creation, GEMM, scatter, device transfers, memory) goes through a :class:`Backend`.
 """
@@ -9,7 +9,7 @@ from hpcad.backend.arena import Arena
 from hpcad.backend.flops import counted_flops
 from hpcad.backend.protocol import Array, Backend
 from hpcad.backend.random import Stream
-from hpcad.backend.select import backend_of, get_backend, to_host
+from hpcad.backend.select import backend_of, get_backend, is_device_array, scipy_of, to_host
 
 __all__ = [
     "Arena",
@@ -19,5 +19,7 @@ __all__ = [
     "backend_of",
     "counted_flops",
     "get_backend",
+    "is_device_array",
+    "scipy_of",
     "to_host",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Array = Any  # numpy.ndarray or cupy.ndarray; CuPy is optional, so it cannot be named here
+Array = Any  # numpy.ndarray or a device array; CuPy is optional, so it cannot be named here
 Shape = tuple[int, ...]
 
 
@@ -18,7 +18,7 @@ class Backend(Protocol):
     Attributes
     ----------
     name : str
-        ``"numpy"`` or ``"cupy"``.
+        ``"numpy"``, ``"cupy"`` or ``"strict"``.
     xp : module
         The array namespace.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,19 +16,35 @@ from hpcad.errors import ConfigError
 _NUMPY = NumpyBackend()
 
 
+_STRICT = "hpcad.backend.strict"
+
+
 @cache
 def _cupy() -> Backend:
-    from hpcad.backend.cupy_backend import CupyBackend
+    from hpcad.backend.device_backend import DeviceBackend, import_cupy
 
-    return CupyBackend()
+    return DeviceBackend(import_cupy(), "cupy")
+
+
+@cache
+def _strict() -> Backend:
+    from hpcad.backend.device_backend import DeviceBackend
+
+    return DeviceBackend(import_module(_STRICT), "strict")
+
+
+def is_device_array(array: Any) -> bool:
+    """Whether it is an array of CuPy's or of the strict device's, or a device object of theirs."""
+    module = type(array).__module__
+    return module.partition(".")[0] == "cupy" or module.startswith(_STRICT)
 
 
 def backend_of(array: Any) -> Backend:
     """Return the backend whose memory holds ``array`` (NumPy for scalars and lists)."""
     if type(array) is np.ndarray:
         return _NUMPY
-    if type(array).__module__.partition(".")[0] == "cupy":
-        return _cupy()
+    if is_device_array(array):
+        return _strict() if type(array).__module__.startswith(_STRICT) else _cupy()
     content = getattr(array, "content", None)  # of a tensor in a program that is being captured
     return _NUMPY if content is None else backend_of(content)
 
@@ -36,8 +54,9 @@ def get_backend(device: str = "cpu") -> Backend:
 
     Parameters
     ----------
-    device : {"cpu", "gpu", "auto"}
-        ``"auto"`` is the GPU when CuPy finds one.
+    device : {"cpu", "gpu", "auto", "strict"}
+        ``"auto"`` is the GPU when CuPy finds one. ``"strict"`` is no GPU: NumPy computes, and what
+        would be wrong on a GPU is refused (:mod:`hpcad.backend.strict`).
 
     Raises
     ------
@@ -50,7 +69,18 @@ def get_backend(device: str = "cpu") -> Backend:
         return _cupy()
     if device == "auto":
         return _cupy() if _gpu_available() else _NUMPY
-    raise ConfigError(f"unknown device {device!r}; expected 'cpu', 'gpu' or 'auto'")
+    if device == "strict":
+        return _strict()
+    raise ConfigError(f"unknown device {device!r}; expected 'cpu', 'gpu', 'auto' or 'strict'")
+
+
+def scipy_of(array: Any, chapter: str) -> ModuleType:
+    """SciPy's ``special`` or ``linalg`` for the memory that an array lies in.
+
+    It takes longer to import than all of hpcad.
+    """
+    packages = {"numpy": "scipy", "cupy": "cupyx.scipy", "strict": f"{_STRICT}.scipy"}
+    return import_module(f"{packages[backend_of(array).name]}.{chapter}")
 
 
 def _gpu_available() -> bool:

@@ -50,4 +50,4 @@ class Transfer:
 
 def transfer(backend: Backend | Any) -> Transfer | None:
     """How batches get to a backend's device; None where they are there already (on a CPU)."""
-    return Transfer(backend.xp) if backend is not None and backend.name == "cupy" else None
+    return Transfer(backend.xp) if backend is not None and backend.on_device else None

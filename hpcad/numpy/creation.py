@@ -8,7 +8,7 @@ import numpy as np
 
 from hpcad.autodiff.conversion import device_backend
 from hpcad.autodiff.tensor import Tensor, tensor, value_of
-from hpcad.backend import Backend, backend_of
+from hpcad.backend import Backend, backend_of, is_device_array
 from hpcad.numpy.dtypes import astype, to_device
 from hpcad.primitives import creation as p
 from hpcad.primitives.indexing import is_tracked
@@ -69,7 +69,7 @@ def asarray(obj: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | 
         if isinstance(obj, Tensor):
             obj = tensor(obj)
             return obj if device is None else to_device(obj, device)
-    if device is None and type(obj).__module__.partition(".")[0] == "cupy":
+    if device is None and is_device_array(obj):
         plain = backend_of(obj).xp.array(obj, dtype=dtype, copy=bool(copy))
     else:
         plain = np.asarray(obj, dtype=dtype, copy=copy)

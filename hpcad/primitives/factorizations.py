@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import scipy_of
 from hpcad.primitives.contraction import as_diagonal, diagonal
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.matrices import (
@@ -64,11 +65,7 @@ cholesky = Primitive("cholesky", _cholesky, lambda x: x, [_cholesky_vjp], jvp=[_
 def _lu(x: Any) -> tuple[Any, Any, Any]:
     if x.size == 0:  # SciPy makes other shapes of empty stacks
         return x, x, x
-    if type(x) is np.ndarray:
-        from scipy.linalg import lu as factorize
-    else:
-        from cupyx.scipy.linalg import lu as factorize
-    p, low, u = factorize(x)
+    p, low, u = scipy_of(x, "linalg").lu(x)
     return p.astype(x.dtype, copy=False), low, u
 
 

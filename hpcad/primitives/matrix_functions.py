@@ -14,17 +14,13 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import value_of
-from hpcad.backend import backend_of
+from hpcad.backend import backend_of, scipy_of
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.matrices import T
 
 
 def _expm(x: Any) -> Any:
-    if type(x) is np.ndarray:
-        from scipy.linalg import expm as exponential
-    else:
-        from cupyx.scipy.linalg import expm as exponential
-    return exponential(x) if x.size else x * 1.0
+    return scipy_of(x, "linalg").expm(x) if x.size else x * 1.0
 
 
 def _along(x: Any, t: Any) -> Any:

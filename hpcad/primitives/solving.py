@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import scipy_of
 from hpcad.errors import ShapeError
 from hpcad.primitives import shapes
 from hpcad.primitives.matrices import H, T, conj, lower, mm, upper
@@ -67,10 +68,7 @@ solve = Primitive(
 
 
 def _solve_triangular(a: Any, b: Any, *, lower: bool, unit_diagonal: bool) -> Any:
-    if type(a) is np.ndarray:
-        from scipy.linalg import solve_triangular as solver
-    else:
-        from cupyx.scipy.linalg import solve_triangular as solver
+    solver = scipy_of(a, "linalg").solve_triangular
     options = {"lower": lower, "unit_diagonal": unit_diagonal, "check_finite": False}
     if a.shape[-1] != a.shape[-2] or a.shape[-1] != b.shape[-2]:
         raise ShapeError(

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.backend import backend_of
+from hpcad.backend import is_device_array, scipy_of
 from hpcad.errors import ConfigError
 from hpcad.primitives.arithmetic import (
     add,
@@ -31,19 +29,10 @@ from hpcad.primitives.arithmetic import (
 from hpcad.primitives.builders import binary, floating, is_complex, unary
 from hpcad.primitives.complex_numbers import sign
 from hpcad.primitives.exponential import exp, log
+from hpcad.primitives.precision import in_single
 from hpcad.primitives.shapes import broadcast
 
 _NUMBERS = (int, float, complex)
-
-
-@cache
-def _library(name: str) -> ModuleType:
-    """Imported when first used: it takes longer than all of hpcad."""
-    if name == "cupy":
-        import cupyx.scipy.special as library
-    else:
-        import scipy.special as library
-    return library
 
 
 def special(name: str) -> Callable[..., Any]:
@@ -51,8 +40,7 @@ def special(name: str) -> Callable[..., Any]:
 
     def value(*args: Any) -> Any:
         args = tuple([x if isinstance(x, _NUMBERS) else _array(x) for x in args])
-        device = any(backend_of(x).name == "cupy" for x in args)
-        library = _library("cupy" if device else "numpy")
+        library = scipy_of(next(filter(is_device_array, args), None), "special")
         if not hasattr(library, name):
             raise ConfigError(f"{library.__name__} has no {name}; compute it with device='cpu'")
         answer = getattr(library, name)(*args)
@@ -60,7 +48,7 @@ def special(name: str) -> Callable[..., Any]:
         return answer.astype(wanted) if wanted.kind in "fc" and answer.dtype != wanted else answer
 
     value.__name__ = name
-    return value
+    return in_single(value)
 
 
 def _array(x: Any) -> Any:

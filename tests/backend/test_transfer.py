@@ -89,4 +89,4 @@ def test_pinned_memory_is_an_array_of_bytes(nbytes: int) -> None:
 def test_a_cpu_needs_no_transfer() -> None:
     assert transfer(get_backend("cpu")) is None
     assert transfer(None) is None
-    assert transfer(SimpleNamespace(name="cupy", xp=Device())) is not None
+    assert transfer(SimpleNamespace(on_device=True, xp=Device())) is not None

@@ -10,6 +10,8 @@ from hpcad.autodiff.conversion import CAPTURED
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.pytree import Structure, flatten
 from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.backend import is_device_array
+from hpcad.backend.half import is_bfloat16
 from hpcad.errors import ConfigError
 
 ARRAYS = (np.ndarray, np.generic)
@@ -20,11 +22,7 @@ def is_array(leaf: Any) -> bool:
     """Whether a leaf is an input of the program: an array, a NumPy scalar, a tensor."""
     if isinstance(leaf, Tensor):
         return not isinstance(leaf, Parameter)  # which a program knows by itself
-    return isinstance(leaf, ARRAYS) or _on_device(leaf)
-
-
-def _on_device(leaf: Any) -> bool:
-    return type(leaf).__module__.partition(".")[0] == "cupy"
+    return isinstance(leaf, ARRAYS) or is_device_array(leaf)
 
 
 def is_differentiated(leaf: Any) -> bool:
@@ -39,7 +37,7 @@ def foreign(leaves: list[Any]) -> str | None:
         if isinstance(array, np.ndarray):
             if type(array) not in PLAIN:
                 return f"an argument is a {type(array).__name__}, which has operations of its own"
-            if array.dtype.kind in "OV":
+            if array.dtype.kind in "OV" and not is_bfloat16(array.dtype):
                 return f"an argument is an array of dtype {array.dtype}"
     return None
 

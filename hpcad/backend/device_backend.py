@@ -1,8 +1,7 @@
-"""The backend on CuPy arrays.
+"""The backend on device arrays: CuPy's, or those of the strict device.
 
-Written against CuPy 14 and not yet proven on a GPU. GEMM goes to cuBLAS through
-``cupy.cublas`` and ``cupy.matmul``, which copy some batched operands; a cuBLASLt binding is to
-replace them behind the same method.
+Written against CuPy 14 and not yet run on a GPU; the strict device (:mod:`hpcad.backend.strict`)
+runs it everywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +17,14 @@ from hpcad.backend.protocol import Array, Shape
 from hpcad.errors import DeviceError
 
 
-def _import_cupy() -> Any:
+def import_cupy() -> Any:
+    """CuPy, where it is installed and finds a device.
+
+    Raises
+    ------
+    DeviceError
+        Elsewhere.
+    """
     try:
         import cupy
     except ImportError as error:
@@ -34,17 +40,23 @@ def _import_cupy() -> Any:
     return cupy
 
 
-class CupyBackend:
-    """Arrays in device memory; GEMM by cuBLAS."""
+class DeviceBackend:
+    """Arrays in device memory.
 
-    name = "cupy"
-    device = "gpu"
+    Parameters
+    ----------
+    xp : module
+        CuPy, or :mod:`hpcad.backend.strict`, which passes for it.
+    name : {"cupy", "strict"}
+    """
+
     on_device = True
     chunk_bytes = 1 << 40  # one kernel over everything
     block_bytes = 256 << 20  # few fat kernels; bounds the temporary
 
-    def __init__(self) -> None:
-        self.xp = _import_cupy()
+    def __init__(self, xp: Any, name: str) -> None:
+        self.xp, self.name = xp, name
+        self.device = "gpu" if name == "cupy" else name
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         return self.xp.asarray(value, dtype=dtype)

@@ -1,0 +1,82 @@
+"""NumPy's functions under the names of a module, for device arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from hpcad.backend.strict import dispatch, tables
+
+_KEPT = tables.names(  # of NumPy's own, which CuPy passes on
+    "broadcast_shapes can_cast errstate finfo iinfo isdtype issubdtype "
+    "isscalar iterable promote_types s_ index_exp ndindex dtype typename"
+)
+
+
+class Chapter:
+    """A module of NumPy's or SciPy's, whose functions become work of the device.
+
+    Parameters
+    ----------
+    name : str
+    module : module
+    lacking : collection of str
+        Functions that CuPy does not have.
+    has : collection of str, optional
+        All that it has.
+    """
+
+    def __init__(
+        self, name: str, module: Any, lacking: Collection[str], has: Collection[str] | None = None
+    ) -> None:
+        self.__name__ = f"the strict device's {name}"
+        self._module, self._lacking, self._has = module, lacking, has
+        self._found: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return self.find(name)
+
+    def find(self, name: str) -> Any:
+        """What the module has under a name.
+
+        Raises
+        ------
+        AttributeError
+            CuPy has no such function.
+        """
+        if name in self._found:
+            return self._found[name]
+        missing = name in self._lacking or (self._has is not None and name not in self._has)
+        if name.startswith("__") or missing or not hasattr(self._module, name):
+            raise AttributeError(f"{self.__name__} has no {name!r}: CuPy has none")
+        theirs = getattr(self._module, name)
+        callables = (np.ufunc, FunctionType, BuiltinFunctionType, type(np.sum))
+        if name not in _KEPT and isinstance(theirs, callables):
+            theirs = _work(theirs)
+        self._found[name] = theirs
+        return theirs
+
+
+def _work(theirs: Any) -> Callable[..., Any]:
+    """The function for device arrays."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(theirs, np.ufunc):
+            out = kwargs.get("out")
+            if out is not None and not isinstance(out, tuple):
+                kwargs["out"] = (out,)
+            found = dispatch.ufunc(theirs, "__call__", args, kwargs)
+            if found is NotImplemented:
+                raise TypeError(
+                    f"{theirs.__name__}: Unsupported type among "
+                    f"{[type(x).__name__ for x in args]}; move host data with asarray() first"
+                )
+            return found
+        return dispatch.call(theirs, args, kwargs)
+
+    function.__name__ = theirs.__name__
+    function.__doc__ = theirs.__doc__
+    return function

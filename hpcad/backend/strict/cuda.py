@@ -1,0 +1,44 @@
+"""What passes for ``cupy.cuda``."""
+
+from hpcad.backend.strict import runtime
+from hpcad.backend.strict.device import Device
+from hpcad.backend.strict.graph import Graph
+from hpcad.backend.strict.host import PinnedMemory as PinnedMemoryPointer
+from hpcad.backend.strict.host import alloc_pinned_memory
+from hpcad.backend.strict.memory import (
+    Memory,
+    MemoryPointer,
+    MemoryPool,
+    UnownedMemory,
+    get_allocator,
+    set_allocator,
+    using_allocator,
+)
+from hpcad.backend.strict.memory import allocate as alloc
+from hpcad.backend.strict.streams import Event, Stream
+from hpcad.backend.strict.streams import current_stream as get_current_stream
+
+__all__ = [
+    "Device",
+    "Event",
+    "Graph",
+    "Memory",
+    "MemoryPointer",
+    "MemoryPool",
+    "PinnedMemoryPointer",
+    "Stream",
+    "UnownedMemory",
+    "alloc",
+    "alloc_pinned_memory",
+    "get_allocator",
+    "get_current_stream",
+    "is_available",
+    "runtime",
+    "set_allocator",
+    "using_allocator",
+]
+
+
+def is_available() -> bool:
+    """True: it needs no machine of its own."""
+    return True

@@ -1,0 +1,337 @@
+"""NumPy's functions on device arrays: each call is one piece of work.
+
+A call that only looks at its arguments in another way (``reshape``, ``a[1:]``) gives a view, and is
+no work. While the stream captures, the function is run once on the poison that it finds, for the
+shape and type of its answer, and again at every launch of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpcad.backend.strict import tables
+from hpcad.backend.strict.counts import synchronised
+from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
+from hpcad.backend.strict.memory import MemoryPointer
+from hpcad.backend.strict.streams import current_stream
+from hpcad.backend.strict.work import enqueue
+
+if TYPE_CHECKING:
+    from hpcad.backend.strict.array import ndarray
+
+METHODS = tables.METHODS
+_SCALARS = (bool, int, float, complex, np.generic)
+
+
+# -- what NumPy's protocols ask for ---------------------------------------------------------
+
+
+def function(func: Any, args: Any, kwargs: Any) -> Any:
+    """A function of NumPy's, as ``__array_function__`` gets it."""
+    chapter, name = (func.__module__ or "numpy").rpartition(".")[2], func.__name__
+    if name in tables.LACKING.get(chapter, frozenset()):
+        return NotImplemented
+    return call(func, args, kwargs)
+
+
+def ufunc(called: Any, method: str, inputs: Any, kwargs: Any) -> Any:
+    """A ufunc, as ``__array_ufunc__`` gets it."""
+    name = called.__name__
+    outs = kwargs.get("out", ())
+    if len(outs) > 1:
+        raise ValueError("The 'out' parameter must have exactly one array value")
+    if name in tables.LACKING["numpy"] or not _known(called):
+        return NotImplemented
+    if not all(_operand(x) for x in (*inputs, *outs)):
+        return NotImplemented
+    if method == "at":
+        _check_method(name, method)
+        target = inputs[0]
+        return call(called.at, inputs, kwargs, name=f"{name}.at", into=(target,))
+    if method != "__call__":
+        if method != "outer":
+            _check_method(name, method)
+        if outs:
+            kwargs = kwargs | {"out": outs[0]}
+        return call(getattr(called, method), inputs, kwargs, name=f"{name}.{method}")
+    unknown = set(kwargs) - {"out", "dtype", "casting"}
+    if unknown:
+        raise TypeError(f"Wrong arguments: CuPy's {name} takes no {', '.join(sorted(unknown))}")
+    if called.nout == 1 and name in _COMPARISONS:
+        inputs = tuple(x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in inputs)
+    return call(called, inputs, kwargs)
+
+
+def method(name: str, array: ndarray, args: Any, kwargs: Any) -> Any:
+    """A method of an array."""
+
+    def apply(raw: np.ndarray, *more: Any, **options: Any) -> Any:
+        return getattr(raw, name)(*more, **options)
+
+    return call(apply, (array, *args), kwargs, name=name)
+
+
+_COMPARISONS = {"greater", "greater_equal", "less", "less_equal", "equal", "not_equal"}
+
+
+def _known(called: Any) -> bool:
+    name = called.__name__
+    return getattr(np, name, None) is called or name in tables.SPECIAL
+
+
+def _check_method(name: str, method: str) -> None:
+    if name not in tables.UFUNC_METHODS.get(method, frozenset()):
+        raise NotImplementedError(f"`cupy_{name}.{method}` is not supported yet")
+
+
+def _operand(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, *_SCALARS)) or is_device(x)
+
+
+def is_device(x: Any) -> bool:
+    """Whether it is an array of the strict device."""
+    return getattr(type(x), "__module__", "") == _ARRAYS
+
+
+_ARRAYS = "hpcad.backend.strict.array"
+
+
+# -- one call -------------------------------------------------------------------------------
+
+
+def call(
+    func: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    *,
+    name: str | None = None,
+    into: tuple[Any, ...] = (),
+) -> Any:
+    """Call a function of NumPy's on what lies behind device arrays, as one piece of work.
+
+    Parameters
+    ----------
+    func : callable
+    args, kwargs
+        Device arrays and scalars, also in lists, tuples and dictionaries.
+    name : str, optional
+        Named in errors.
+    into : tuple of arrays
+        What it writes, apart from ``out=``.
+
+    Raises
+    ------
+    TypeError
+        A host array is among the arguments.
+    """
+    name = func.__name__ if name is None else name
+    inputs: list[ndarray] = []
+    plain_args, plain_kwargs = _plain(args, inputs, name), _plain(kwargs, inputs, name)
+    if name in tables.METADATA:
+        return func(*plain_args, **plain_kwargs)
+    _check_capture(name, len(args))
+    if name in tables.MUTATING:
+        into = (args[0],) if args else (next(iter(kwargs.values())),)
+    outs = kwargs.get("out")
+    outs = outs if isinstance(outs, tuple) else () if outs is None else (outs,)
+    if not all(is_device(out) for out in outs):
+        raise TypeError(f"{name}: out must be an array of the device")
+    if outs or into:
+        _in_place(name, func, plain_args, plain_kwargs, inputs, (*outs, *into))
+        return None if into else outs[0]
+    with np.errstate(all="ignore"):
+        answer = func(*plain_args, **plain_kwargs)
+    return _wrapped(name, lambda: func(*plain_args, **plain_kwargs), answer, inputs)
+
+
+def _in_place(name: str, func: Any, args: Any, kwargs: Any, inputs: Any, outs: Any) -> None:
+    reads = [x.span() for x in inputs]
+    enqueue(name, reads, [x.span() for x in outs], lambda: func(*args, **kwargs))
+
+
+def _check_capture(name: str, given: int) -> None:
+    """What the function does besides, and whether it may do so now."""
+    stream = current_stream()
+    if name in tables.SYNCHRONISING or (name == "where" and given == 1):
+        stream.refuse_capture(f"{name}, whose answer has a length that the host must read,")
+        synchronised(name)
+    elif name in tables.LIBRARY and stream.capture is not None:
+        raise StrictDeviceError(
+            f"{name} at {line_of_caller()} while stream {stream.ptr} captures: CuPy refuses to "
+            "call cuBLAS and cuSOLVER then; use hpcad's own products, or do it before the capture"
+        )
+
+
+def _plain(x: Any, inputs: list[Any], name: str) -> Any:
+    """The same with storage in the place of device arrays, which are noted."""
+    if is_device(x):
+        inputs.append(x)
+        return x.raw
+    if type(x) is tuple or type(x) is list:
+        return type(x)(_plain(each, inputs, name) for each in x)
+    if type(x) is dict:
+        return {key: _plain(value, inputs, name) for key, value in x.items()}
+    if isinstance(x, np.ndarray):
+        raise TypeError(
+            f"{name}: Unsupported type <class 'numpy.ndarray'>: host arrays do not mix with device "
+            "arrays; move it first with asarray()"
+        )
+    return x
+
+
+def _wrapped(name: str, again: Callable[[], Any], answer: Any, inputs: list[Any]) -> Any:
+    """The answer as device arrays: views of the arguments, or new ones that the work fills."""
+    flat: list[Any] = []
+    build = _flatten(answer, flat)
+    out: list[Any] = []
+    fresh: list[int] = []
+    for i, x in enumerate(flat):
+        source = next((y for y in inputs if _is_view(x, y)), None)
+        if source is not None:
+            out.append(view_of(source, x))
+        elif isinstance(x, np.ndarray | np.generic) or type(x) in _NUMBERS:
+            fresh.append(i)
+            out.append(_new(np.asarray(x)))
+        else:
+            out.append(x)
+    if fresh:
+        _fill(name, again, flat, out, fresh, inputs)
+    return build(iter(out))
+
+
+def _fill(
+    name: str, again: Callable[[], Any], flat: Any, out: Any, fresh: list[int], inputs: list[Any]
+) -> None:
+    """One piece of work that writes all new arrays."""
+    targets = {i: out[i].raw for i in fresh}
+    capturing = current_stream().capture is not None
+
+    def run() -> None:
+        found = flat
+        if capturing:
+            found = []
+            _flatten(again(), found)
+        for i, target in targets.items():
+            target[...] = found[i]
+
+    reads, writes = [x.span() for x in inputs], [out[i].span() for i in fresh]
+    enqueue(name, reads, writes, run)
+
+
+_NUMBERS = (bool, int, float, complex)
+
+
+def _flatten(answer: Any, flat: list[Any]) -> Callable[[Any], Any]:
+    """Append the parts of an answer; return what builds it again from others."""
+    if isinstance(answer, tuple) and hasattr(answer, "_fields"):
+        parts = [_flatten(each, flat) for each in answer]
+        return lambda found: type(answer)(*[part(found) for part in parts])
+    if type(answer) in (tuple, list):
+        parts = [_flatten(each, flat) for each in answer]
+        return lambda found: type(answer)([part(found) for part in parts])
+    flat.append(answer)
+    return next
+
+
+def _is_view(x: Any, source: ndarray) -> bool:
+    if not isinstance(x, np.ndarray) or x.size == 0 or source.size == 0:
+        return False
+    address: int = x.ctypes.data
+    memory = source.data.mem
+    return memory.ptr <= address < memory.ptr + max(memory.size, 1)
+
+
+def view_of(source: ndarray, raw: np.ndarray) -> ndarray:
+    """A device array of the same memory, seen as ``raw`` sees the storage."""
+    array = object.__new__(type(source))
+    array.base = source
+    memory = source.data.mem
+    address = raw.ctypes.data if raw.size else source.data.ptr
+    array.data = MemoryPointer(memory, address - memory.ptr)
+    array._lie(raw.shape, raw.dtype, array.data, raw.strides)
+    return array
+
+
+def _new(like: np.ndarray) -> ndarray:
+    """A new array of that shape, type and order of axes."""
+    from hpcad.backend.strict.array import ndarray
+
+    if like.flags.c_contiguous or not like.flags.f_contiguous:
+        return ndarray(like.shape, like.dtype)
+    return ndarray(like.shape, like.dtype, order="F")
+
+
+# -- indexing -------------------------------------------------------------------------------
+
+
+def getitem(array: ndarray, key: Any) -> Any:
+    """``array[key]``: a view, or a copy for keys with arrays."""
+    key = on_device(key)
+    _check_mask(key, "an index by a mask")
+    return call(_take, (array, key), {}, name="indexing")
+
+
+def _take(raw: np.ndarray, key: Any) -> Any:
+    return raw[(*key, ...) if isinstance(key, tuple) and Ellipsis not in _simple(key) else key]
+
+
+def _simple(key: tuple[Any, ...]) -> list[Any]:
+    return [k for k in key if not isinstance(k, np.ndarray)]
+
+
+def setitem(array: ndarray, key: Any, value: Any) -> None:
+    """``array[key] = value``."""
+    key = on_device(key)
+    if not is_device(value):
+        if isinstance(value, np.ndarray):
+            if value.ndim and not _has_array(key):
+                raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+            value = value.item() if value.ndim == 0 else on_device(value)
+        elif isinstance(value, list | tuple):
+            if not _has_array(key):
+                raise TypeError("a list is not assigned to a device array; use asarray() first")
+            value = on_device(value)
+        elif not isinstance(value, _SCALARS):
+            raise TypeError(f"a {type(value).__name__} cannot be assigned to a device array")
+    if is_device(value) and _has_mask(key):
+        _check_mask(key, "an assignment of an array by a mask")
+    inputs: list[Any] = []
+    plain_key = _plain(key, inputs, "an assignment")
+    plain = _plain(value, inputs, "an assignment")
+    raw = array.raw
+    part = array if _has_array(key) else getitem(array, key)
+
+    def run() -> None:
+        raw[plain_key] = plain
+
+    enqueue("an assignment", [x.span() for x in inputs], [part.span()], run)
+
+
+def on_device(key: Any) -> Any:
+    """Arrays and lists of the host in an index, moved to the device, as CuPy does."""
+    from hpcad.backend.strict.creation import asarray
+
+    if isinstance(key, tuple):
+        return tuple(on_device(k) if isinstance(k, np.ndarray | list) else k for k in key)
+    return asarray(key) if isinstance(key, np.ndarray | list) else key
+
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _has_array(key: Any) -> bool:
+    return any(is_device(k) for k in _parts(key))
+
+
+def _has_mask(key: Any) -> bool:
+    return any(is_device(k) and k.dtype == bool for k in _parts(key))
+
+
+def _check_mask(key: Any, what: str) -> None:
+    if _has_mask(key):
+        current_stream().refuse_capture(f"{what}, whose count the host must read,")
+        synchronised(what)

@@ -1,0 +1,279 @@
+"""Streams and events: who waits for whom.
+
+Work is done when it is given, so the device is never behind. What is checked is what the clocks
+allow: a result may be used only by those who waited for it, as if every stream ran late.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from typing import Any
+
+from hpcad.backend.strict.capture import Capture
+from hpcad.backend.strict.clocks import Clock, merge
+from hpcad.backend.strict.counts import COUNTS, synchronised
+from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
+
+LOCK = threading.RLock()
+HOST: Clock = {}  # what the host has waited for
+DEVICE: Clock = {}  # all work that was given so far
+WAITED: list[Any] = []  # called when the host has waited for something
+
+_numbers = itertools.count(1)
+_ahead_of_null: Clock = {}  # work of blocking streams
+_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+_local = threading.local()
+
+
+def host_knows(clock: Clock) -> None:
+    """The host has waited for work."""
+    merge(HOST, clock)
+    for function in WAITED:
+        function()
+
+
+class Stream:
+    """A queue of work, with CuPy's interface.
+
+    Parameters
+    ----------
+    null : bool
+        The legacy default stream, which is ordered behind and ahead of all blocking streams.
+    non_blocking : bool
+        Not ordered with the null stream.
+    """
+
+    null: Stream
+
+    def __init__(
+        self,
+        null: bool = False,
+        non_blocking: bool = False,
+        ptds: bool = False,
+        priority: int | None = None,
+    ) -> None:
+        if ptds:
+            raise StrictDeviceError(
+                "the strict device has no per-thread default stream; make a stream with "
+                "Stream(non_blocking=True)"
+            )
+        self.ptr = 0 if null else next(_numbers)
+        self.device_id = -1 if null else 0
+        self.priority = priority or 0
+        self.is_non_blocking = non_blocking and not null
+        self.count = 0
+        self.clock: Clock = {}
+        self.capture: Capture | None = None
+        if null and hasattr(Stream, "null"):
+            self.__dict__ = Stream.null.__dict__
+        elif not null:
+            _streams.add(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stream) and other.ptr == self.ptr
+
+    def __hash__(self) -> int:
+        return self.ptr
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.ptr} of the strict device>"
+
+    # -- the current stream ---------------------------------------------------------------
+
+    def __enter__(self) -> Stream:
+        _stack().append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _stack().pop()
+
+    def use(self) -> Stream:
+        """Make it the current stream of this thread."""
+        _stack()[-1] = self
+        return self
+
+    # -- order ----------------------------------------------------------------------------
+
+    def begin_work(self) -> int:
+        """Number the next work, behind all that it is ordered behind; with :data:`LOCK` held."""
+        self._take_in()
+        self.count += 1
+        self.clock[self.ptr] = DEVICE[self.ptr] = self.count
+        if not self.is_non_blocking:
+            merge(_ahead_of_null, self.clock)
+        return self.count
+
+    def _take_in(self) -> None:
+        """Know what the host knows and, for the legacy stream's sake, what blocking ones do."""
+        merge(self.clock, HOST)
+        if self.ptr == 0:
+            for other in list(_streams):
+                if not other.is_non_blocking:
+                    other.refuse_capture("work on the null stream, which waits for this one,")
+            merge(self.clock, _ahead_of_null)
+        elif not self.is_non_blocking:
+            merge(self.clock, Stream.null.clock)
+
+    def record(self, event: Event | None = None) -> Event:
+        """Record an event behind all work given so far."""
+        event = Event() if event is None else event
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        """Order all later work behind an event."""
+        with LOCK:
+            if event.capture is not None:
+                self._join(event)
+            elif self.capture is None:
+                merge(self.clock, event.clock)
+            elif event.clock:
+                raise StrictDeviceError(
+                    f"stream {self.ptr} captures, and waits at {line_of_caller()} for an event "
+                    "that was recorded outside of the capture; wait for it before begin_capture()"
+                )
+
+    def _join(self, event: Event) -> None:
+        capture = event.capture
+        assert capture is not None
+        if capture.over or self.capture not in (None, capture) or self.ptr == 0:
+            raise StrictDeviceError(
+                f"stream {self.ptr} waits at {line_of_caller()} for an event that was recorded in "
+                "a capture it has no part in; such an event orders nothing outside of its graph: "
+                "record one after the graph's launch"
+            )
+        capture.join(self, event.clock)
+        self.capture = capture
+
+    # -- the host -------------------------------------------------------------------------
+
+    def synchronize(self) -> None:
+        """Let the host wait for all work given so far."""
+        with LOCK:
+            self.refuse_capture("synchronize()")
+            synchronised(f"synchronize() of stream {self.ptr}")
+            self._take_in()
+            host_knows(self.clock)
+
+    @property
+    def done(self) -> bool:
+        """Whether all work is over: not at first, so that whoever asks must ask again."""
+        return self.record().done
+
+    def refuse_capture(self, what: str) -> None:
+        """Raise :class:`StrictDeviceError` while the stream captures."""
+        if self.capture is not None:
+            raise StrictDeviceError(
+                f"{what} at {line_of_caller()}, while stream {self.ptr} captures: nothing has run, "
+                "so there is nothing to wait for or to read; do it before begin_capture() or after "
+                "the graph's launch"
+            )
+
+    # -- graphs ---------------------------------------------------------------------------
+
+    def begin_capture(self, mode: int | None = None) -> None:
+        """Turn work into nodes of a graph from now on, without doing it."""
+        if self.ptr == 0:
+            raise StrictDeviceError(
+                "begin_capture() on the null stream, which CUDA cannot capture; run the work on a "
+                "stream of its own: `with Stream(non_blocking=True) as s: s.begin_capture()`"
+            )
+        self.refuse_capture("begin_capture()")
+        self.capture = Capture(self.ptr)
+        self.capture.join(self, {})
+
+    def end_capture(self) -> Any:
+        """Return the graph of what was given since :meth:`begin_capture`."""
+        from hpcad.backend.strict.graph import finish
+
+        return finish(self)
+
+    def is_capturing(self) -> bool:
+        """Whether it captures."""
+        return self.capture is not None
+
+
+class Event:
+    """A place in a stream's work, with CuPy's interface."""
+
+    def __init__(
+        self, block: bool = False, disable_timing: bool = False, interprocess: bool = False
+    ) -> None:
+        self.clock: Clock = {}
+        self.capture: Capture | None = None
+        self._stream: Stream | None = None
+        self._asked = True  # as CUDA has it: an event that was never recorded is over
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Stand behind all work that a stream (the current one) was given so far."""
+        stream = current_stream() if stream is None else stream
+        with LOCK:
+            self._stream, self._asked = stream, False
+            if stream.is_capturing():
+                self.capture = stream.capture
+                assert self.capture is not None
+                self.clock = dict(self.capture.clocks.get(stream.ptr, {}))
+            else:
+                stream._take_in()
+                self.capture, self.clock = None, dict(stream.clock)
+
+    @property
+    def done(self) -> bool:
+        """Whether the work is over: not when asked first, unless the host waited for it."""
+        with LOCK:
+            self._refuse_capture("done")
+            if not self._asked and not self._known():
+                self._asked = True
+                return False
+            host_knows(self.clock)
+            return True
+
+    def synchronize(self) -> None:
+        """Let the host wait for it."""
+        with LOCK:
+            self._refuse_capture("synchronize()")
+            if self._known():
+                return
+            stream = self._stream
+            if stream is not None and self.clock.get(stream.ptr, 0) < stream.count:
+                COUNTS.event_waits += 1
+            else:
+                synchronised("synchronize() of the last event of a stream")
+            host_knows(self.clock)
+
+    def _known(self) -> bool:
+        return all(HOST.get(stream, 0) >= count for stream, count in self.clock.items())
+
+    def _refuse_capture(self, what: str) -> None:
+        if self.capture is not None:
+            raise StrictDeviceError(
+                f"{what} at {line_of_caller()} of an event that was recorded in a capture: it "
+                "stands in a graph, and the host cannot wait for it; record one after the launch"
+            )
+
+
+Stream.null = Stream(null=True)
+
+
+def current_stream(device_id: int = -1) -> Stream:
+    """The stream that this thread's work goes to."""
+    stack = _stack()
+    return stack[-1]
+
+
+def _stack() -> list[Stream]:
+    stack = getattr(_local, "stack", None)
+    if stack is None:
+        stack = _local.stack = [Stream.null]
+    return stack
+
+
+def synchronize_device() -> None:
+    """Let the host wait for all streams."""
+    with LOCK:
+        synchronised("synchronize() of the device")
+        for stream in list(_streams):
+            stream.refuse_capture("synchronize() of the device")
+        host_knows(DEVICE)
