@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from hpcad.program.cuda.routines.adamw import AdamW
 from hpcad.program.cuda.routines.add_rows import add_rows
 from hpcad.program.cuda.routines.copies import copy
+from hpcad.program.cuda.routines.cross_entropy import cross_entropy, cross_entropy_gradient
+from hpcad.program.cuda.routines.norms import adapt_scale, clip_factor, sum_of_squares
 from hpcad.program.cuda.routines.patches import Geometry, add_patches, take_patches
 from hpcad.program.cuda.routines.pooling import max_pool, pick, unpool
 from hpcad.program.cuda.routines.take_rows import take_rows
@@ -12,9 +15,7 @@ from hpcad.program.cuda.routines.uniform_rows import uniform_rows
 IMAGES = Geometry((256, 32, 32, 64), (3, 3), (1, 1), (1, 1))
 
 ROUTINES = {
-    "embedding": take_rows("float32", "int64", 50257, 65536, 768),
     "embedding, odd": take_rows("float64", "int32", 11, 20, 7, faults=True),
-    "gradient of an embedding": add_rows("float32", "int64", 50257, 65536, 768),
     "embedding of halves": take_rows("bfloat16", "int64", 50257, 65536, 768),
     "gradient of an embedding of halves": add_rows("bfloat16", "int64", 50257, 65536, 768),
     "gradient of an embedding, odd": add_rows("float64", "int32", 11, 20, 7, faults=True),
@@ -29,4 +30,15 @@ ROUTINES = {
     ),
     "patches": take_patches("float32", IMAGES),
     "adjoint of patches": add_patches("float32", IMAGES),
+    "losses": cross_entropy("float32", "int64", 4096, 65, faults=True),
+    "losses and gradients": cross_entropy("bfloat16", "int64", 65536, 50257, step=50304, scales=1),
+    "gradients of losses": cross_entropy_gradient("float64", "int32", 128, 10, scales=128),
+    "adamw": AdamW(124439808, line=16, factor=True).routine(),
+    "adamw of halves": AdamW(
+        1 << 20, gradient="bfloat16", factor=True, skip=True, copy="bfloat16", chance=(1, 2)
+    ).routine(),
+    "squares": sum_of_squares("float32", 124439808),
+    "squares of halves": sum_of_squares("bfloat16", 1001, accumulate=True),
+    "clipping": clip_factor(1.0, True, True),
+    "scale of the loss": adapt_scale(),
 }

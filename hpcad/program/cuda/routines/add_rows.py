@@ -22,6 +22,7 @@ from hpcad.program.cuda.routines.writing import (
     function,
     identifier,
     itemsize,
+    once,
     require,
     rounded,
     truth,
@@ -115,12 +116,14 @@ class _Writer:
         """With ``lanes`` neighbouring elements per access."""
         if not self.rows * self.width:
             return Variant(self._alignment(lanes), (), "")
-        steps = [*self._sort(), self._find(), self._sum(lanes), self._finish()]
+        sorting, summing = [*self._sort(), self._find()], [self._sum(lanes), self._finish()]
         launches, sources = [], [bodies("add_rows.cu")]
-        for number, (grid, call) in enumerate(steps):
-            launch = Launch(f"{self.name}_v{lanes}_{number}", grid, BLOCK)
-            launches.append(launch)
-            sources.append(function(launch, self.operands, (), True, call))
+        for stem, steps in ((self.name, sorting), (f"{self.name}_v{lanes}", summing)):
+            for number, (grid, call) in enumerate(steps):
+                launch = Launch(f"{stem}_{number}", grid, BLOCK)
+                launches.append(launch)
+                text = function(launch, self.operands, (), True, call)
+                sources.append(once(launch.entry, text))
         return Variant(self._alignment(lanes), tuple(launches), "".join(sources))
 
     def _alignment(self, lanes: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,12 +97,17 @@ def cross_entropy_gradient(
     return _routine(plan)
 
 
-class _Plan(tuple[Any, ...]):
-    """Sizes, types and what is asked for: dtype, index_dtype, rows, classes, step, scales, faults,
-    known (the logarithms are)."""
+class _Plan(NamedTuple):
+    """Sizes and types, and what is asked for; ``known``: the logarithms of sums are."""
 
-    def __new__(cls, *facts: Any) -> _Plan:
-        return super().__new__(cls, facts)
+    dtype: str
+    index_dtype: str
+    rows: int
+    classes: int
+    step: int
+    scales: int
+    faults: bool
+    known: bool
 
 
 @functools.cache

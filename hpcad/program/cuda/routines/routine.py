@@ -78,4 +78,5 @@ class DeviceRoutine:
     @property
     def entries(self) -> list[str]:
         """Names of all ``__global__`` functions."""
-        return [launch.entry for variant in self.variants for launch in variant.launches]
+        launches = [launch.entry for variant in self.variants for launch in variant.launches]
+        return list(dict.fromkeys(launches))

@@ -58,7 +58,12 @@ def identifier(kind: str, *facts: Any) -> str:
 def body(file: str) -> str:
     """The text of a ``.cu`` file, which takes effect once however often it is written."""
     text = (Path(__file__).parent / file).read_text()
-    guard = f"HPCAD_{file.replace('.', '_').upper()}"
+    return once(file, text)
+
+
+def once(name: str, text: str) -> str:
+    """Text that takes effect once in a source, however often it is written."""
+    guard = f"HPCAD_{name.replace('.', '_').upper()}"
     return f"#ifndef {guard}\n#define {guard}\n{text}#endif\n"
 
 
