@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend import flops
+from hpcad.backend.cublaslt import multiply
 from hpcad.backend.protocol import Array, Shape
 from hpcad.errors import DeviceError
 
@@ -41,7 +42,7 @@ def import_cupy() -> Any:
 
 
 class DeviceBackend:
-    """Arrays in device memory.
+    """Arrays in device memory; GEMM by cuBLASLt (:mod:`hpcad.backend.cublaslt`).
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ class DeviceBackend:
     def __init__(self, xp: Any, name: str) -> None:
         self.xp, self.name = xp, name
         self.device = "gpu" if name == "cupy" else name
+        self._rows: dict[Any, Array] = {}
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         return self.xp.asarray(value, dtype=dtype)
@@ -83,8 +85,16 @@ class DeviceBackend:
         beta: float = 0.0,
         bias: Array | None = None,
     ) -> Array:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        flops.count_gemm(a.shape[-2], b.shape[-1], a.shape[-1], math.prod(batch))
+        if flops.counting():
+            batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            flops.count_gemm(a.shape[-2], b.shape[-1], a.shape[-1], math.prod(batch))
+        found = multiply(self.xp, a, b, out, alpha=alpha, beta=beta, bias=bias)
+        return self._by_matmul(a, b, out, alpha, beta, bias) if found is None else found
+
+    def _by_matmul(
+        self, a: Array, b: Array, out: Array | None, alpha: float, beta: float, bias: Array | None
+    ) -> Array:
+        """Products of types that cuBLASLt does not multiply: integers, complex numbers."""
         if beta == 0.0 or out is None:
             result = self.xp.matmul(a, b)
             if alpha != 1.0:
@@ -102,7 +112,14 @@ class DeviceBackend:
         return out
 
     def column_sums(self, g: Array, out: Array, beta: float) -> None:
-        self.gemm(self.xp.ones((1, g.shape[0]), g.dtype), g, out[None, :], beta=beta)
+        self.gemm(self._ones(g.shape[0], g.dtype), g, out[None, :], beta=beta)
+
+    def _ones(self, count: int, dtype: Any) -> Array:
+        """A row of ones, made once: the longest so far serves the shorter ones."""
+        held = self._rows.get(dtype)
+        if held is None or held.shape[1] < count:
+            held = self._rows[dtype] = self.xp.ones((1, count), dtype)
+        return held[:, :count]
 
     def scatter_add_rows(self, out: Array, index: Array, rows: Array) -> None:
         # A one-hot GEMM, because float atomics would make the sum depend on scheduling.
