@@ -139,7 +139,8 @@ def _conv_input_gather(g: Any, w: Any, padding: Pair) -> Any:
         cut_h, cut_w = max(0, -pad[0]), max(0, -pad[1])
         g = g[:, cut_h : g.shape[1] - cut_h, cut_w : g.shape[2] - cut_w]
         pad = (max(0, pad[0]), max(0, pad[1]))
-    return _conv_gemm(g, np.ascontiguousarray(turned), None, (1, 1), pad)
+    turned = backend_of(turned).xp.ascontiguousarray(turned)
+    return _conv_gemm(g, turned, None, (1, 1), pad)
 
 
 def _conv_input_scatter(g: Any, w: Any, size: Pair, stride: Pair, padding: Pair) -> Any:

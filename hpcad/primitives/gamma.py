@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend import backend_of
 from hpcad.errors import DifferentiationError
 from hpcad.primitives.arithmetic import add, masked_multiply, subtract
 from hpcad.primitives.builders import binary, floating, is_complex, unary
@@ -31,8 +32,11 @@ def _polygamma(n: Any, x: Any) -> Any:
     x = real_only(floating(x), "polygamma")
     sign_of_n = 2.0 * np.remainder(n, 2) - 1.0
     s = np.where(np.equal(n, 0), 2.0, np.add(n, 1.0))  # zeta(1) is not needed, and infinite
+    on_device = backend_of(x).on_device
+    if on_device and isinstance(s, np.ndarray):  # host arrays do not mix with device arrays
+        s = s.item()
     total = special("zeta")(s, np.where(x < 0, 1.0, x))
-    if (x < 0).any():
+    if on_device or (x < 0).any():  # on a device, asking costs more than computing
         total = np.where(x < 0, _zeta_below(s, x, sign_of_n), total)
     found = sign_of_n * special("gamma")(s) * total
     return np.where(np.equal(n, 0), special("psi")(x), found).astype(x.dtype, copy=False)

@@ -73,7 +73,7 @@ def indexed_shape(shape: Shape, *, index: Any, before: Shape) -> Shape:
 def _scatter(g: Any, *, index: Index, before: Shape) -> Any:
     out = backend_of(g).zeros(before, g.dtype)
     if may_repeat(index):
-        np.add.at(out, index, g)
+        backend_of(out).xp.add.at(out, index, g)
     else:
         out[index] = g
     return out
@@ -85,7 +85,7 @@ def _getitem_into(
     if beta == 0.0:
         out[...] = 0
     if may_repeat(index):
-        np.add.at(out, index, g)
+        backend_of(out).xp.add.at(out, index, g)
     else:
         out[index] += g
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend.strict import cuda, dispatch, tables
-from hpcad.backend.strict.array import ndarray
+from hpcad.backend.strict.arrays import ndarray
 from hpcad.backend.strict.chapters import Chapter
 from hpcad.backend.strict.counts import COUNTS, Counts, forbid_synchronisation
 from hpcad.backend.strict.creation import (

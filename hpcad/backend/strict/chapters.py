@@ -53,30 +53,76 @@ class Chapter:
         if name.startswith("__") or missing or not hasattr(self._module, name):
             raise AttributeError(f"{self.__name__} has no {name!r}: CuPy has none")
         theirs = getattr(self._module, name)
-        callables = (np.ufunc, FunctionType, BuiltinFunctionType, type(np.sum))
-        if name not in _KEPT and isinstance(theirs, callables):
+        if isinstance(theirs, np.ufunc):
+            theirs = Ufunc(theirs)
+        elif name not in _KEPT and isinstance(theirs, _FUNCTIONS):
             theirs = _work(theirs)
         self._found[name] = theirs
         return theirs
+
+
+class Ufunc:
+    """A ufunc for device arrays, with those of its methods that CuPy has.
+
+    Parameters
+    ----------
+    theirs : numpy.ufunc
+    """
+
+    def __init__(self, theirs: np.ufunc) -> None:
+        self._theirs = theirs
+        self.__name__, self.__doc__ = theirs.__name__, theirs.__doc__
+        self.nin, self.nout = theirs.nin, theirs.nout
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        nin = self.nin
+        if len(args) > nin:  # outputs may stand behind the inputs
+            args, kwargs = args[:nin], kwargs | {"out": args[nin]}
+        return self._apply("__call__", args, kwargs)
+
+    def outer(self, a: Any, b: Any, **kwargs: Any) -> Any:
+        """All pairs."""
+        return self._apply("outer", (a, b), kwargs)
+
+    def reduce(self, *args: Any, **kwargs: Any) -> Any:
+        """Along an axis."""
+        return self._apply("reduce", args, kwargs)
+
+    def accumulate(self, *args: Any, **kwargs: Any) -> Any:
+        """Along an axis, with all intermediate results."""
+        return self._apply("accumulate", args, kwargs)
+
+    def reduceat(self, *args: Any, **kwargs: Any) -> Any:
+        """Along an axis, in pieces."""
+        return self._apply("reduceat", args, kwargs)
+
+    def at(self, a: Any, indices: Any, *b: Any) -> None:
+        """In place, at indices that may be repeated."""
+        dispatch.at(self._theirs, a, indices, *b)
+
+    def _apply(self, method: str, args: Any, kwargs: Any) -> Any:
+        out = kwargs.get("out")
+        if out is None:
+            kwargs.pop("out", None)
+        elif not isinstance(out, tuple):
+            kwargs["out"] = (out,)
+        found = dispatch.ufunc(self._theirs, method, args, kwargs)
+        if found is NotImplemented:
+            raise TypeError(
+                f"{self.__name__}: Unsupported type among {[type(x).__name__ for x in args]}; "
+                "move host data with asarray() first"
+            )
+        return found
+
+
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, type(np.sum))
 
 
 def _work(theirs: Any) -> Callable[..., Any]:
     """The function for device arrays."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        if isinstance(theirs, np.ufunc):
-            out = kwargs.get("out")
-            if out is not None and not isinstance(out, tuple):
-                kwargs["out"] = (out,)
-            found = dispatch.ufunc(theirs, "__call__", args, kwargs)
-            if found is NotImplemented:
-                raise TypeError(
-                    f"{theirs.__name__}: Unsupported type among "
-                    f"{[type(x).__name__ for x in args]}; move host data with asarray() first"
-                )
-            return found
         return dispatch.call(theirs, args, kwargs)
 
-    function.__name__ = theirs.__name__
-    function.__doc__ = theirs.__doc__
+    function.__name__, function.__doc__ = theirs.__name__, theirs.__doc__
     return function

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend.strict import dispatch
-from hpcad.backend.strict.array import ndarray
+from hpcad.backend.strict.arrays import ndarray
 from hpcad.backend.strict.counts import synchronised
 from hpcad.backend.strict.host import is_pinned
 from hpcad.backend.strict.memory import drain

@@ -20,7 +20,7 @@ from hpcad.backend.strict.streams import current_stream
 from hpcad.backend.strict.work import enqueue
 
 if TYPE_CHECKING:
-    from hpcad.backend.strict.array import ndarray
+    from hpcad.backend.strict.arrays import ndarray
 
 METHODS = tables.METHODS
 _SCALARS = (bool, int, float, complex, np.generic)
@@ -48,9 +48,7 @@ def ufunc(called: Any, method: str, inputs: Any, kwargs: Any) -> Any:
     if not all(_operand(x) for x in (*inputs, *outs)):
         return NotImplemented
     if method == "at":
-        _check_method(name, method)
-        target = inputs[0]
-        return call(called.at, inputs, kwargs, name=f"{name}.at", into=(target,))
+        return at(called, *inputs)
     if method != "__call__":
         if method != "outer":
             _check_method(name, method)
@@ -63,6 +61,13 @@ def ufunc(called: Any, method: str, inputs: Any, kwargs: Any) -> Any:
     if called.nout == 1 and name in _COMPARISONS:
         inputs = tuple(x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in inputs)
     return call(called, inputs, kwargs)
+
+
+def at(called: Any, array: ndarray, indices: Any, *values: Any) -> None:
+    """``ufunc.at``: repeated indices count repeatedly."""
+    _check_method(called.__name__, "at")
+    name = f"{called.__name__}.at"
+    call(called.at, (array, on_device(indices), *values), {}, name=name, into=(array,))
 
 
 def method(name: str, array: ndarray, args: Any, kwargs: Any) -> Any:
@@ -96,7 +101,7 @@ def is_device(x: Any) -> bool:
     return getattr(type(x), "__module__", "") == _ARRAYS
 
 
-_ARRAYS = "hpcad.backend.strict.array"
+_ARRAYS = "hpcad.backend.strict.arrays"
 
 
 # -- one call -------------------------------------------------------------------------------
@@ -257,7 +262,7 @@ def view_of(source: ndarray, raw: np.ndarray) -> ndarray:
 
 def _new(like: np.ndarray) -> ndarray:
     """A new array of that shape, type and order of axes."""
-    from hpcad.backend.strict.array import ndarray
+    from hpcad.backend.strict.arrays import ndarray
 
     if like.flags.c_contiguous or not like.flags.f_contiguous:
         return ndarray(like.shape, like.dtype)
