@@ -39,7 +39,6 @@ class Worker:
     """
 
     def __init__(self, contender: Contender, case: str, threads: int, clock: str = "wall") -> None:
-        self.contender, self.name = contender, contender.name
         spec = {
             "case": case,
             "module": contender.module,
@@ -49,9 +48,16 @@ class Worker:
             "cores": cores(threads),
         }
         settings = dict.fromkeys(_THREADS, str(threads)) | contender.environment
+        self.start(contender, WORKER, spec, settings)
+
+    def start(
+        self, contender: Any, program: Path, spec: dict[str, Any], settings: dict[str, str]
+    ) -> None:
+        """Start the process: a program that answers requests (see step_worker.py)."""
+        self.contender, self.name = contender, contender.name
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # close() closes it
         self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(spec)],
+            [sys.executable, str(program), json.dumps(spec)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,

@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 # The processor time of all threads together does not count the time in which other programs had
@@ -23,18 +24,23 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 def main() -> int:
     """Answer requests until standard input ends."""
+    return serve(Worker)
+
+
+def serve(make: Callable[[dict[str, Any]], Any]) -> int:
+    """Answer the requests of what ``make`` makes of the process's argument, as its ``requests``."""
     spec = json.loads(sys.argv[1])
     # Before any library is loaded: some size their thread pools by the cores they may run on.
     os.sched_setaffinity(0, spec["cores"])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    worker: Worker | None = None
+    worker: Any = None
     requests: dict[str, Any] = {}
     for line in sys.stdin:
         request = json.loads(line)
         try:
             if worker is None:
-                worker = Worker(spec)
+                worker = make(spec)
                 requests |= worker.requests
             answer = requests[request.pop("do")](**request)
         except Exception as error:  # noqa: BLE001  # the program that asked reports it
