@@ -15,6 +15,7 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.reverse import expands
 from hpcad.autodiff.state import STATE
 from hpcad.autodiff.tensor import Tensor
+from hpcad.backend.half import is_bfloat16
 from hpcad.errors import DifferentiationError, ShapeError
 
 Rules = Callable[..., Any] | Sequence[Callable[..., Any] | None]
@@ -128,7 +129,7 @@ def _argument(x: Any, i: int, title: str) -> Any:
         return x
     if isinstance(x, list | tuple):
         array = np.asarray(x) if not any(isinstance(part, Tensor) for part in x) else None
-        if array is not None and array.dtype.kind in "biufc":
+        if array is not None and (array.dtype.kind in "biufc" or is_bfloat16(array.dtype)):
             return array
     raise DifferentiationError(
         f"{title}: argument {i} is a {type(x).__name__}; positional arguments of a primitive are "

@@ -67,6 +67,15 @@ def is_inexact(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fc" or is_bfloat16(dtype)
 
 
+def limits(dtype: np.dtype[Any]) -> Any:
+    """``numpy.finfo`` of a dtype, bfloat16 included."""
+    if not is_bfloat16(dtype):
+        return np.finfo(dtype)
+    from ml_dtypes import finfo  # which made the dtype
+
+    return finfo(dtype)
+
+
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype that sums of many numbers of ``dtype`` are computed in."""
     return np.dtype(np.float32) if is_half(dtype) else dtype

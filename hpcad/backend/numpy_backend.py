@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from hpcad.backend import flops
 from hpcad.backend.gemm.eager import multiply
+from hpcad.backend.half import is_half
 from hpcad.backend.protocol import Shape
 
 ALIGNMENT = 64  # one cache line, and the widest SIMD register in use
@@ -19,7 +20,11 @@ WORTHWHILE = 1 << 14  # elements; a smaller temporary costs less than the call a
 
 
 class NumpyBackend:
-    """Arrays in host memory; GEMM by the BLAS that NumPy has loaded."""
+    """Arrays in host memory; GEMM by the BLAS that NumPy has loaded.
+
+    Operands in half precision are multiplied in float32, and the product is rounded once; ``out``
+    may be float32.
+    """
 
     name = "numpy"
     device = "cpu"
@@ -55,6 +60,8 @@ class NumpyBackend:
         beta: float = 0.0,
         bias: np.ndarray | None = None,
     ) -> np.ndarray:
+        if 2 in (a.itemsize, b.itemsize) and (is_half(a.dtype) or is_half(b.dtype)):
+            return self._gemm_of_halves(a, b, out, alpha, beta, bias)
         if flops.counting():
             _count(a, b)
         if alpha == 1.0 and (beta == 0.0 or out is None):
@@ -63,6 +70,23 @@ class NumpyBackend:
             out = _with_factors(a, b, out, alpha, beta)
         if bias is not None:
             out += bias
+        return out
+
+    def _gemm_of_halves(
+        self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None, alpha: float, beta: float,
+        bias: np.ndarray | None,
+    ) -> np.ndarray:  # fmt: skip
+        """The product in float32, rounded once, or not at all into an ``out`` of float32."""
+        kind = np.result_type(a.dtype, b.dtype) if out is None else out.dtype
+        rounded = is_half(kind)
+        a, b, bias = map(_widened, (a, b, bias))
+        if not rounded:
+            return self.gemm(a, b, out, alpha=alpha, beta=beta, bias=bias)
+        before = None if out is None or beta == 0.0 else _widened(out)
+        product = self.gemm(a, b, before, alpha=alpha, beta=beta, bias=bias)
+        if out is None:
+            return product.astype(kind)
+        out[...] = product
         return out
 
     def column_sums(self, g: np.ndarray, out: np.ndarray, beta: float) -> None:
@@ -78,7 +102,12 @@ class NumpyBackend:
         order = np.argsort(index, kind="stable")
         ordered = index[order]
         starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-        out[ordered[starts]] += np.add.reduceat(rows[order], starts, axis=0)
+        touched = ordered[starts]
+        if is_half(out.dtype):
+            sums = np.add.reduceat(_widened(rows[order]), starts, axis=0)
+            out[touched] = _widened(out[touched]) + sums
+        else:
+            out[touched] += np.add.reduceat(rows[order], starts, axis=0)
 
     def windows(self, x: np.ndarray, kernel: Sequence[int], stride: Sequence[int]) -> np.ndarray:
         (n, h, w, c), (kh, kw), (sh, sw) = x.shape, kernel, stride
@@ -116,6 +145,11 @@ def _with_factors(
         out *= beta
         out += product
     return out
+
+
+def _widened(x: np.ndarray | None) -> np.ndarray | None:
+    """Half precision as float32, other arrays as they are."""
+    return x if x is None or not is_half(x.dtype) else x.astype(np.float32)
 
 
 def _count(a: np.ndarray, b: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.conversion import device_backend
 from hpcad.autodiff.tensor import Tensor
+from hpcad.backend.half import is_bfloat16, limits
 from hpcad.primitives.creation import copy as _copied
 from hpcad.primitives.elementwise import cast
 
@@ -126,6 +127,9 @@ def isdtype(dtype: Any, kind: Any) -> builtins.bool:
 
     See the array API standard for the kinds; a tuple stands for any of them.
     """
+    if is_bfloat16(np.dtype(dtype)):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        return any(k in ("real floating", "numeric") or np.dtype(dtype) == k for k in kinds)
     return np.isdtype(np.dtype(dtype), kind)
 
 
@@ -157,7 +161,9 @@ class IntInfo:
 
 def finfo(type: Any, /) -> FloatInfo:
     """Limits of a floating-point dtype, or of that of an array."""
-    found = np.finfo(_described(type))
+    kind = _described(type)
+    described = isinstance(kind, np.dtype | builtins.type)
+    found = limits(np.dtype(kind)) if described else np.finfo(kind)
     normal = float(found.smallest_normal)
     return FloatInfo(
         found.bits, float(found.eps), float(found.max), float(found.min), normal, found.dtype

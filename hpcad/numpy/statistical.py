@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.tensor import Tensor
+from hpcad.backend.half import is_half, is_inexact
 from hpcad.errors import ConfigError, ShapeError
 from hpcad.primitives import cumulative, extremes, layout, reduction
 from hpcad.primitives.elementwise import (
@@ -112,9 +113,9 @@ def var(
         1 for the unbiased estimate. ``ddof`` is another name for it.
     """
     x = as_array(x)
-    if dtype is None and x.dtype == np.float16:
+    if dtype is None and is_half(x.dtype):
         return _in_single(var, x, axis, correction, keepdims, ddof)
-    if dtype is None and x.dtype.kind not in "fc":
+    if dtype is None and not is_inexact(x.dtype):
         dtype = np.float64
     y = in_precision(x, dtype)
     centred = subtract(y, reduction.mean(y, axis, True))
@@ -135,7 +136,7 @@ def std(
 ) -> Any:
     """Standard deviation, the root of :func:`var`; its derivative is 0 where it is 0."""
     x = as_array(x)
-    if dtype is None and x.dtype == np.float16:
+    if dtype is None and is_half(x.dtype):
         return _in_single(std, x, axis, correction, keepdims, ddof)
     return root(var(x, axis, dtype, correction=correction, keepdims=keepdims, ddof=ddof))
 

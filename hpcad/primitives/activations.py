@@ -11,6 +11,7 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives.arithmetic import add, multiply, square, subtract
 from hpcad.primitives.builders import floating, unary
 from hpcad.primitives.comparison import greater
+from hpcad.primitives.precision import in_single, widened
 from hpcad.primitives.shapes import broadcast
 from hpcad.primitives.trigonometric import tanh
 
@@ -27,7 +28,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 relu = Primitive("relu", _relu, broadcast, [lambda g, z, _x: g * greater(z, 0)], jvp="same")
-sigmoid = unary("sigmoid", _sigmoid, lambda g, z, _x: g * (z * (1 - z)))
+sigmoid = unary("sigmoid", in_single(_sigmoid), lambda g, z, _x: g * (z * (1 - z)))
 
 _GELU_SCALE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
@@ -78,13 +79,20 @@ def _gelu_curvature(x: Any) -> Any:
     return multiply(subtract(1, square(t)), add(first, multiply(x, bend)))
 
 
+def _slope_from(x: Any, t: Any) -> Any:
+    """The slope of an ``x`` whose tanh was saved: in float32, where ``x`` is in half precision."""
+    return _gelu_slope(widened(x), t).astype(x.dtype, copy=False)
+
+
 def _gelu_vjp(_needs: Any, g: Any, _z: Any, saved: Any, x: Any) -> list[Any]:
-    return [multiply(g, gelu_slope(x) if saved is None else _gelu_slope(x, saved))]
+    return [multiply(g, gelu_slope(x) if saved is None else _slope_from(x, saved))]
 
 
 def _gelu_jvp(ts: Any, _z: Any, saved: Any, x: Any) -> Any:
-    return multiply(ts[0], gelu_slope(x) if saved is None else _gelu_slope(x, saved))
+    return multiply(ts[0], gelu_slope(x) if saved is None else _slope_from(x, saved))
 
 
-gelu = Primitive("gelu", _gelu, broadcast, joint=_gelu_vjp, joint_jvp=_gelu_jvp, saves=True)
-gelu_slope = unary("gelu_slope", _gelu_slope, lambda g, _z, x: g * _gelu_curvature(x))
+gelu = Primitive(
+    "gelu", in_single(_gelu), broadcast, joint=_gelu_vjp, joint_jvp=_gelu_jvp, saves=True
+)
+gelu_slope = unary("gelu_slope", in_single(_gelu_slope), lambda g, _z, x: g * _gelu_curvature(x))

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import backend_of
+from hpcad.backend.half import is_inexact
 from hpcad.primitives.builders import binary, unary
 from hpcad.primitives.shapes import broadcast
 
@@ -110,5 +111,4 @@ _cast_discrete = Primitive("cast_to_discrete", _cast, broadcast, constant=True)
 
 def cast(x: Any, dtype: Any) -> Any:
     """Convert to another dtype; to integers and booleans it is a step function."""
-    inexact = np.dtype(dtype).kind in "fc"
-    return (_cast_inexact if inexact else _cast_discrete)(x, dtype=dtype)
+    return (_cast_inexact if is_inexact(np.dtype(dtype)) else _cast_discrete)(x, dtype=dtype)

@@ -18,6 +18,7 @@ from hpcad.primitives.builders import unary
 from hpcad.primitives.elementwise import add, multiply, subtract, where
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import matrix_transpose
+from hpcad.primitives.precision import in_single
 from hpcad.primitives.product import matmul
 from hpcad.primitives.softmax import softmax
 
@@ -159,7 +160,7 @@ def _attention_jvp(
 
 _attention_primitive = Primitive(
     "attention",
-    _attention,
+    in_single(_attention),
     lambda q, _k, v, *, causal: (*q[:-1], v[-1]),
     joint=_attention_vjp,
     joint_jvp=_attention_jvp,

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend.half import is_inexact
+from hpcad.primitives.precision import weak
 from hpcad.primitives.shapes import broadcast
 
 
@@ -21,7 +23,7 @@ def unary(name: str, value: Any, rule: Any, jvp: Any = "same") -> Primitive:
 
 def binary(name: str, value: Any, rule_x: Any, rule_y: Any) -> Primitive:
     """A function of two arguments, with a rule (or None: no derivative) for each."""
-    return Primitive(name, value, broadcast, [rule_x, rule_y], jvp="same")
+    return Primitive(name, weak(value), broadcast, [rule_x, rule_y], jvp="same")
 
 
 def constant(name: str, value: Any) -> Primitive:
@@ -33,7 +35,7 @@ def floating(x: Any) -> Any:
     """``x`` as an array of floating point (integers and booleans become float64)."""
     if not hasattr(x, "dtype"):
         x = np.asarray(x)
-    return x if x.dtype.kind in "fc" else x.astype(np.float64)
+    return x if is_inexact(x.dtype) else x.astype(np.float64)
 
 
 def is_complex(x: Any) -> bool:

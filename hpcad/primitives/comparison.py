@@ -9,6 +9,7 @@ import numpy as np
 from hpcad.autodiff.primitive import Primitive
 from hpcad.primitives.arithmetic import multiply
 from hpcad.primitives.builders import binary, constant
+from hpcad.primitives.precision import as_bfloat16, in_single
 from hpcad.primitives.shapes import broadcast
 
 # fmt: off
@@ -37,9 +38,14 @@ isclose = Primitive(
     constant=True,
 )
 
+
+def _where(condition: Any, x: Any, y: Any) -> Any:
+    return np.where(condition, as_bfloat16(x, y), as_bfloat16(y, x))
+
+
 where = Primitive(
     "where",
-    np.where,
+    _where,
     broadcast,
     [
         None,
@@ -100,7 +106,7 @@ def _clip_high(g: Any, _z: Any, x: Any, low: Any, high: Any) -> Any:
 
 clip = Primitive(
     "clip",
-    _clip,
+    in_single(_clip),
     lambda *shapes: np.broadcast_shapes(*(shape for shape in shapes if shape is not None)),
     [_clip_x, _clip_low, _clip_high],
     jvp="same",

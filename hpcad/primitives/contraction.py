@@ -17,6 +17,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import backend_of, flops
 from hpcad.errors import ShapeError
+from hpcad.primitives.precision import widened
 
 Shape = tuple[int, ...]
 
@@ -47,7 +48,9 @@ def _contract(a: Any, b: Any, *, left: str, right: str, out: str) -> Any:
     if batch and not rows and not columns:
         # A GEMM of a row by a column each: strided sums are as fast, and need no copies.
         flops.count_gemm(m, n, k, math.prod(lead))
-        return np.einsum(f"{left},{right}->{out}", a, b)
+        kind = np.result_type(a, b)  # NumPy has no einsum of bfloat16, and sums float16 as such
+        sums = np.einsum(f"{left},{right}->{out}", widened(a), widened(b))
+        return sums.astype(kind, copy=False)
     product = backend_of(a).gemm(
         _permuted(a, left, batch + rows + summed).reshape(*lead, m, k),
         _permuted(b, right, batch + summed + columns).reshape(*lead, k, n),

@@ -23,6 +23,7 @@ from hpcad.primitives.elementwise import divide, masked_multiply, multiply
 from hpcad.primitives.indexing import getitem
 from hpcad.primitives.joining import concatenate
 from hpcad.primitives.layout import reshape, transpose
+from hpcad.primitives.precision import in_single
 from hpcad.primitives.reduction import Axis, spread, static, sum
 
 # -- sums ---------------------------------------------------------------------------------
@@ -41,7 +42,7 @@ def _running(operation: Any) -> Any:
 
 cumsum = Primitive(
     "cumsum",
-    _running(np.cumsum),
+    in_single(_running(np.cumsum)),
     shapes.same,
     [lambda g, _z, _x, axis, reverse: cumsum(g, axis=axis, reverse=not reverse)],
     jvp="linear",
@@ -137,7 +138,7 @@ def _cumprod_jvp(t: Any, z: Any, x: Any, axis: int, reverse: bool) -> Any:
 
 
 cumprod = Primitive(
-    "cumprod", _running(np.cumprod), shapes.same, [_cumprod_vjp], jvp=[_cumprod_jvp]
+    "cumprod", in_single(_running(np.cumprod)), shapes.same, [_cumprod_vjp], jvp=[_cumprod_jvp]
 )
 
 
@@ -168,7 +169,7 @@ def _prod_jvp(t: Any, _z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
 
 _prod = Primitive(
     "prod",
-    lambda x, *, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims),
+    in_single(lambda x, *, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims)),
     shapes.reduced,
     [_prod_vjp],
     jvp=[_prod_jvp],

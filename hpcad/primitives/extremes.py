@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend.half import is_inexact, limits
 from hpcad.primitives import shapes
 from hpcad.primitives.elementwise import divide, equal, maximum, multiply, not_equal
 from hpcad.primitives.reduction import Axis, spread, static, sum
@@ -15,7 +16,7 @@ from hpcad.primitives.shapes import as_array
 
 def _share(hit: Any, x: Any, axis: Axis) -> Any:
     """1 / (number of hits) at hits, 0 elsewhere, and 0 where there are none."""
-    one = np.finfo(x.dtype).dtype.type(1)
+    one = limits(x.dtype).dtype.type(1)
     weight = multiply(hit, one)
     return divide(weight, maximum(sum(weight, axis, keepdims=True), one))
 
@@ -83,12 +84,12 @@ def largest(x: Any, keepdims: bool = False) -> Any:
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Maximum of what is not nan; entries that are nan get no cotangent."""
     x = as_array(x)
-    which = _nanmax if x.dtype.kind in "fc" else _max
+    which = _nanmax if is_inexact(x.dtype) else _max
     return which(x, axis=static(axis), keepdims=keepdims)
 
 
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Minimum of what is not nan; entries that are nan get no cotangent."""
     x = as_array(x)
-    which = _nanmin if x.dtype.kind in "fc" else _min
+    which = _nanmin if is_inexact(x.dtype) else _min
     return which(x, axis=static(axis), keepdims=keepdims)

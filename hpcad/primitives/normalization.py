@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend.half import is_half
 from hpcad.primitives import reduction
 from hpcad.primitives.elementwise import (
     add,
+    cast,
     divide,
     floating,
     multiply,
@@ -19,7 +21,8 @@ from hpcad.primitives.elementwise import (
     square,
     subtract,
 )
-from hpcad.primitives.shapes import same
+from hpcad.primitives.precision import in_single
+from hpcad.primitives.shapes import as_array, same
 
 
 def _layer_norm(x: Any, scale: Any, shift: Any, *, eps: float) -> tuple[Any, Any]:
@@ -107,7 +110,7 @@ def _layer_norm_jvp(
 
 _layer_norm_primitive = Primitive(
     "layer_norm",
-    _layer_norm,
+    in_single(_layer_norm),
     same,
     joint=_layer_norm_vjp,
     joint_jvp=_layer_norm_jvp,
@@ -123,5 +126,16 @@ def layer_norm(x: Any, scale: Any, shift: Any = None, eps: float = 1e-5) -> Any:
     x : array, shape (..., n)
     scale : array, shape (n,)
     shift : array, shape (n,), optional
+
+    Notes
+    -----
+    Arrays in half precision are normalised in float32; the answer is rounded once, and is in half
+    precision if all arguments are.
     """
+    x = as_array(x)
+    if is_half(x.dtype):
+        kind = np.result_type(x.dtype, scale.dtype)
+        x, scale = (cast(a, dtype=np.float32) for a in (x, scale))
+        shift = None if shift is None else cast(shift, dtype=np.float32)
+        return cast(layer_norm(x, scale, shift, eps), dtype=kind)
     return _layer_norm_primitive(x, scale, shift, eps=eps)

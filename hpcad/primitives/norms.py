@@ -13,6 +13,7 @@ from hpcad.primitives import shapes
 from hpcad.primitives.elementwise import absolute, cast, equal, not_equal, power, where
 from hpcad.primitives.extremes import max, min
 from hpcad.primitives.matrices import conj, real
+from hpcad.primitives.precision import in_single
 from hpcad.primitives.reduction import Axis, count_of, spread, static, sum
 
 
@@ -37,7 +38,7 @@ def _euclidean_jvp(t: Any, z: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
 
 euclidean = Primitive(
     "euclidean_norm",
-    _euclidean,
+    in_single(_euclidean),
     shapes.reduced,
     [_euclidean_vjp],
     jvp=[_euclidean_jvp],

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend.half import is_half, is_inexact
 from hpcad.primitives import shapes
 from hpcad.primitives.elementwise import cast, divide, multiply
 from hpcad.primitives.layout import reshape
+from hpcad.primitives.precision import in_single
 from hpcad.primitives.shapes import as_array
 
 Axis = int | tuple[int, ...] | None
@@ -44,7 +46,7 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 _sum = Primitive(
     "sum",
-    lambda x, *, axis, keepdims, before: np.sum(x, axis=axis, keepdims=keepdims),
+    in_single(lambda x, *, axis, keepdims, before: np.sum(x, axis=axis, keepdims=keepdims)),
     lambda x, *, axis, keepdims, before: shapes.reduced(x, axis=axis, keepdims=keepdims),
     [lambda g, _z, _x, axis, keepdims, before: spread(g, before, axis, keepdims)],
     jvp="linear",
@@ -62,9 +64,9 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None)
 def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
     """Arithmetic mean over ``axis``; of no elements it is nan."""
     x = as_array(x)
-    if dtype is None and x.dtype == np.float16:  # the sum could leave its range
+    if dtype is None and is_half(x.dtype):  # the sum could leave its range
         return cast(mean(x, axis, keepdims, dtype=np.float32), dtype=x.dtype)
-    if dtype is None and x.dtype.kind not in "fc":
+    if dtype is None and not is_inexact(x.dtype):
         dtype = np.float64
     total = sum(x, axis, keepdims, dtype=dtype)
     count = count_of(x.shape, axis)

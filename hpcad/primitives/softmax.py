@@ -9,11 +9,13 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import backend_of
+from hpcad.backend.half import is_half
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
-from hpcad.primitives.elementwise import floating, multiply, subtract
+from hpcad.primitives.elementwise import cast, floating, multiply, subtract
 from hpcad.primitives.layout import expand_dims
-from hpcad.primitives.shapes import same
+from hpcad.primitives.precision import in_single
+from hpcad.primitives.shapes import as_array, same
 
 
 def _softmax(x: Any) -> Any:
@@ -29,7 +31,7 @@ def _softmax_vjp(g: Any, y: Any, _x: Any) -> Any:
     return multiply(y, subtract(g, reduction.sum(multiply(g, y), -1, True)))
 
 
-_softmax_primitive = Primitive("softmax", _softmax, same, [_softmax_vjp], jvp="same")
+_softmax_primitive = Primitive("softmax", in_single(_softmax), same, [_softmax_vjp], jvp="same")
 
 
 def softmax(x: Any) -> Any:
@@ -49,7 +51,7 @@ def _logsumexp(x: Any) -> Any:
 
 logsumexp = Primitive(
     "logsumexp",  # over the last axis
-    _logsumexp,
+    in_single(_logsumexp),
     lambda x: x[:-1],
     [lambda g, _z, x: multiply(expand_dims(g, -1), softmax(x))],
     jvp=[lambda t, _z, x: reduction.sum(multiply(t, softmax(x)), -1)],
@@ -58,6 +60,9 @@ logsumexp = Primitive(
 
 def log_softmax(x: Any) -> Any:
     """``x - log sum exp(x)`` over the last axis."""
+    x = as_array(x)
+    if is_half(x.dtype):
+        return cast(log_softmax(cast(x, dtype=np.float32)), dtype=x.dtype)
     return subtract(x, expand_dims(logsumexp(x), -1))
 
 
@@ -157,6 +162,9 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     Returns
     -------
     array, shape (...)
-        ``log sum exp(logits) - logits[label]``, in nats.
+        ``log sum exp(logits) - logits[label]``, in nats; float32 of logits in half precision.
     """
+    logits = as_array(logits)
+    if is_half(logits.dtype):
+        logits = cast(logits, dtype=np.float32)
     return _cross_entropy_primitive(logits, labels)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend.half import is_inexact
 from hpcad.primitives.arithmetic import (
     masked_divide,
     square,
 )
 from hpcad.primitives.builders import binary, floating, unary
 from hpcad.primitives.exponential import complex_of, sqrt
+from hpcad.primitives.precision import in_single
 from hpcad.primitives.shapes import broadcast
 
 
@@ -90,7 +92,7 @@ def _sinc(x: Any, *, order: int) -> Any:
         f = (sine - n * f) / xp
     near = np.where(np.abs(x) * math.pi < order + 2, x, 0.0)
     found = np.where(np.abs(x) * math.pi < order + 2, _sinc_series(near, order), f)
-    return found.astype(x.dtype if x.dtype.kind in "fc" else found.dtype, copy=False)
+    return found.astype(x.dtype if is_inexact(x.dtype) else found.dtype, copy=False)
 
 
 def _sinc_series(x: Any, order: int) -> Any:
@@ -105,7 +107,7 @@ def _sinc_series(x: Any, order: int) -> Any:
 
 _sinc_primitive = Primitive(
     "sinc",
-    _sinc,
+    in_single(_sinc),
     broadcast,
     [lambda g, _z, x, order: g * _sinc_primitive(x, order=order + 1)],
     jvp="same",

@@ -10,6 +10,7 @@ import numpy as np
 from hpcad.autodiff.numerical.agreement import Agreement
 from hpcad.autodiff.pytree import flatten, paths
 from hpcad.autodiff.transforms.primals import as_sequence
+from hpcad.backend.half import is_inexact, limits
 from hpcad.errors import ConfigError, DifferentiationError
 
 _MODES = {"fwd": "forward", "forward": "forward", "rev": "reverse", "reverse": "reverse"}
@@ -88,7 +89,7 @@ def check_grads(
             "check_grads: the function takes or returns no array of floating-point or complex "
             "numbers"
         )
-    coarsest = max(float(np.finfo(x.dtype).eps) for x in (*points, *of_leaves(*points)))
+    coarsest = max(float(limits(x.dtype).eps) for x in (*points, *of_leaves(*points)))
     usual = 1e-6 if coarsest < 1e-10 else coarsest**0.375
     agreement = Agreement(
         [mode for mode in ("forward", "reverse") if mode in {_MODES[m] for m in modes}],
@@ -116,5 +117,5 @@ def _floating(x: Any) -> Any:
     """``x`` as an array that can be differentiated, or None."""
     if isinstance(x, (float, complex)):
         return np.asarray(x)
-    kind = getattr(getattr(x, "dtype", None), "kind", None)
-    return x if kind in ("f", "c") else None
+    dtype = getattr(x, "dtype", None)
+    return x if dtype is not None and is_inexact(dtype) else None

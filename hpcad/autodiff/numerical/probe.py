@@ -14,6 +14,7 @@ from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.tensor import value_of
 from hpcad.autodiff.transforms.primals import as_primal
 from hpcad.backend import backend_of, to_host
+from hpcad.backend.half import is_inexact, limits
 from hpcad.errors import ConfigError, ShapeError
 
 
@@ -53,8 +54,8 @@ class Probe:
         self.size = sum(a.size for a in arrays)
         kinds = [np.full(a.size, a.dtype.kind == "c") for a in arrays]
         self.complex_values = np.concatenate([np.zeros(0, bool), *kinds])
-        floats = [a for a in (*arrays, *self.points) if a.dtype.kind in "fc"]
-        self.eps = max((float(np.finfo(a.dtype).eps) for a in floats), default=2.0**-52)
+        floats = [a for a in (*arrays, *self.points) if is_inexact(a.dtype)]
+        self.eps = max((float(limits(a.dtype).eps) for a in floats), default=2.0**-52)
 
     def derivative(
         self,
@@ -89,8 +90,8 @@ class Probe:
         steps = difference.steps_to_try("central4", scale, place, 1, self.eps)
         plain = difference.differentiate(line, "central4", steps, 1, noise, self.eps)
         if step is None:
-            widest = max(self.points, key=lambda x: np.finfo(x.dtype).tiny, default=np.zeros(0))
-            step = float(np.finfo(widest.dtype).tiny) ** (1 / 3) * scale
+            widest = max(self.points, key=lambda x: limits(x.dtype).tiny, default=np.zeros(0))
+            step = float(limits(widest.dtype).tiny) ** (1 / 3) * scale
         return difference.by_complex_step(line, step, plain, place or scale, self.eps)
 
     def line(self, directions: Sequence[Any]) -> Line:

@@ -15,6 +15,7 @@ from hpcad.autodiff.keep import EVERYTHING, REVERSE, TANGENT
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.transforms.linearization import Aval, Linearization, record
 from hpcad.autodiff.transforms.primals import Argnums, is_single, restrict
+from hpcad.backend.half import is_inexact
 from hpcad.errors import DifferentiationError
 
 
@@ -172,7 +173,7 @@ def columns(linear: Linearization) -> list[list[Any]]:
             tangents = [unit if i == j else None for i in range(len(linear.inputs))]
             pushed.append(linear.push(tangents, verified))
         for k, (shape, dtype) in enumerate(linear.avals):
-            kind = dtype if dtype.kind in "fc" else x.dtype
+            kind = dtype if is_inexact(dtype) else x.dtype
             blocks[k].append(_block(linear, [p[k] for p in pushed], -1, (*shape, *x.shape), kind))
     return blocks
 

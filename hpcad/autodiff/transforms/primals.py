@@ -12,6 +12,7 @@ from hpcad.autodiff.guard import operand
 from hpcad.autodiff.links import LINKS
 from hpcad.autodiff.pytree import Structure, flatten, leaves_like, paths
 from hpcad.autodiff.tensor import CONSTANT, Tensor, twin
+from hpcad.backend.half import is_bfloat16, is_inexact
 from hpcad.errors import DifferentiationError, ShapeError
 
 Argnums = int | Sequence[int]
@@ -58,7 +59,7 @@ def as_primal(x: Any, path: str = "the argument") -> Any:
             "numbers and arrays (in dicts, lists, tuples and dataclasses): choose other arguments "
             "with argnums, or take this one from the enclosing scope"
         )
-    if kind not in "fc":
+    if not is_inexact(x.dtype):
         raise DifferentiationError(
             f"cannot differentiate with respect to {path}, whose dtype is {x.dtype}; "
             "convert it to floating point first, for example with .astype(float)"
@@ -75,7 +76,7 @@ def as_cotangent(g: Any, shape: tuple[int, ...], dtype: Any, name: str = "cotang
             f"the {name} has shape {tuple(g.shape)}, but shape {tuple(shape)} is needed, that of "
             "the value it belongs to"
         )
-    if g.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+    if g.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf") and not is_bfloat16(g.dtype):
         raise DifferentiationError(
             f"the {name} has dtype {g.dtype}, but the value it belongs to has dtype {dtype}: "
             "converting it would lose a part of it; pass its real part, or make the value complex"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend.half import is_inexact
 from hpcad.errors import ShapeError
 from hpcad.primitives.elementwise import cast
 from hpcad.primitives.shapes import as_array
@@ -14,7 +15,7 @@ from hpcad.primitives.shapes import as_array
 def floating(x: Any) -> Any:
     """``x`` with floating-point or complex numbers; integers and booleans become float64."""
     x = as_array(x)
-    return x if x.dtype.kind in "fc" else cast(x, dtype=np.dtype(np.float64))
+    return x if is_inexact(x.dtype) else cast(x, dtype=np.dtype(np.float64))
 
 
 def matrices(x: Any, name: str, square: bool = False) -> Any:

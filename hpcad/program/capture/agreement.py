@@ -17,6 +17,8 @@ import numpy as np
 from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.pytree import flatten
 from hpcad.autodiff.tensor import Tensor, peek, value_of
+from hpcad.backend import to_host
+from hpcad.backend.half import is_inexact, limits
 from hpcad.program.capture.captured import Captured, is_plain
 
 if TYPE_CHECKING:
@@ -82,14 +84,14 @@ def _numpys(capture: Capture, called: Callable[..., Any], args: Any, kwargs: Any
 
 def _agree(ours: Any, theirs: Any) -> bool:
     """Whether the numbers are the same, but for rounding."""
-    x, y = np.asarray(peek(ours)), np.asarray(theirs)
+    x, y = np.asarray(to_host(peek(ours))), np.asarray(to_host(theirs))
     if (x.shape, x.dtype) != (y.shape, y.dtype):
         return False
-    if x.dtype.kind not in "fc" or not x.size:
+    if not is_inexact(x.dtype) or not x.size:
         return bool(np.array_equal(x, y))
     with np.errstate(all="ignore"):
         scale = np.abs(y[np.isfinite(y)]).max(initial=0)
-        allowed = ULPS * np.finfo(y.dtype).eps * scale
+        allowed = ULPS * float(limits(y.dtype).eps) * scale
         return bool(np.allclose(x, y, rtol=0, atol=allowed, equal_nan=True))
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from hpcad.autodiff.tensor import value_of
+from hpcad.backend import backend_of
+from hpcad.backend.half import is_real
 from hpcad.primitives import extremes, layout, product, reduction
 from hpcad.primitives.activations import _GELU_CUBIC, _GELU_SCALE
 from hpcad.primitives.attention import blockwise
@@ -44,7 +45,7 @@ def _softmax(x: Any) -> Any:
 
 
 def _logsumexp(x: Any) -> Any:
-    if x.shape[-1] == 0 or x.dtype.kind != "f":
+    if x.shape[-1] == 0 or not is_real(x.dtype):
         return NotImplemented
     top = extremes.max(x, -1, True)
     top = where(equal(subtract(top, top), 0), top, 0)  # inf - inf would be NaN
@@ -53,12 +54,13 @@ def _logsumexp(x: Any) -> Any:
 
 
 def _cross_entropy(logits: Any, labels: Any) -> Any:
-    if logits.dtype.kind != "f" or getattr(labels, "shape", None) != logits.shape[:-1]:
+    if not is_real(logits.dtype) or getattr(labels, "shape", None) != logits.shape[:-1]:
         return NotImplemented
     labels = in_range(labels, classes=logits.shape[-1])
     shifted = subtract(logits, extremes.max(logits, -1, True))
     total = reduction.sum(exp(shifted), -1)
-    chosen = equal(np.arange(logits.shape[-1]), layout.expand_dims(labels, -1))
+    classes = backend_of(value_of(logits)).xp.arange(logits.shape[-1])
+    chosen = equal(classes, layout.expand_dims(labels, -1))
     return subtract(log(total), reduction.sum(where(chosen, shifted, 0), -1))
 
 
@@ -97,7 +99,7 @@ def _floating(expand: Callable[..., Any]) -> Callable[..., Any]:
     """Only of floating-point arguments: others are converted by the value."""
 
     def of(x: Any, *args: Any, **params: Any) -> Any:
-        return expand(x, *args, **params) if x.dtype.kind == "f" else NotImplemented
+        return expand(x, *args, **params) if is_real(x.dtype) else NotImplemented
 
     return of
 
