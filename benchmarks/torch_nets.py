@@ -78,7 +78,7 @@ class CharGPT(nn.Module):
         self.norm = _norm(arrays, "norm")
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        places = torch.arange(tokens.shape[1])
+        places = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.tokens(tokens) + self.positions(places)
         for block in self.blocks:
             x = block(x)
