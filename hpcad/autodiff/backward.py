@@ -9,7 +9,7 @@ from hpcad.autodiff.parameter import GradientSink, Parameter
 from hpcad.autodiff.reverse import Pull
 from hpcad.autodiff.state import effect, no_grad
 from hpcad.autodiff.tensor import Tensor
-from hpcad.backend import Array, backend_of
+from hpcad.backend import Array
 from hpcad.errors import DifferentiationError, ShapeError
 
 
@@ -61,7 +61,7 @@ def _checked_seed(loss: Tensor, seed: Array | None) -> Array:
                 f"backward() needs a scalar, but the tensor has shape {tuple(loss.shape)}; "
                 "reduce it with .sum() or .mean(), or pass the cotangent as backward(seed)"
             )
-        return backend_of(loss.value).xp.ones_like(loss.value)
+        return np.ones_like(loss.value)
     if not hasattr(seed, "shape"):
         seed = np.asarray(seed, loss.dtype)
     if tuple(seed.shape) != tuple(loss.shape):

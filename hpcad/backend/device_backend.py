@@ -7,6 +7,7 @@ runs it everywhere.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,12 @@ class DeviceBackend:
     xp : module
         CuPy, or :mod:`hpcad.backend.strict`, which passes for it.
     name : {"cupy", "strict"}
+
+    Attributes
+    ----------
+    capturing : Lock
+        Held while a CUDA graph is captured, and by whoever uses the null stream in another thread:
+        that is forbidden meanwhile.
     """
 
     on_device = True
@@ -59,6 +66,18 @@ class DeviceBackend:
         self.xp, self.name = xp, name
         self.device = "gpu" if name == "cupy" else name
         self._rows: dict[Any, Array] = {}
+        self._stream: Any = None
+        self.capturing = threading.Lock()
+
+    @property
+    def stream(self) -> Any:
+        """The stream of compiled programs, which the null stream cannot be.
+
+        It waits for the null stream, where eager operations run, and that waits for it.
+        """
+        if self._stream is None:
+            self._stream = self.xp.cuda.Stream()
+        return self._stream
 
     def asarray(self, value: Any, dtype: Any = None) -> Array:
         return self.xp.asarray(value, dtype=dtype)

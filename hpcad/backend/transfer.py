@@ -5,6 +5,7 @@ Not yet proven on a GPU: the order of the calls is tested against a stand-in onl
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -24,10 +25,14 @@ class Transfer:
     ----------
     xp : module
         CuPy.
+    capturing : Lock, optional
+        Held while another thread captures a CUDA graph; see
+        :class:`~hpcad.backend.device_backend.DeviceBackend`.
     """
 
-    def __init__(self, xp: ModuleType) -> None:
+    def __init__(self, xp: ModuleType, capturing: Any = None) -> None:
         self.xp = xp
+        self._capturing = capturing or contextlib.nullcontext()
         self._stream = xp.cuda.Stream(non_blocking=True)
 
     def allocate(self, nbytes: int) -> np.ndarray:
@@ -41,7 +46,8 @@ class Transfer:
         cuda = self.xp.cuda
         device = {name: self.xp.empty(array.shape, array.dtype) for name, array in fields.items()}
         # The pool may have given memory that earlier kernels still read: they come first.
-        self._stream.wait_event(cuda.get_current_stream().record())
+        with self._capturing:
+            self._stream.wait_event(cuda.get_current_stream().record())
         for name, array in fields.items():
             device[name].set(np.ascontiguousarray(array), stream=self._stream)
         self._stream.record().synchronize()
@@ -50,4 +56,6 @@ class Transfer:
 
 def transfer(backend: Backend | Any) -> Transfer | None:
     """How batches get to a backend's device; None where they are there already (on a CPU)."""
-    return Transfer(backend.xp) if backend is not None and backend.on_device else None
+    if backend is None or not backend.on_device:
+        return None
+    return Transfer(backend.xp, getattr(backend, "capturing", None))

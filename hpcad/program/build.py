@@ -55,7 +55,8 @@ def _on_device(name: str, program: Program, tree: Structure, options: Options) -
     target = DeviceTarget(program.backend)
     if options.memory is not None:
         _fit(name, program, options.memory)
-    return Executable(name, program, fuse(program), tree, target)
+    with target.running():
+        return Executable(name, program, fuse(program), tree, target)
 
 
 def _fit(name: str, program: Program, budget: int) -> None:

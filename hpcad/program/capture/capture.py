@@ -191,7 +191,8 @@ class Capture(Effects):
 
     def look_into(self, tensor: Captured) -> None:
         """Somebody looks at the numbers of a tensor; those of a literal can be looked at again."""
-        if tensor.symbol.origin == "literal":
+        source = tensor.symbol.source
+        if tensor.symbol.origin == "literal" and isinstance(source, np.ndarray):
             self.program.fixed.append(tensor.symbol.source)
         else:
             self.read("its values")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.backend import to_host
 from hpcad.program.instruction import Call, Instruction, Program, Value
 
 IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, type)
@@ -142,7 +143,7 @@ def _same(a: Any, b: Any) -> bool:
         return True
     if hasattr(a, "shape") or hasattr(b, "shape"):
         alike = np.shape(a) == np.shape(b) and getattr(a, "dtype", 0) == getattr(b, "dtype", 1)
-        return alike and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+        return alike and np.asarray(to_host(a)).tobytes() == np.asarray(to_host(b)).tobytes()
     if isinstance(a, (float, complex)):
         return type(a) is type(b) and repr(a) == repr(b)  # 0.0 == -0.0, and NaN != NaN
     return type(a) is type(b) and bool(a == b)

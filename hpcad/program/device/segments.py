@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcad.program.device.faults import Faults
 from hpcad.program.emission.steps import Step
 
 Work = Callable[[], Any]
@@ -58,12 +59,13 @@ class Segments:
     name : str
         Of the program.
     steps : sequence of Step
-    xp : module
     backend : Backend
+    faults : Faults
+        In which its steps complain.
     """
 
-    def __init__(self, name: str, steps: Sequence[Step], xp: Any, backend: Any) -> None:
-        self.name, self.xp, self.backend = name, xp, backend
+    def __init__(self, name: str, steps: Sequence[Step], backend: Any, faults: Faults) -> None:
+        self.name, self.backend, self.xp, self.faults = name, backend, backend.xp, faults
         self.segments = _segments(steps)
         self._pool: Any = None
         self._warm = False
@@ -74,6 +76,7 @@ class Segments:
         return sum(segment.graph is not None for segment in self.segments)
 
     def __call__(self) -> None:
+        self.faults.check()
         for segment in self.segments:
             for work in segment.host:
                 work()
@@ -85,6 +88,7 @@ class Segments:
             if segment.after is not None:
                 segment.after()
         self._warm = True
+        self.faults.send()
 
     def _launch(self, segment: Segment) -> None:
         stream = self.xp.cuda.get_current_stream()
@@ -96,14 +100,14 @@ class Segments:
         cuda = self.xp.cuda
         if self._pool is None:
             self._pool = cuda.MemoryPool()
-        with cuda.using_allocator(self._pool.malloc):
+        with self.backend.capturing, cuda.using_allocator(self._pool.malloc):
             stream.begin_capture()
             try:
                 for work in segment.device:
                     work()
             finally:
                 graph = stream.end_capture()
-        return graph
+            return graph
 
 
 def _segments(steps: Sequence[Step]) -> list[Segment]:

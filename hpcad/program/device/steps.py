@@ -9,12 +9,18 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.cublaslt.product import bind_product
+from hpcad.errors import CaptureError
+from hpcad.program.cuda.generate import generate
 from hpcad.program.cuda.launch import load
+from hpcad.program.cuda.parts import CudaKernel
+from hpcad.program.cuda.routines.convolution import Product, Recipe, Routine
 from hpcad.program.cuda.routines.routine import DeviceRoutine
-from hpcad.program.cuda.routines.table import device_routine
+from hpcad.program.cuda.routines.table import device_recipe, device_routine
+from hpcad.program.device.faults import outside_kernel
 from hpcad.program.emission.names import Names, shapes
 from hpcad.program.emission.steps import Arrays, Step, StepMaker, with_arrays
 from hpcad.program.instruction import Accumulate, Call, Instruction
+from hpcad.program.phantom import address_of
 
 if TYPE_CHECKING:
     from hpcad.program.device.target import DeviceTarget
@@ -33,7 +39,8 @@ class DeviceStepMaker(StepMaker):
     ) -> None:
         super().__init__(names, arrays, base, native=True)
         self.target, self.xp = target, target.xp
-        self._routines: list[tuple[Step, DeviceRoutine, list[int]]] = []
+        self._recipes: list[tuple[Step, Recipe]] = []
+        self._routines: list[tuple[Step, DeviceRoutine | CudaKernel, list[int]]] = []
 
     def step(self, instruction: Instruction, beta: float) -> Step:
         op = instruction.op
@@ -45,9 +52,17 @@ class DeviceStepMaker(StepMaker):
             return self._product(instruction, instruction.args, beta)
         if instruction.name == "matmul_add":
             return self._product(instruction, instruction.args[1:], 1.0)
-        found = device_routine(instruction, self.arrays, beta)
+        if instruction.name == "in_range":
+            return self._range_check(instruction)
+        fault = 0
+        if instruction.name in ("take_rows", "add_rows"):
+            fault = self.target.faults.address(instruction, "an index means no row of the table")
+        found = device_routine(instruction, self.arrays, beta, fault)
         if found is not None:
             return self._device_routine(instruction, found)
+        recipe = device_recipe(instruction, self.arrays, beta)
+        if recipe is not None:
+            return self._recipe(instruction, recipe)
         return self._other(instruction, op, beta)
 
     def _real(self, value: Any) -> Any:
@@ -80,13 +95,61 @@ class DeviceStepMaker(StepMaker):
         self._routines.append((step, routine, pointers))
         return step
 
+    def _range_check(self, instruction: Instruction) -> Step:
+        """Labels are not looked at here: a kernel counts those that are no classes."""
+        labels, classes = self.arrays(instruction.args[0]), instruction.params["classes"]
+        what = f"cross_entropy: a label does not fit {classes} classes, which count from 0"
+        flag = self.target.faults.address(instruction, what)
+        step = self._device_step("kernel", instruction, "check_labels", _nothing, what)
+        if labels.size and labels.flags.c_contiguous and flag:
+            kernel = outside_kernel(labels.size, str(labels.dtype), classes)
+            self._routines.append(
+                (
+                    step,
+                    generate(kernel, f"outside_{labels.size}_{classes}"),
+                    [address_of(labels), flag],
+                )
+            )
+        return step
+
     def bind_routines(self, scratch: int) -> None:
         """Compile all routines together, and bind them; they have scratch memory of their own."""
-        different = {routine.name: routine for _, routine, _ in self._routines}
+        recipes = [(step, recipe.steps(scratch)) for step, recipe in self._recipes]
+        units = [routine for _, routine, _ in self._routines]
+        units += [p.routine for _, parts in recipes for p in parts if isinstance(p, Routine)]
+        different = {unit.name: unit for unit in units}
         loaded = dict(zip(different, load(list(different.values()), self.xp), strict=True))
         for step, routine, pointers in self._routines:
-            step.call = loaded[routine.name].bind(pointers)
-            step.scope = dict.fromkeys(step.scope, step.call)
+            _give(step, loaded[routine.name].bind(pointers))
+        for step, parts in recipes:
+            calls = [
+                loaded[part.routine.name].bind(part.pointers)
+                if isinstance(part, Routine)
+                else self._bound(part)
+                for part in parts
+            ]
+            _give(step, _in_turn(calls))
+
+    def _recipe(self, instruction: Instruction, recipe: Recipe) -> Step:
+        """Routines and products one after the other: a convolution."""
+        outs = ", ".join(self.names.of(out) for out in instruction.outs)
+        comment = f"{outs} = {instruction.name}; {shapes(instruction.outs)}"
+        name = f"{instruction.name}_{self.names.of(instruction.outs[0])}"
+        step = self._device_step("routine", instruction, name, None, comment)
+        step.flops = recipe.flops
+        self.scratch_bytes = max(self.scratch_bytes, recipe.workspace)
+        self._recipes.append((step, recipe))
+        return step
+
+    def _bound(self, product: Product) -> Callable[[], None]:
+        """A product of a recipe, whose bias is added to every row."""
+        a, b, c = (self.target.real(x) for x in (product.a, product.b, product.c))
+        bias = None if product.bias is None else self.target.real(product.bias)
+        epilogue = None if bias is None else "bias"
+        call = bind_product(self.xp, a, b, c, beta=product.beta, epilogue=epilogue, bias=bias)
+        if call is None:
+            raise CaptureError(f"cuBLASLt takes no product of {a.shape} and {b.shape}")
+        return call
 
     def _other(self, instruction: Instruction, op: Primitive, beta: float) -> Step:
         """Any operation, by the array library, its answers copied to their places."""
@@ -130,6 +193,23 @@ class DeviceStepMaker(StepMaker):
         step = self._new(kind, instruction, f"{name}()", {name: call}, comment)
         step.call = call
         return step
+
+
+def _give(step: Step, call: Callable[[], None]) -> None:
+    step.call = call
+    step.scope = dict.fromkeys(step.scope, call)
+
+
+def _in_turn(calls: list[Callable[[], None]]) -> Callable[[], None]:
+    def call() -> None:
+        for each in calls:
+            each()
+
+    return call
+
+
+def _nothing() -> None:
+    """A check of nothing."""
 
 
 def _copied_product(target: DeviceTarget, arrays: list[Any], beta: float) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend.protocol import Backend
 from hpcad.program.cuda.generate import generate, translation_unit
 from hpcad.program.cuda.launch import load_kernels
+from hpcad.program.device.faults import Faults
 from hpcad.program.device.segments import Segments
 from hpcad.program.device.staging import Staging
 from hpcad.program.device.steps import DeviceStepMaker
@@ -40,6 +41,7 @@ class DeviceTarget:
         self._held: list[Any] = []  # phantoms keep nothing alive
         self._constants: dict[int, np.ndarray] = {}
         self._staged: dict[int, Staging] = {}
+        self.faults = Faults(self.xp)
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -89,7 +91,11 @@ class DeviceTarget:
         return DeviceStepMaker(names, arrays, base, self)
 
     def function(self, name: str, source: str, steps: Sequence[Step]) -> Callable[[], Any]:
-        return Segments(name, steps, self.xp, self.backend)
+        return Segments(name, steps, self.backend, self.faults)
+
+    def running(self) -> Any:
+        """The stream of programs, as a context."""
+        return self.backend.stream
 
     # -- in and out ---------------------------------------------------------------------------
 

@@ -158,7 +158,7 @@ class Executable:
         )
         return Step(
             "kernel", "kernel", f"{name}()", {name: call}, formula, line, work, nbytes,
-            parts=lowered.arrays,
+            parts=lowered.arrays, call=call,
         )  # fmt: skip
 
     def _head(self) -> list[str]:
@@ -203,14 +203,15 @@ class Executable:
                 raise Reentered("an effect of the program has called the same function again")
             self._busy = True
             try:
-                return self._run([leaf for leaf in leaves if is_array(leaf)])
+                with self.target.running():
+                    return self._run([leaf for leaf in leaves if is_array(leaf)])
             finally:
                 self._busy = False
 
     def did_nothing(self, error: Exception) -> bool:
         """Whether a run that ended with an error has had no effect before that."""
-        if self._timed is not None:
-            return False
+        if self._timed is not None or not hasattr(self._call, "__code__"):
+            return False  # nobody has counted the steps
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code is not self._call.__code__:
             trace = trace.tb_next

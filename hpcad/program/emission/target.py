@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,10 @@ class Target(Residence, Protocol):
 
     def maker(self, names: Names, arrays: Arrays, base: Callable[[Any], Any]) -> StepMaker:
         """Return what makes the steps that are no kernels."""
+        ...
+
+    def running(self) -> AbstractContextManager[Any]:
+        """Return a context in which programs are made and run."""
         ...
 
     def put(self, place: np.ndarray, leaf: Any) -> None:
@@ -69,6 +74,9 @@ class HostTarget(HostMemory):
 
     def maker(self, names: Names, arrays: Arrays, base: Callable[[Any], Any]) -> StepMaker:
         return StepMaker(names, arrays, base, self.native)
+
+    def running(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def put(self, place: np.ndarray, leaf: Any) -> None:
         np.copyto(place, value_of(leaf))
