@@ -1,6 +1,7 @@
 """Optimizers over flat arenas, learning-rate schedules, clipping."""
 
 from hpcad.optim.adam import Adam, AdamW
+from hpcad.optim.loss_scale import LossScale
 from hpcad.optim.optimizer import Optimizer
 from hpcad.optim.rmsprop import RMSProp
 from hpcad.optim.schedules import Constant, Schedule, WarmupCosine, WarmupLinear
@@ -11,6 +12,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Constant",
+    "LossScale",
     "Optimizer",
     "RMSProp",
     "Schedule",

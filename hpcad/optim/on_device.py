@@ -15,6 +15,8 @@ import numpy as np
 from hpcad.backend import Array, Backend
 from hpcad.nn.arena import ParameterArena
 from hpcad.optim.compiled import Pass
+from hpcad.optim.decision import decision_kernel, left_out_by
+from hpcad.optim.loss_scale import LossScale
 from hpcad.program.device.staging import Staging
 from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
 
@@ -78,6 +80,7 @@ class DeviceUpdate:
     norms : sequence of Kernel or None
         That sum the squares of an arena's gradients, where gradients are clipped.
     clip_norm : float or None
+    loss_scale : LossScale or None
     load : callable
         From kernels to things with ``bind(pointers)``.
     """
@@ -90,17 +93,26 @@ class DeviceUpdate:
         plans: Sequence[list[Pass]],
         norms: Sequence[Kernel | None],
         clip_norm: float | None,
+        loss_scale: LossScale | None,
         load: Callable[[list[Kernel]], Sequence[Any]],
     ) -> None:
         counts = [len(each.kernel.scalars) for plan in plans for each in plan]
         self._count = max(counts, default=1)  # numbers of a step; the last is the clip factor
         self._memory = backend.zeros((self._count + 1 + len(arenas),), np.float64)
         self._memory[self._count - 1 : self._count] = 1.0
-        given = self._count - 1 if clip_norm is not None else self._count
+        has_factor = clip_norm is not None or loss_scale is not None
+        given = self._count - 1 if has_factor else self._count
         self._staging = Staging(backend.xp, self._memory[:given])
         kernels = [with_numbers_in_memory(each.kernel) for plan in plans for each in plan]
-        squares = [norm for norm in norms if norm is not None] if clip_norm is not None else []
-        clip = [clip_kernel(len(arenas), clip_norm)] if clip_norm is not None else []
+        squares = [norm for norm in norms if norm is not None] if has_factor else []
+        state: list[Array] = []
+        clip: list[Kernel] = []
+        if loss_scale is not None:
+            kernels = [left_out_by(kernel, len(kernel.operands) - 1) for kernel in kernels]
+            state = [loss_scale.scale, loss_scale.good, loss_scale.skipped]
+            clip = [decision_kernel(len(arenas), clip_norm, loss_scale.interval)]
+        elif clip_norm is not None:
+            clip = [clip_kernel(len(arenas), clip_norm)]
         wanted = list(dict.fromkeys([*squares, *clip, *kernels]))
         loaded = dict(zip(wanted, load(wanted), strict=True))
         masks = [
@@ -108,7 +120,7 @@ class DeviceUpdate:
             for plan in plans
             for each in plan
         ]
-        self._held = (arenas, slots, masks)  # the kernels know only addresses
+        self._held = (arenas, slots, masks, state)  # the kernels know only addresses
         self._calls: list[Callable[[], None]] = []
         for i, norm in enumerate(squares):
             pointers = [arenas[i].grads.flat.data.ptr, self._number(self._count + 1 + i)]
@@ -116,7 +128,8 @@ class DeviceUpdate:
         for kernel in clip:
             totals = [self._number(self._count + 1 + i) for i in range(len(arenas))]
             places = [self._number(self._count - 1), self._number(self._count)]
-            self._calls.append(loaded[kernel].bind([*totals, *places]))
+            numbers = [array.data.ptr for array in state]
+            self._calls.append(loaded[kernel].bind([*totals, *places, *numbers]))
         of_arena = [i for i, plan in enumerate(plans) for _ in plan]
         passes = [each for plan in plans for each in plan]
         for i, each, kernel, mask in zip(of_arena, passes, kernels, masks, strict=True):

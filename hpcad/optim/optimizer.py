@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.state import effect
-from hpcad.backend import Arena, Array
+from hpcad.backend import Arena, Array, backend_of
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import ParameterArena, flatten
 from hpcad.nn.module import Module
+from hpcad.optim.loss_scale import LossScale
 from hpcad.optim.on_device import DeviceUpdate
 from hpcad.optim.passes import ArenaUpdate, device_update, make_updates
 from hpcad.optim.schedules import Constant, Schedule
@@ -38,13 +39,17 @@ class Optimizer:
         Applied to parameters of two or more dimensions (weights, not biases or scales).
     clip_norm : float, optional
         Scale the gradient down to this global L2 norm when it is larger.
+    loss_scale : LossScale, optional
+        Of the losses whose gradients these are: their factor is taken away, and a step whose
+        gradients overflow changes no parameter and no state.
 
     Attributes
     ----------
     step_count : int
         Steps taken.
     gradient_norm : float or None
-        Global L2 norm of the last gradient before clipping; known only with ``clip_norm``.
+        Global L2 norm of the last gradient before clipping; known only with ``clip_norm`` or
+        ``loss_scale``.
     """
 
     slots: tuple[str, ...] = ()  # names of the state arrays
@@ -56,6 +61,7 @@ class Optimizer:
         *,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        loss_scale: LossScale | None = None,
     ) -> None:
         if clip_norm is not None and clip_norm <= 0:
             raise ConfigError(f"clip_norm must be positive, not {clip_norm}")
@@ -63,6 +69,7 @@ class Optimizer:
         self.schedule = learning_rate if callable(learning_rate) else Constant(learning_rate)
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.loss_scale = loss_scale
         self.step_count = 0
         self._norm: float | None = None
         self._on_device: DeviceUpdate | None = None
@@ -72,6 +79,8 @@ class Optimizer:
         self.state: list[dict[str, Arena]] = [
             {slot: arena.values.like() for slot in self.slots} for arena in self.arenas
         ]
+        if loss_scale is not None:
+            loss_scale.move_to(backend_of(self.arenas[0].values.flat))
 
     def step(self) -> None:
         """Update the parameters from their gradients, which are used up by it.
@@ -91,9 +100,9 @@ class Optimizer:
             return
         numbers = self._begin()
         updates = self._current_updates()
-        scale = self._clip_scale(updates)
-        for update in updates:
-            update.update([*numbers, scale])
+        factor = self._factor(updates)
+        for update in updates if factor else ():
+            update.update([*numbers, factor])
         self._end()
 
     def _begin(self) -> list[float]:
@@ -137,9 +146,14 @@ class Optimizer:
         return self._on_device
 
     @property
+    def needs_norm(self) -> bool:
+        """Whether gradients have a factor that depends on their norm."""
+        return self.clip_norm is not None or self.loss_scale is not None
+
+    @property
     def gradient_norm(self) -> float | None:
         """The global L2 norm of the last gradient before clipping; waits for a device."""
-        if self._on_device is not None and self.clip_norm is not None and self.step_count:
+        if self._on_device is not None and self.needs_norm and self.step_count:
             return float(self._on_device.norm)
         return self._norm
 
@@ -154,6 +168,15 @@ class Optimizer:
             Learning rate of this step.
         """
         return {"rate": rate, "weight_decay": self.weight_decay}
+
+    def number_names(self) -> list[str]:
+        """The names of :meth:`numbers`, also before the first step."""
+        taken = self.step_count
+        self.step_count = max(1, taken)
+        try:
+            return list(self.numbers(0.0))
+        finally:
+            self.step_count = taken
 
     def decay(self, p: Array, g: Array, now: Any) -> tuple[Array, Array]:
         """Apply weight decay, where there is any, to parameters or gradient."""
@@ -206,14 +229,19 @@ class Optimizer:
 
     def _layout(self) -> list[Any]:
         """What the passes depend on."""
-        now: list[Any] = [bool(self.weight_decay), self.clip_norm]
+        now: list[Any] = [bool(self.weight_decay), self.clip_norm, self.loss_scale]
         for arena in self.arenas:
             now += arena.layout()
         return now
 
-    def _clip_scale(self, updates: Sequence[ArenaUpdate]) -> float:
-        if self.clip_norm is None:
+    def _factor(self, updates: Sequence[ArenaUpdate]) -> float:
+        """The factor for the gradients; 0 if the step is to be left out."""
+        if not self.needs_norm:
             return 1.0
         self._norm = norm = math.sqrt(math.fsum(update.squares() for update in updates))
+        if self.loss_scale is not None:
+            self._norm = norm / float(self.loss_scale.scale[0])
+            return self.loss_scale.factor(norm, self.clip_norm)
+        limit = math.inf if self.clip_norm is None else self.clip_norm
         # A NaN norm compares False: the gradient stays as it is and the loss shows it.
-        return self.clip_norm / norm if norm > self.clip_norm else 1.0
+        return limit / norm if norm > limit else 1.0

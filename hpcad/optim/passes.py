@@ -85,6 +85,7 @@ def device_update(optimizer: Optimizer) -> DeviceUpdate:
         [_plan(optimizer, arena) for arena in arenas],
         [_norm(optimizer, arena) for arena in arenas],
         optimizer.clip_norm,
+        optimizer.loss_scale,
         lambda kernels: load_kernels(kernels, backend.xp),
     )
 
@@ -99,7 +100,7 @@ def _plan(optimizer: Optimizer, arena: ParameterArena) -> list[Pass]:
 
 
 def _norm(optimizer: Optimizer, arena: ParameterArena) -> Kernel | None:
-    if optimizer.clip_norm is None:
+    if not optimizer.needs_norm:
         return None
     return squares_kernel(arena.grads.size, str(arena.grads.dtype))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpcad.optim.optimizer import Optimizer
 
 
-CLIP = "clip"  # the run-time number that scales gradients down; the last one
+CLIP = "clip"  # the run-time number that gradients are multiplied by; the last one
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def write_rule(optimizer: Optimizer, dtype: str, decays: bool | None) -> Rule:
         The rule calls something that cannot be part of a fused pass.
     """
     formula = Formula(dtype)
-    names = (*optimizer.numbers(0.0), CLIP)
+    names = (*optimizer.number_names(), CLIP)
     now = SimpleNamespace(**{name: formula.scalar(i) for i, name in enumerate(names)})
     p, g, *slots = (formula.load(i) for i in range(2 + len(optimizer.slots)))
     try:
-        if optimizer.clip_norm is not None:
+        if optimizer.needs_norm:
             g = g * now.clip
         if decays is None:
             mask = formula.load(2 + len(slots), "bool")

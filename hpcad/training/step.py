@@ -103,7 +103,9 @@ class TrainingProgram:
         self._steps += 1
         return share
 
-    def step(self, fields: Mapping[str, Any], ids: Any, step: Any, weight: float) -> Tensor:
+    def step(
+        self, fields: Mapping[str, Any], ids: Any, step: Any, weight: float, scale: Any = None
+    ) -> Tensor:
         """The mean loss over the local batch, of which the parameters are then updated.
 
         Parameters
@@ -116,11 +118,13 @@ class TrainingProgram:
         weight : float
             (local samples / global samples) x world size: the engine averages over ranks, and
             this makes it the mean over the samples.
+        scale : array of float32, shape (), optional
+            Factor on the gradients that the optimizer takes away again.
         """
         with training_step(self.seed, step, ids):
             loss = self.loss(self.model, fields)
         check_loss(loss, first=self._steps == 0)
-        scaled = loss * weight
+        scaled = loss * weight if scale is None else loss * weight * scale
         effect(self.phases.turn, "backward")
         scaled.backward()
         effect(self._turn_to_update)
@@ -132,12 +136,18 @@ class TrainingProgram:
         weight = len(batch) / batch.global_size
         run = self._function(batch, fields)
         before = self._compiling
-        loss = run(fields, batch.ids, np.array(step), weight * self.engine.world.size)
+        loss = run(
+            fields, batch.ids, np.array(step), weight * self.engine.world.size, *self._loss_scale()
+        )
         if self._compiling > before:
             self.phases.move("forward", "compilation", self._compiling - before)
         if isinstance(loss.value, np.ndarray | np.generic):
             return float(loss) * weight
         return DeviceShare(loss.value, weight)
+
+    def _loss_scale(self) -> tuple[Any, ...]:
+        scale = self.optimizer.loss_scale
+        return () if scale is None else (scale.value,)
 
     def _without_samples(self) -> float:
         self.phases.turn("backward")
