@@ -39,7 +39,7 @@ from hpcad.backend.strict.creation import (
     from_dlpack,
 )
 from hpcad.backend.strict.errors import StrictDeviceError
-from hpcad.backend.strict.memory import default_pool
+from hpcad.backend.strict.pools import default_pool
 from hpcad.backend.strict.work import enqueue, host_view
 
 __all__ = [

@@ -11,15 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from hpcad.backend.strict import dispatch, host
-from hpcad.backend.strict.counts import COUNTS, synchronised
-from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.memory import Memory, MemoryPointer, allocate, bytes_at, drain, span_of
-from hpcad.backend.strict.streams import LOCK, Stream, current_stream, host_knows
-from hpcad.backend.strict.work import enqueue, order
+from hpcad.backend.strict import dispatch, indexing
+from hpcad.backend.strict.blocks import bytes_at
+from hpcad.backend.strict.device import Device
+from hpcad.backend.strict.memory import MemoryPointer
+from hpcad.backend.strict.pools import allocate
+from hpcad.backend.strict.streams import current_stream
+from hpcad.backend.strict.transfers import Transfers
+from hpcad.backend.strict.work import enqueue
 
 _IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy "
@@ -27,7 +28,7 @@ _IMPLICIT = (
 )
 
 
-class ndarray(NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
+class ndarray(Transfers, NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
     """An array in device memory, with CuPy's interface.
 
     Parameters
@@ -124,8 +125,6 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
     @property
     def device(self) -> Any:
         """Where it lies."""
-        from hpcad.backend.strict.device import Device
-
         return Device(0)
 
     @property
@@ -138,13 +137,6 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
             "version": 3,
             "stream": 1 if current_stream().ptr == 0 else current_stream().ptr,
         }
-
-    def span(self) -> tuple[int, int]:
-        """Address and bytes of what the elements lie in."""
-        if self.size == 0:
-            return self.data.ptr, 0
-        low, high = byte_bounds(self.raw)
-        return low, high - low
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -165,122 +157,6 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
     def __reduce__(self) -> Any:
         raise TypeError("arrays of the strict device are not pickled; use get()")
 
-    # -- copies between the host and the device -------------------------------------------
-
-    def get(
-        self,
-        stream: Stream | None = None,
-        order: str = "C",
-        out: np.ndarray | None = None,
-        blocking: bool = True,
-    ) -> np.ndarray:
-        """Copy the array to the host.
-
-        Parameters
-        ----------
-        stream : Stream, optional
-        order : {"C", "F", "A"}
-        out : ndarray, optional
-            Of the same shape and dtype, contiguous.
-        blocking : bool
-            False: the copy arrives in ``out``, which should be pinned, when the host has waited for
-            the stream. Otherwise, and where ``out`` is not pinned, it is a synchronisation.
-        """
-        stream = current_stream() if stream is None else stream
-        if out is not None:
-            self._check_host(out, "get(out=...)")
-            if not out.flags.forc:
-                raise RuntimeError(
-                    "`out` cannot be specified when copying to non-contiguous ndarray"
-                )
-        with LOCK:
-            drain()
-            stream.refuse_capture("a copy to the host")
-            target = np.empty(self.shape, self.dtype, order) if out is None else out
-            if self.size == 0:
-                return target
-            at_once = blocking or not host.is_pinned(target)
-            if at_once:
-                synchronised("a copy to the host")
-            span = span_of(*self.span(), "a copy to the host")
-            count = order_(stream, "a copy to the host", [span], [])
-            COUNTS.device_to_host += 1
-            COUNTS.bytes_to_host += self.nbytes
-            if at_once:
-                target[...] = self.raw
-                host_knows(stream.clock)
-            else:
-                host.arrives(target, self.raw.copy(), stream.ptr, count)
-            return target
-
-    def set(self, arr: np.ndarray, stream: Stream | None = None) -> None:
-        """Copy a host array of the same shape and dtype here.
-
-        From pinned memory the host does not wait, and must leave the memory alone until the stream
-        has come so far; from other memory it is a synchronisation.
-        """
-        stream = current_stream() if stream is None else stream
-        self._check_host(arr, "set()")
-        if not self.raw.flags.forc:
-            raise RuntimeError("Cannot set to non-contiguous array")
-        with LOCK:
-            drain()
-            stream.refuse_capture("a copy from the host")
-            if self.size == 0:
-                return
-            source = np.asarray(arr, order="C" if self.raw.flags.c_contiguous else "F")
-            self._fill_from(source, stream, waits=not host.is_pinned(source))
-
-    def _fill_from(self, source: np.ndarray, stream: Stream, waits: bool) -> None:
-        if waits:
-            synchronised("a copy from host memory that is not pinned")
-        span = span_of(*self.span(), "a copy from the host")
-        count = order_(stream, "a copy from the host", [], [span])
-        COUNTS.host_to_device += 1
-        COUNTS.bytes_to_device += self.nbytes
-        host.deliver(source, stream.clock)
-        self.raw[...] = source
-        if host.is_pinned(source):
-            host.leaves(source, stream.ptr, count)
-        if waits:
-            host_knows(stream.clock)
-
-    def _check_host(self, array: Any, what: str) -> None:
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{what} takes a numpy.ndarray, not {type(array).__name__}")
-        if array.dtype != self.dtype:
-            raise TypeError(f"{what}: the host array has dtype {array.dtype}, this {self.dtype}")
-        if array.shape != self.shape:
-            raise ValueError(f"{what}: the host array has shape {array.shape}, this {self.shape}")
-
-    def item(self, *args: Any) -> Any:
-        """The single value as a Python scalar: a synchronisation."""
-        return self.get().item(*args)
-
-    def tolist(self) -> Any:
-        """The values as nested lists: a synchronisation."""
-        return self.get().tolist()
-
-    def __bool__(self) -> bool:
-        return bool(self.get())
-
-    def __int__(self) -> int:
-        return int(self.get())
-
-    def __float__(self) -> float:
-        return float(self.get())
-
-    def __complex__(self) -> complex:
-        return complex(self.get())
-
-    def __repr__(self) -> str:
-        if current_stream().capture is not None:
-            return f"<array of the strict device, shape {self.shape}, dtype {self.dtype}>"
-        return repr(self.get())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.get(), spec)
-
     # -- NumPy's protocols ----------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -294,10 +170,10 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
     # -- indexing -------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> ndarray:
-        return dispatch.getitem(self, key)
+        return indexing.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        dispatch.setitem(self, key, value)
+        indexing.setitem(self, key, value)
 
     def fill(self, value: Any) -> None:
         """Set all elements to one value."""
@@ -371,10 +247,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
             raise AttributeError(f"arrays of the strict device have no attribute {name!r}")
         return lambda *args, **kwargs: dispatch.method(name, self, args, kwargs)
 
-    # -- work in place by operators is the ufunc with out= (the mixin does that) ----------
 
-
-order_ = order  # get() has a parameter of that name
 _NOTHING = np.zeros(64, np.uint8)
 
 
@@ -388,18 +261,3 @@ def _strides(shape: tuple[int, ...], itemsize: int, order: str) -> tuple[int, ..
         steps.append(step)
         step *= max(n, 1)
     return tuple(steps if order == "F" else reversed(steps))
-
-
-def owner_of(array: ndarray) -> Any:
-    """The memory that an array lies in."""
-    memory = array.data.mem
-    return memory if isinstance(memory, Memory) else None
-
-
-def refuse_while_capturing(what: str, why: str) -> None:
-    """Raise :class:`StrictDeviceError` while the current stream captures."""
-    stream = current_stream()
-    if stream.capture is not None:
-        raise StrictDeviceError(
-            f"{what} at {line_of_caller()} while stream {stream.ptr} captures: {why}"
-        )

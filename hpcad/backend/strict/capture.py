@@ -10,7 +10,7 @@ from hpcad.backend.strict.clocks import Access, Clock, History, merge
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
 
 if TYPE_CHECKING:
-    from hpcad.backend.strict.memory import Allocation
+    from hpcad.backend.strict.blocks import Allocation
     from hpcad.backend.strict.streams import Stream
 
 

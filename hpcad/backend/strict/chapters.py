@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.backend.strict import dispatch, tables
+from hpcad.backend.strict import dispatch, indexing, tables
 
 _KEPT = tables.names(  # of NumPy's own, which CuPy passes on
     "broadcast_shapes can_cast errstate finfo iinfo isdtype issubdtype "
@@ -98,7 +98,7 @@ class Ufunc:
 
     def at(self, a: Any, indices: Any, *b: Any) -> None:
         """In place, at indices that may be repeated."""
-        dispatch.at(self._theirs, a, indices, *b)
+        indexing.at(self._theirs, a, indices, *b)
 
     def _apply(self, method: str, args: Any, kwargs: Any) -> Any:
         out = kwargs.get("out")

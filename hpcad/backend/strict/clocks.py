@@ -26,7 +26,7 @@ class Access(NamedTuple):
     start: int
     stop: int
     stream: int
-    count: int
+    number: int
     what: str
 
 
@@ -64,13 +64,13 @@ class History:
 
     def forget(self, clock: Clock) -> None:
         """Drop what everybody knows to be over."""
-        self.writes = [w for w in self.writes if clock.get(w.stream, 0) < w.count]
-        self.reads = [r for r in self.reads if clock.get(r.stream, 0) < r.count]
+        self.writes = [w for w in self.writes if clock.get(w.stream, 0) < w.number]
+        self.reads = [r for r in self.reads if clock.get(r.stream, 0) < r.number]
 
 
 def _collides(earlier: Access, start: int, stop: int, clock: Clock) -> bool:
     return (
-        clock.get(earlier.stream, 0) < earlier.count
+        clock.get(earlier.stream, 0) < earlier.number
         and earlier.start < stop
         and start < earlier.stop
     )

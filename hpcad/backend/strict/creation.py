@@ -8,25 +8,25 @@ import numpy as np
 
 from hpcad.backend.strict import dispatch
 from hpcad.backend.strict.arrays import ndarray
+from hpcad.backend.strict.blocks import drain
 from hpcad.backend.strict.counts import synchronised
 from hpcad.backend.strict.host import is_pinned
-from hpcad.backend.strict.memory import drain
 from hpcad.backend.strict.streams import LOCK, current_stream
 
 
-def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     """Memory full of poison."""
     return ndarray(shape, dtype, order=order)
 
 
-def empty_like(a: ndarray, dtype: Any = None, order: str = "K", subok: Any = None,
+def empty_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: Any = None,
                shape: Any = None) -> ndarray:  # fmt: skip
     """Memory full of poison, of the shape and type of another array."""
     like = np.empty_like(a.raw, dtype, order, shape=shape)
     return dispatch._new(like)
 
 
-def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: bool | None = None,
+def asarray(a: Any, dtype: Any = None, order: Any | None = None, *, copy: bool | None = None,
             blocking: bool = False) -> ndarray:  # fmt: skip
     """A device array of what is given: the same, or a copy of host data (counted)."""
     return array(a, dtype, copy, order or "K", blocking=blocking)
@@ -36,7 +36,7 @@ def array(
     obj: Any,
     dtype: Any = None,
     copy: bool | None = True,
-    order: str = "K",
+    order: Any = "K",
     subok: bool = False,
     ndmin: int = 0,
     blocking: bool = False,
@@ -62,8 +62,9 @@ def _leaves(nested: Any) -> list[Any]:
     return [nested]
 
 
-def _again(obj: ndarray, dtype: Any, copy: bool | None, order: str) -> ndarray:
-    fits = order in ("K", "A") or obj.raw.flags[f"{order}_CONTIGUOUS"]
+def _again(obj: ndarray, dtype: Any, copy: bool | None, order: Any) -> ndarray:
+    flags = obj.raw.flags
+    fits = order in ("K", "A") or (flags.c_contiguous if order == "C" else flags.f_contiguous)
     if copy is False and dtype != obj.dtype:
         raise ValueError("a copy is needed for another dtype; leave out copy=False")
     if not copy and dtype == obj.dtype and fits:
@@ -88,12 +89,12 @@ def _from_host(source: np.ndarray, blocking: bool) -> ndarray:
         return found
 
 
-def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None,
+def asnumpy(a: Any, stream: Any = None, order: Any = "C", out: Any = None,
             *, blocking: bool = True) -> np.ndarray:  # fmt: skip
     """A copy on the host: a synchronisation."""
     if dispatch.is_device(a):
         return a.get(stream=stream, order=order, out=out, blocking=blocking)
-    return np.asarray(a, order=order)  # type: ignore[call-overload]
+    return np.asarray(a, order=order)
 
 
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hpcad.backend.strict.arrays import ndarray
 
 METHODS = tables.METHODS
-_SCALARS = (bool, int, float, complex, np.generic)
+SCALARS = (bool, int, float, complex, np.generic)
 
 
 # -- what NumPy's protocols ask for ---------------------------------------------------------
@@ -48,7 +48,7 @@ def ufunc(called: Any, method: str, inputs: Any, kwargs: Any) -> Any:
     if not all(_operand(x) for x in (*inputs, *outs)):
         return NotImplemented
     if method == "at":
-        return at(called, *inputs)
+        return apply_at(called, *inputs)
     if method != "__call__":
         if method != "outer":
             _check_method(name, method)
@@ -63,11 +63,11 @@ def ufunc(called: Any, method: str, inputs: Any, kwargs: Any) -> Any:
     return call(called, inputs, kwargs)
 
 
-def at(called: Any, array: ndarray, indices: Any, *values: Any) -> None:
+def apply_at(called: Any, array: ndarray, indices: Any, *values: Any) -> None:
     """``ufunc.at``: repeated indices count repeatedly."""
     _check_method(called.__name__, "at")
     name = f"{called.__name__}.at"
-    call(called.at, (array, on_device(indices), *values), {}, name=name, into=(array,))
+    call(called.at, (array, indices, *values), {}, name=name, into=(array,))
 
 
 def method(name: str, array: ndarray, args: Any, kwargs: Any) -> Any:
@@ -93,7 +93,7 @@ def _check_method(name: str, method: str) -> None:
 
 
 def _operand(x: Any) -> bool:
-    return isinstance(x, (np.ndarray, *_SCALARS)) or is_device(x)
+    return isinstance(x, (np.ndarray, *SCALARS)) or is_device(x)
 
 
 def is_device(x: Any) -> bool:
@@ -134,7 +134,7 @@ def call(
     """
     name = func.__name__ if name is None else name
     inputs: list[ndarray] = []
-    plain_args, plain_kwargs = _plain(args, inputs, name), _plain(kwargs, inputs, name)
+    plain_args, plain_kwargs = storage(args, inputs, name), storage(kwargs, inputs, name)
     if name in tables.METADATA:
         return func(*plain_args, **plain_kwargs)
     _check_capture(name, len(args))
@@ -170,15 +170,15 @@ def _check_capture(name: str, given: int) -> None:
         )
 
 
-def _plain(x: Any, inputs: list[Any], name: str) -> Any:
+def storage(x: Any, inputs: list[Any], name: str) -> Any:
     """The same with storage in the place of device arrays, which are noted."""
     if is_device(x):
         inputs.append(x)
         return x.raw
     if type(x) is tuple or type(x) is list:
-        return type(x)(_plain(each, inputs, name) for each in x)
+        return type(x)(storage(each, inputs, name) for each in x)
     if type(x) is dict:
-        return {key: _plain(value, inputs, name) for key, value in x.items()}
+        return {key: storage(value, inputs, name) for key, value in x.items()}
     if isinstance(x, np.ndarray):
         raise TypeError(
             f"{name}: Unsupported type <class 'numpy.ndarray'>: host arrays do not mix with device "
@@ -251,7 +251,7 @@ def _is_view(x: Any, source: ndarray) -> bool:
 
 def view_of(source: ndarray, raw: np.ndarray) -> ndarray:
     """A device array of the same memory, seen as ``raw`` sees the storage."""
-    array = object.__new__(type(source))
+    array: Any = object.__new__(type(source))
     array.base = source
     memory = source.data.mem
     address = raw.ctypes.data if raw.size else source.data.ptr
@@ -267,76 +267,3 @@ def _new(like: np.ndarray) -> ndarray:
     if like.flags.c_contiguous or not like.flags.f_contiguous:
         return ndarray(like.shape, like.dtype)
     return ndarray(like.shape, like.dtype, order="F")
-
-
-# -- indexing -------------------------------------------------------------------------------
-
-
-def getitem(array: ndarray, key: Any) -> Any:
-    """``array[key]``: a view, or a copy for keys with arrays."""
-    key = on_device(key)
-    _check_mask(key, "an index by a mask")
-    return call(_take, (array, key), {}, name="indexing")
-
-
-def _take(raw: np.ndarray, key: Any) -> Any:
-    return raw[(*key, ...) if isinstance(key, tuple) and Ellipsis not in _simple(key) else key]
-
-
-def _simple(key: tuple[Any, ...]) -> list[Any]:
-    return [k for k in key if not isinstance(k, np.ndarray)]
-
-
-def setitem(array: ndarray, key: Any, value: Any) -> None:
-    """``array[key] = value``."""
-    key = on_device(key)
-    if not is_device(value):
-        if isinstance(value, np.ndarray):
-            if value.ndim and not _has_array(key):
-                raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-            value = value.item() if value.ndim == 0 else on_device(value)
-        elif isinstance(value, list | tuple):
-            if not _has_array(key):
-                raise TypeError("a list is not assigned to a device array; use asarray() first")
-            value = on_device(value)
-        elif not isinstance(value, _SCALARS):
-            raise TypeError(f"a {type(value).__name__} cannot be assigned to a device array")
-    if is_device(value) and _has_mask(key):
-        _check_mask(key, "an assignment of an array by a mask")
-    inputs: list[Any] = []
-    plain_key = _plain(key, inputs, "an assignment")
-    plain = _plain(value, inputs, "an assignment")
-    raw = array.raw
-    part = array if _has_array(key) else getitem(array, key)
-
-    def run() -> None:
-        raw[plain_key] = plain
-
-    enqueue("an assignment", [x.span() for x in inputs], [part.span()], run)
-
-
-def on_device(key: Any) -> Any:
-    """Arrays and lists of the host in an index, moved to the device, as CuPy does."""
-    from hpcad.backend.strict.creation import asarray
-
-    if isinstance(key, tuple):
-        return tuple(on_device(k) if isinstance(k, np.ndarray | list) else k for k in key)
-    return asarray(key) if isinstance(key, np.ndarray | list) else key
-
-
-def _parts(key: Any) -> tuple[Any, ...]:
-    return key if isinstance(key, tuple) else (key,)
-
-
-def _has_array(key: Any) -> bool:
-    return any(is_device(k) for k in _parts(key))
-
-
-def _has_mask(key: Any) -> bool:
-    return any(is_device(k) and k.dtype == bool for k in _parts(key))
-
-
-def _check_mask(key: Any, what: str) -> None:
-    if _has_mask(key):
-        current_stream().refuse_capture(f"{what}, whose count the host must read,")
-        synchronised(what)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from hpcad.backend.strict import work
+from hpcad.backend.strict.blocks import drain
 from hpcad.backend.strict.capture import Capture, Node, Span, check_order
 from hpcad.backend.strict.clocks import Access
 from hpcad.backend.strict.counts import COUNTS
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.memory import drain
 from hpcad.backend.strict.streams import LOCK, Stream, current_stream
 
 

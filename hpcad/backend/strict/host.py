@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest as _digest
 
+from hpcad.backend.strict.blocks import POISON
 from hpcad.backend.strict.clocks import Clock
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.memory import POISON
 from hpcad.backend.strict.streams import HOST, LOCK, WAITED
 
 _pinned: dict[int, int] = {}  # address -> bytes
@@ -35,9 +35,10 @@ class PinnedMemory(np.ndarray):
 
 def alloc_pinned_memory(nbytes: int) -> PinnedMemory:
     """Pinned memory, poisoned; it is an array of uint8 and takes part in the buffer protocol."""
-    memory = np.full(nbytes, POISON, np.uint8).view(PinnedMemory)
+    owner = np.full(nbytes, POISON, np.uint8)  # it, and not its view, is what views of it hold
+    memory = owner.view(PinnedMemory)
     pin(memory.ptr, nbytes)
-    weakref.finalize(memory, unpin, memory.ptr).atexit = False
+    weakref.finalize(owner, unpin, memory.ptr).atexit = False
     return memory
 
 
@@ -69,6 +70,12 @@ def is_pinned(array: np.ndarray) -> bool:
 # -- copies on their way --------------------------------------------------------------------
 
 
+def fingerprint(array: np.ndarray) -> int:
+    """64-bit hash of the bytes of a contiguous array."""
+    memory: Any = np.ravel(array, "K").view(np.uint8)
+    return _digest(memory)
+
+
 @dataclass
 class Leaving:
     """A copy from pinned memory to the device."""
@@ -80,7 +87,7 @@ class Leaving:
     where: str
 
     def check(self, when: str) -> None:
-        if xxh3_64_intdigest(self.source) != self.fingerprint:
+        if fingerprint(self.source) != self.fingerprint:
             raise StrictDeviceError(
                 f"pinned memory was written over before the copy from it, given at {self.where} on "
                 f"stream {self.stream}, was over (noticed {when}): the device may have copied "
@@ -107,7 +114,7 @@ def leaves(source: np.ndarray, stream: int, count: int) -> None:
     for other in _leaving:
         if _overlap(other.source, source):
             other.check(f"at {line_of_caller()}, by the next copy from there")
-    _leaving.append(Leaving(source, xxh3_64_intdigest(source), stream, count, line_of_caller()))
+    _leaving.append(Leaving(source, fingerprint(source), stream, count, line_of_caller()))
 
 
 def arrives(target: np.ndarray, values: np.ndarray, stream: int, count: int) -> None:
@@ -126,10 +133,10 @@ def deliver(source: np.ndarray, clock: Clock) -> None:
 
 def settle() -> None:
     """End the copies that the host has waited for; with the lock held."""
-    for copy in list(_arriving):
-        if HOST.get(copy.stream, 0) >= copy.count:
-            copy.target[...] = copy.values
-            _arriving.remove(copy)
+    for arrived in list(_arriving):
+        if HOST.get(arrived.stream, 0) >= arrived.count:
+            arrived.target[...] = arrived.values
+            _arriving.remove(arrived)
     over = [copy for copy in _leaving if HOST.get(copy.stream, 0) >= copy.count]
     _leaving[:] = [copy for copy in _leaving if HOST.get(copy.stream, 0) < copy.count]
     for copy in over:

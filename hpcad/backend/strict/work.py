@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hpcad.backend.strict.blocks import drain, span_of
 from hpcad.backend.strict.capture import Node, Span, check_order
 from hpcad.backend.strict.clocks import Access
 from hpcad.backend.strict.counts import COUNTS
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.memory import drain, span_of
 from hpcad.backend.strict.streams import HOST, LOCK, Stream, current_stream
 
 FORGET = 64  # accesses that a block remembers before what is over is forgotten
