@@ -205,6 +205,7 @@ class Event:
         self.capture: Capture | None = None
         self._stream: Stream | None = None
         self._asked = True  # as CUDA has it: an event that was never recorded is over
+        self._keeps_time = not disable_timing
 
     def record(self, stream: Stream | None = None) -> None:
         """Stand behind all work that a stream (the current one) was given so far."""
@@ -252,6 +253,26 @@ class Event:
                 f"{what} at {line_of_caller()} of an event that was recorded in a capture: it "
                 "stands in a graph, and the host cannot wait for it; record one after the launch"
             )
+
+
+def elapsed_time(start: Event, end: Event) -> float:
+    """0 milliseconds: the strict device has no clock. It checks that a GPU could tell.
+
+    Raises
+    ------
+    StrictDeviceError
+        An event keeps no time, was never recorded, or the host has not waited for it.
+    """
+    for event in (start, end):
+        event._refuse_capture("get_elapsed_time()")
+        what = f"get_elapsed_time() at {line_of_caller()} of an event that "
+        if not event._keeps_time:
+            raise StrictDeviceError(f"{what}was made with disable_timing=True; make it without")
+        if event._stream is None:
+            raise StrictDeviceError(f"{what}was never recorded; record it on the stream first")
+        if not event._known():
+            raise StrictDeviceError(f"{what}may not be over; synchronize() the later one first")
+    return 0.0
 
 
 Stream.null = Stream(null=True)
