@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend.half import is_half, named
 from hpcad.primitives.shapes import axes_of
 from hpcad.program.fusion.groups import (
     Group,
@@ -18,10 +19,19 @@ from hpcad.program.fusion.groups import (
     layout_through,
 )
 from hpcad.program.instruction import Instruction, Value
-from hpcad.program.kernels.scalars import cost, fusable, result_dtype
+from hpcad.program.kernels.scalars import (
+    HALVES,
+    OPERANDS,
+    computed_in,
+    cost,
+    fusable,
+    result_dtype,
+)
 from hpcad.program.views import Layout, Views
 
 ROW_REDUCTIONS = {"sum": "row_sum", "max": "row_max", "min": "row_min"}
+REDUCED = ("float32", "float64")
+FINE = ("nextafter",)  # which depend on the precision that numbers are kept in
 MOST_REPEATED = 64  # additions: what costs more to compute again is stored
 
 
@@ -60,6 +70,10 @@ class Elementwise:
 
 
 def _node_of(instruction: Instruction) -> NodeSpec | None:
+    """What is said of half precision in :mod:`hpcad.program.kernels.scalars` is done here.
+
+    The arguments keep their types; the node has the one that it is computed in.
+    """
     if not isinstance(instruction.op, Primitive) or len(instruction.outs) != 1:
         return None
     name, out = instruction.name, instruction.out
@@ -68,15 +82,19 @@ def _node_of(instruction: Instruction) -> NodeSpec | None:
         return None
     dtypes = _argument_dtypes(args)
     exponent = args[1] if name == "power" and isinstance(args[1], int) else None
-    if dtypes is None or not fusable(name, dtypes, exponent):
+    if dtypes is None or str(out.dtype) not in OPERANDS or set(instruction.params) - {"dtype"}:
         return None
-    if set(instruction.params) - {"dtype"}:
+    computed, dtype = [computed_in(d) for d in dtypes], computed_in(str(out.dtype))
+    if not fusable(name, computed, exponent):
         return None
-    if not name.startswith("cast") and result_dtype(name, dtypes) != str(out.dtype):
+    if name.startswith("cast"):
+        if str(out.dtype) in HALVES and dtypes[0] != str(out.dtype):
+            name = f"round_{out.dtype}"
+    elif result_dtype(name, computed) != dtype:
         return None
-    if str(out.dtype) not in ("bool", "int32", "int64", "float32", "float64"):
+    if name in FINE and computed != dtypes:
         return None
-    return NodeSpec(name, tuple(zip(args, dtypes, strict=True)), str(out.dtype))
+    return NodeSpec(name, tuple(zip(args, dtypes, strict=True)), dtype)
 
 
 def _argument_dtypes(args: list[Any]) -> list[str] | None:
@@ -87,16 +105,23 @@ def _argument_dtypes(args: list[Any]) -> list[str] | None:
     for arg in args:
         if isinstance(arg, Value):
             found.append(str(arg.dtype))
-        elif isinstance(arg, (bool, int, float)):
-            if not arrays:
+        elif isinstance(arg, (bool, int, float)) and arrays:
+            dtype = _beside(arg, numbers or arrays)
+            if dtype is None:
                 return None
-            try:
-                found.append(str(np.result_type(*(numbers or arrays), arg)))
-            except OverflowError:
-                return None
+            found.append(dtype)
         else:
             return None
     return found
+
+
+def _beside(number: Any, dtypes: list[Any]) -> str | None:
+    """The dtype of a number beside arrays."""
+    try:
+        common = np.result_type(*dtypes)
+        return str(common if is_half(common) else np.result_type(common, number))
+    except (OverflowError, TypeError):  # out of range; types that have nothing in common
+        return None
 
 
 def row_reduction(instruction: Instruction) -> str | None:
@@ -112,7 +137,7 @@ def reduced_axes(instruction: Instruction) -> tuple[int, ...] | None:
     if instruction.name not in ROW_REDUCTIONS or not isinstance(instruction.args[0], Value):
         return None
     x = instruction.args[0]
-    if x.dtype != instruction.out.dtype or x.dtype.name not in ("float32", "float64"):
+    if x.dtype != instruction.out.dtype or computed_in(x.dtype.name) not in REDUCED:
         return None
     if x.size == 0 or not x.shape:
         return None
@@ -189,10 +214,10 @@ class ConeBuilder:
         value, way = key
         if not isinstance(value, Value):
             number, dtype = value
-            return NodeSpec("literal", (), dtype, number), (), owner
+            return _literal(number, dtype), (), owner
         number = literal_number(value)
         if number is not None:
-            return NodeSpec("literal", (), str(value.dtype), number), (), owner
+            return _literal(number, str(value.dtype)), (), owner
         instruction = None if value in self.in_memory else self.elementwise.of(value)
         if instruction is not None and not self._stored_elsewhere(value, group, cone):
             if way and owner is None:
@@ -203,9 +228,10 @@ class ConeBuilder:
         row = self._row(value, way, extents, group)
         if row is not None:
             argument = self.key(row.args[0], "", None, ())
-            return NodeSpec(row_reduction(row), (argument,), str(value.dtype)), (argument,), owner  # type: ignore[arg-type]
+            reduction, dtype = row_reduction(row), computed_in(str(value.dtype))
+            return NodeSpec(reduction, (argument,), dtype), (argument,), owner  # type: ignore[arg-type]
         self._load(value, way, extents, cone, owner)
-        return NodeSpec("load", (), str(value.dtype)), (), owner
+        return NodeSpec("load", (), computed_in(str(value.dtype))), (), owner
 
     def key(self, arg: Any, dtype: str, out: Value | None, way: Way) -> Key:
         """How the loop looks at an argument of something that it looks at in a certain way."""
@@ -283,6 +309,14 @@ class ConeBuilder:
         cone.loads.append(value)
         if value.origin == "result" and value not in self.in_memory:
             cone.stored.append(value)
+
+
+def _literal(number: Any, dtype: str) -> NodeSpec:
+    """A constant; one of half precision is rounded, as NumPy rounds it."""
+    if dtype in HALVES:
+        with np.errstate(over="ignore", under="ignore"):
+            number = float(np.asarray(number, named(dtype)))
+    return NodeSpec("literal", (), computed_in(dtype), number)
 
 
 def literal_number(value: Value) -> Any:

@@ -23,7 +23,7 @@ from hpcad.program.fusion.cones import (
 from hpcad.program.fusion.groups import Group, Key, Target, Way, loop_of
 from hpcad.program.improve.order import changes_parameters
 from hpcad.program.instruction import Instruction, Program, Value
-from hpcad.program.kernels.scalars import DTYPES
+from hpcad.program.kernels.scalars import OPERANDS
 from hpcad.program.views import Views, is_view
 
 GETITEM, RESHAPE = PRIMITIVES["getitem"], PRIMITIVES["reshape"]
@@ -286,7 +286,7 @@ def _covers(value: Value, way: Way, extents: tuple[int, ...], op: str) -> bool:
 
 def _is_known(value: Value) -> bool:
     """Whether kernels know the dtype, and there is something to do."""
-    return str(value.dtype) in DTYPES and value.size > 0
+    return str(value.dtype) in OPERANDS and value.size > 0
 
 
 def _column_of(instruction: Instruction) -> Instruction:
