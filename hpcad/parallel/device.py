@@ -6,7 +6,7 @@ from hpcad.backend import get_backend
 from hpcad.errors import ConfigError, DeviceError, HpcadError
 from hpcad.parallel.communicator import Communicator
 
-DEVICES = ("cpu", "gpu", "auto")
+DEVICES = ("cpu", "gpu", "auto", "strict")
 
 
 def check_name(device: str) -> None:
@@ -16,7 +16,7 @@ def check_name(device: str) -> None:
 
 
 def choose(device: str, local_rank: int, communicator: Communicator) -> str:
-    """Make this rank's device current, and return its name: ``"cpu"`` or ``"gpu:N"``.
+    """Make this rank's device current, and return its name: ``"cpu"``, ``"gpu:N"``, ``"strict"``.
 
     Collective. ``"auto"`` takes GPUs only where every rank has one.
 
@@ -25,8 +25,8 @@ def choose(device: str, local_rank: int, communicator: Communicator) -> str:
     DeviceError
         On every rank, when ``"gpu"`` was asked for and a rank has none.
     """
-    if device == "cpu":
-        return "cpu"
+    if device in ("cpu", "strict"):
+        return device
     chosen, problem = "cpu", None
     try:
         chosen = f"gpu:{_take_gpu(local_rank)}"

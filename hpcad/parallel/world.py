@@ -87,9 +87,9 @@ def init(device: str | None = None) -> World:
 
     Parameters
     ----------
-    device : {"cpu", "gpu", "auto"}, optional
+    device : {"cpu", "gpu", "auto", "strict"}, optional
         Where this rank computes; at the first call the CPU if not given. Ranks of a node take its
-        GPUs in turn.
+        GPUs in turn. ``"strict"`` is no GPU; see :mod:`hpcad.backend.strict`.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def init(device: str | None = None) -> World:
     with _lock:
         if _world is None:
             _world = _find_world(device or "cpu")
-        elif device in ("cpu", "gpu") and not _world.device.startswith(device):
+        elif device in ("cpu", "gpu", "strict") and not _world.device.startswith(device):
             raise LaunchError(
                 f"init(device={device!r}) was called, but this process already runs on "
                 f"{_world.device}; choose the device in the first call"

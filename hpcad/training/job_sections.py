@@ -93,7 +93,7 @@ class TrainingSection:
     epochs: int | None = bounded(None, at_least=1)
     steps: int | None = bounded(None, at_least=1)
     dtype: Literal["float32", "float64"] = "float32"
-    device: Literal["auto", "cpu", "gpu"] = "cpu"
+    device: Literal["auto", "cpu", "gpu", "strict"] = "cpu"
     log_every: int = bounded(50, at_least=1)
     evaluate_every: int | None = bounded(None, at_least=1)
     compile: bool = True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from hpcad.errors import ConfigError
@@ -87,13 +85,12 @@ def test_a_way_that_is_unknown_or_impossible_is_refused():
 
 def test_an_engine_of_device_arrays_gets_the_way_and_its_fit(monkeypatch):
     host = make_group("mpi")
-    monkeypatch.setattr(choosing, "get_backend", lambda device: SimpleNamespace(xp=cuda))
     monkeypatch.setattr(choosing, "_seconds", lambda made, *_: 1.0)
     monkeypatch.setattr(fit, "SIZES", fit.SIZES[:3])
-    progress = choosing.device_progress(host)
+    progress = choosing.device_progress(host, cuda)
     assert progress.reducer is device_choice(host, cuda, {}).communicator
     assert progress.reason.startswith("on devices by nccl, ")
-    found = choosing.device_fit(host)
+    found = choosing.device_fit(host, cuda)
     assert found.alpha > 0
     assert host.gather_json([found.alpha, found.beta]) == [[found.alpha, found.beta]] * WORLD.size
 

@@ -1,6 +1,6 @@
 """What passes for ``cupy.cuda``."""
 
-from hpcad.backend.strict import runtime
+from hpcad.backend.strict import nccl, runtime
 from hpcad.backend.strict.device import Device
 from hpcad.backend.strict.graph import Graph
 from hpcad.backend.strict.host import PinnedMemory as PinnedMemoryPointer
@@ -10,6 +10,7 @@ from hpcad.backend.strict.pools import MemoryPool, get_allocator, set_allocator,
 from hpcad.backend.strict.pools import allocate as alloc
 from hpcad.backend.strict.streams import Event, Stream
 from hpcad.backend.strict.streams import current_stream as get_current_stream
+from hpcad.backend.strict.streams import elapsed_time as get_elapsed_time
 
 __all__ = [
     "Device",
@@ -25,7 +26,9 @@ __all__ = [
     "alloc_pinned_memory",
     "get_allocator",
     "get_current_stream",
+    "get_elapsed_time",
     "is_available",
+    "nccl",
     "runtime",
     "set_allocator",
     "using_allocator",

@@ -69,7 +69,7 @@ class Transfers:
                 target[...] = self.raw
                 host_knows(stream.clock)
             else:
-                host.arrives(target, self.raw.copy(), stream.ptr, count)
+                host.arrives(target, self.raw.copy(), stream.ptr, count, stream.clock)
             return target
 
     def set(self, arr: np.ndarray, stream: Stream | None = None) -> None:

@@ -27,7 +27,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from hpcad.backend import get_backend
 from hpcad.errors import ConfigError, DeviceError
 from hpcad.parallel.devices.communicator import DeviceCommunicator
 from hpcad.parallel.devices.gpu_aware import Verdict, gpu_aware
@@ -86,18 +85,24 @@ def device_choice(host: Any, cupy: Any, environ: Mapping[str, str] = os.environ)
     return _chosen[host]
 
 
-def device_progress(host: Any) -> Progress:
+def device_progress(host: Any, xp: Any) -> Progress:
     """How an engine reduces gradients on devices. Collective; of a communicator of the world.
 
     The buckets are reduced on a stream of their own; the host only hands them over.
+
+    Parameters
+    ----------
+    host : Communicator
+    xp : module
+        CuPy, or the strict device.
     """
-    choice = device_choice(host, get_backend("gpu").xp)
+    choice = device_choice(host, xp)
     return Progress("poll", choice.communicator, f"on devices {choice.reason}")
 
 
-def device_fit(host: Any) -> Fit:
+def device_fit(host: Any, xp: Any) -> Fit:
     """The fit of reductions on devices, for the sizes of buckets. Collective."""
-    return measured_fit(device_choice(host, get_backend("gpu").xp).timed)  # type: ignore[arg-type]
+    return measured_fit(device_choice(host, xp).timed)  # type: ignore[arg-type]
 
 
 def _choose(host: Any, cupy: Any, environ: Mapping[str, str]) -> DeviceChoice:

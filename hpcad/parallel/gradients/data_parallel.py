@@ -11,6 +11,7 @@ import numpy as np
 
 from hpcad.autodiff import Parameter
 from hpcad.autodiff.state import CHANGES, effect
+from hpcad.backend import backend_of
 from hpcad.errors import ConfigError
 from hpcad.nn.arena import flatten
 from hpcad.nn.module import Module
@@ -214,14 +215,19 @@ class DataParallel:
     # -- inside ------------------------------------------------------------------------------
 
     def _measured_fit(self) -> Fit:
-        measure = device_fit if self._on_devices else measured_fit
-        return measure(self._communicator)
+        if self._on_devices:
+            return device_fit(self._communicator, self._xp)
+        return measured_fit(self._communicator)
+
+    @property
+    def _xp(self) -> Any:
+        return backend_of(self.arenas[0].grads.flat).xp
 
     def _who_makes_progress(self, wish: str, fit: Fit | None) -> Progress:
         if fit is None:
             return Progress("poll", self._communicator, "with nobody to send to")
         if self._on_devices:
-            return device_progress(self._communicator)
+            return device_progress(self._communicator, self._xp)
         if wish == "auto" and not self.overlap:
             return Progress("poll", self._communicator, "polled: nothing overlaps")
         return choose(self._communicator, self.world.thread_level, layout(self.buckets), wish)
