@@ -47,15 +47,26 @@ template <> struct hp_stored<hp_float16> {
     HP_INLINE void store(hp_float16 *to, float value) { to->bits = hp_to_float16(value); }
 };
 
-// exp where the result is rounded to a short type, or weighs what is: its relative error is below
-// 1e-5 for arguments from -80 to 0, a small part of a unit of rounding of bfloat16 and float16.
-HP_INLINE float hp_quick_exp(float x)
+// exp2 and exp where the result is rounded to a short type, or weighs what is: the relative error of
+// exp is below 1e-5 for arguments from -80 to 0, a small part of a unit of rounding of short types.
+HP_INLINE float hp_quick_exp2(float x)
 {
 #ifdef __CUDACC_RTC__
     float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 #else
-    return hp_exp_f32(x);
+    return hp_exp2_f32(x);
 #endif
 }
+
+HP_INLINE float hp_quick_exp(float x) { return hp_quick_exp2(x * 1.44269504f); }
+
+HP_INLINE float hp_exp_of(float x) { return hp_exp_f32(x); }
+HP_INLINE double hp_exp_of(double x) { return hp_exp_f64(x); }
+HP_INLINE float hp_log_of(float x) { return hp_log_f32(x); }
+HP_INLINE double hp_log_of(double x) { return hp_log_f64(x); }
+
+// One rounding, also where the compiler is told not to contract.
+HP_INLINE float hp_fma(float a, float b, float c) { return fmaf(a, b, c); }
+HP_INLINE double hp_fma(double a, double b, double c) { return fma(a, b, c); }

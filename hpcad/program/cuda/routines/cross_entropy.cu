@@ -10,9 +10,6 @@ template <class A> struct hp_online {
 HP_INLINE float hp_exp_for(float x, bool quick) { return quick ? hp_quick_exp(x) : hp_exp_f32(x); }
 HP_INLINE double hp_exp_for(double x, bool) { return hp_exp_f64(x); }
 
-HP_INLINE float hp_log_of(float x) { return hp_log_f32(x); }
-HP_INLINE double hp_log_of(double x) { return hp_log_f64(x); }
-
 // log(sum of exp) of a row; every thread of the team gets it. `step` elements lie between the
 // beginnings of two rows, a multiple of N; what lies behind the classes is not looked at.
 template <int TEAM, int N, class T>
