@@ -32,7 +32,8 @@ from hpcad.primitives.pooling import max_pool_parts
 from hpcad.primitives.softmax import in_range
 
 
-def _linear(x: Any, w: Any, b: Any) -> Any:
+def _linear(x: Any, w: Any, b: Any, *, dtype: Any = None) -> Any:
+    x, w, b = (product.in_type(a, dtype) for a in (x, w, b))
     y = product.matmul_primitive(product._flat(x), w)
     if b is not None:
         y = add(y, b)

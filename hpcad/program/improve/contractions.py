@@ -25,8 +25,9 @@ def merge_products(program: Program) -> Program:
         for instruction in stretch:
             product = _product(instruction, users)
             if product is not None and product.out not in returned:
-                shapes = (product.args[1].shape, product.args[0].shape)
-                sums.setdefault(shapes, []).append((instruction, product))
+                a, b = product.args
+                kind = (b.shape, a.shape, b.dtype, a.dtype, product.out.dtype)
+                sums.setdefault(kind, []).append((instruction, product))
         for terms in sums.values():
             if len(terms) >= FEWEST and _pays(terms[0][1]):
                 _merge(program, terms, stretch)
@@ -85,7 +86,9 @@ def _merge(
     a = _joined([x for x, _ in pairs], last.line)
     b = _joined([y for _, y in pairs], last.line)
     turned = _new("transpose", [a.out], {"axes": (1, 0)}, a.out.shape[::-1], last.line)
-    product = _new("matmul", [turned.out, b.out], {}, terms[0][1].out.shape, last.line)
+    one = terms[0][1]
+    product = _new("matmul", [turned.out, b.out], one.params, one.out.shape, last.line)
+    product.out.dtype = one.out.dtype
     total = Instruction(last.op, [product.out], {}, [], last.line)
     at = program.instructions.index(last)
     program.instructions[at : at + 1] = [a, b, turned, product, total]
