@@ -47,16 +47,22 @@ class StepTimes:
 
     def __init__(self, steps: int) -> None:
         self.runs = 0
-        self._sums = np.zeros(steps)
+        self._device, self._host = np.zeros(steps), np.zeros(steps)
 
     @property
     def seconds(self) -> np.ndarray:
-        """Mean seconds of each step: of the device, or of the host where it only keeps books."""
-        return self._sums / max(1, self.runs)
+        """Mean seconds of the device for each step; 0 where it does nothing."""
+        return self._device / max(1, self.runs)
 
-    def add(self, seconds: np.ndarray) -> None:
+    @property
+    def host_seconds(self) -> np.ndarray:
+        """Mean seconds of effects on the host, most of which pass while the device works."""
+        return self._host / max(1, self.runs)
+
+    def add(self, device: np.ndarray, host: np.ndarray) -> None:
         """Count a run."""
-        self._sums += seconds
+        self._device += device
+        self._host += host
         self.runs += 1
 
 
@@ -86,17 +92,17 @@ class StepClock:
 
     def __call__(self) -> None:
         """Run all steps. The first run is not counted: it finds out how long to hold."""
-        seconds = np.zeros(self._count)
+        device, host = np.zeros(self._count), np.zeros(self._count)
         for stretch in self._stretches:
             for number, work in stretch.host:
-                seconds[number] += _host_seconds(work)
+                host[number] += _host_seconds(work)
             if stretch.device:
-                self._run(stretch, seconds)
+                self._run(stretch, device)
             if stretch.after is not None:
                 number, work = stretch.after
-                seconds[number] += _host_seconds(work)
+                host[number] += _host_seconds(work)
         if self._warm:
-            self.times.add(seconds)
+            self.times.add(device, host)
         self._warm = True
 
     def _run(self, stretch: _Stretch, seconds: np.ndarray) -> None:
