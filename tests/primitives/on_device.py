@@ -17,7 +17,8 @@ from hpcad.autodiff import PRIMITIVES, jvp, value_of, vjp
 from hpcad.backend import to_host
 from hpcad.errors import ConfigError
 
-_spec = importlib.util.spec_from_file_location("samples_of", Path(__file__).parent / "samples_of.py")
+_path = Path(__file__).parent / "samples_of.py"
+_spec = importlib.util.spec_from_file_location("samples_of", _path)
 _samples = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_samples)
 

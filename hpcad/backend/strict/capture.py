@@ -53,12 +53,15 @@ class Capture:
         In the order in which they were given, which is an order that the graph allows.
     clocks : dict
         Of each stream that takes part, counting nodes.
+    failed : str
+        The first error that was met: there will be no graph.
     """
 
     origin: int
     nodes: list[Node] = field(default_factory=list)
     clocks: dict[int, Clock] = field(default_factory=dict)
     over: bool = False
+    failed: str = ""
     streams: list[Stream] = field(default_factory=list)
     _counts: dict[int, int] = field(default_factory=dict)
     _histories: dict[int, History] = field(default_factory=dict)
@@ -83,10 +86,18 @@ class Capture:
         for spans, writing in ((node.reads, False), (node.writes, True)):
             for span in spans:
                 history = self._histories.setdefault(id(span.allocation.block), History())
-                check_order(history, span, node.what, stream, clock, writing)
+                try:
+                    check_order(history, span, node.what, stream, clock, writing)
+                except StrictDeviceError as error:
+                    self.fail(str(error))
+                    raise
                 access = Access(span.start, span.stop, stream, count, node.what)
                 history.note(access, writing)
         self.nodes.append(node)
+
+    def fail(self, why: str) -> None:
+        """Note an error."""
+        self.failed = self.failed or why
 
     def unjoined(self) -> list[int]:
         """Streams with work that the stream which began does not wait for."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpcad.backend.strict import tables
 from hpcad.backend.strict.counts import synchronised
-from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
+from hpcad.backend.strict.errors import line_of_caller
 from hpcad.backend.strict.memory import MemoryPointer
 from hpcad.backend.strict.streams import current_stream
 from hpcad.backend.strict.work import enqueue
@@ -164,7 +164,7 @@ def _check_capture(name: str, given: int) -> None:
         stream.refuse_capture(f"{name}, whose answer has a length that the host must read,")
         synchronised(name)
     elif name in tables.LIBRARY and stream.capture is not None:
-        raise StrictDeviceError(
+        stream.break_capture(
             f"{name} at {line_of_caller()} while stream {stream.ptr} captures: CuPy refuses to "
             "call cuBLAS and cuSOLVER then; use hpcad's own products, or do it before the capture"
         )

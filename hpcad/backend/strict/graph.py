@@ -21,7 +21,7 @@ class Graph:
     """
 
     def __init__(self, capture: Capture) -> None:
-        self.nodes: tuple[Node, ...] = tuple(capture.nodes)
+        self.nodes: tuple[Node, ...] = () if capture.failed else tuple(capture.nodes)
         self._capture = capture
         self._reads = _joined(span for node in self.nodes for span in node.reads)
         self._writes = _joined(span for node in self.nodes for span in node.writes)
@@ -38,6 +38,10 @@ class Graph:
         with LOCK:
             drain()
             stream.refuse_capture("the launch of a graph")
+            if self._capture.failed:
+                raise StrictDeviceError(
+                    f"there is no graph, its capture failed: {self._capture.failed}"
+                )
             for node in self.nodes:
                 for span in (*node.reads, *node.writes):
                     self._check_alive(span, node)
@@ -102,7 +106,7 @@ def finish(stream: Stream) -> Graph:
         capture.over = True
         for each in capture.streams:
             each.capture = None
-        alone = capture.unjoined()
+        alone = [] if capture.failed else capture.unjoined()
         if alone:
             raise StrictDeviceError(
                 f"end_capture() at {line_of_caller()}: streams {alone} took part in the capture, "

@@ -117,9 +117,7 @@ def leaves(source: np.ndarray, stream: int, count: int) -> None:
     _leaving.append(Leaving(source, fingerprint(source), stream, count, line_of_caller()))
 
 
-def arrives(
-    target: np.ndarray, values: np.ndarray, stream: int, count: int, clock: Clock
-) -> None:
+def arrives(target: np.ndarray, values: np.ndarray, stream: int, count: int, clock: Clock) -> None:
     """A copy to pinned memory has been given to a stream; with the lock held."""
     for copy in list(_leaving):
         if clock.get(copy.stream, 0) >= copy.count and _overlap(copy.source, target):

@@ -19,7 +19,7 @@ from hpcad.backend.strict.blocks import (
 )
 from hpcad.backend.strict.capture import Node, Span
 from hpcad.backend.strict.counts import COUNTS
-from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
+from hpcad.backend.strict.errors import line_of_caller
 from hpcad.backend.strict.memory import Memory, MemoryPointer
 from hpcad.backend.strict.streams import LOCK, current_stream
 
@@ -47,7 +47,7 @@ class MemoryPool:
             drain()
             stream = current_stream()
             if stream.capture is not None and self is default_pool:
-                raise StrictDeviceError(
+                stream.break_capture(
                     f"an allocation of {nbytes} bytes at {line_of_caller()} while stream "
                     f"{stream.ptr} captures: the default pool gives the memory to somebody else "
                     "as soon as it is free, and the graph's launch writes over it; allocate before "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from typing import Any
+from typing import Any, NoReturn
 
 from hpcad.backend.strict.capture import Capture
 from hpcad.backend.strict.clocks import Clock, merge
@@ -165,11 +165,17 @@ class Stream:
     def refuse_capture(self, what: str) -> None:
         """Raise :class:`StrictDeviceError` while the stream captures."""
         if self.capture is not None:
-            raise StrictDeviceError(
+            self.break_capture(
                 f"{what} at {line_of_caller()}, while stream {self.ptr} captures: nothing has run, "
                 "so there is nothing to wait for or to read; do it before begin_capture() or after "
                 "the graph's launch"
             )
+
+    def break_capture(self, why: str) -> NoReturn:
+        """Raise :class:`StrictDeviceError` for what a capture forbids: it gives no graph."""
+        if self.capture is not None:
+            self.capture.fail(why)
+        raise StrictDeviceError(why)
 
     # -- graphs ---------------------------------------------------------------------------
 
