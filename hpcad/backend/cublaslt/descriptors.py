@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 
 from hpcad.backend.cublaslt.binding import Library, call
 from hpcad.backend.cublaslt.enums import DESCRIPTION, LAYOUT, PREFERENCE, Attributes, Compute, Type
@@ -18,14 +19,15 @@ class Descriptor:
         What the library calls it.
     """
 
-    __slots__ = ("_attributes", "_kind", "_library", "value")
+    __slots__ = ("__weakref__", "_attributes", "_kind", "_library", "value")
 
     def __init__(self, library: Library, kind: str, known: Attributes, *made_of: int) -> None:
         self._library, self._kind, self._attributes = library, kind, known
-        self.value: int | None = None
         made = ctypes.c_void_p()
         call(library, f"cublasLt{kind}Create", ctypes.byref(made), *made_of)
-        self.value = made.value
+        self.value = made.value or 0
+        destroy = library.functions[f"cublasLt{kind}Destroy"]
+        weakref.finalize(self, destroy, self.value).atexit = False  # the library may be gone then
 
     def set(self, **attributes: int) -> Descriptor:
         """Set attributes by the names of :mod:`hpcad.backend.cublaslt.enums`."""
@@ -49,10 +51,6 @@ class Descriptor:
                 f"{self._library.path} is another version than hpcad was written for"
             )
         return found.value
-
-    def __del__(self) -> None:
-        if self.value is not None:
-            self._library.functions[f"cublasLt{self._kind}Destroy"](self.value)
 
 
 def description(library: Library, compute: str, scale: str, **attributes: int) -> Descriptor:

@@ -6,20 +6,15 @@ a dictionary look-up the next time.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from hpcad.backend.cublaslt.checks import check_shapes
-from hpcad.backend.cublaslt.context import context_of
-from hpcad.backend.cublaslt.layout import TYPES, Arrangement, arrange, meta
-from hpcad.backend.cublaslt.product import addresses, bind_product, bound_product
-from hpcad.backend.cublaslt.settings import SETTINGS
-
-MOST = 4096  # arrangements that are remembered
-
-_known: dict[tuple, Arrangement | None] = {}
+from hpcad.backend.cublaslt.enums import type_name
+from hpcad.backend.cublaslt.layout import TYPES
+from hpcad.backend.cublaslt.prepared import Prepared, prepared
+from hpcad.backend.cublaslt.product import bind_product
 
 
 def multiply(
@@ -56,88 +51,70 @@ def multiply(
     ShapeError
         Shapes that do not fit.
     """
-    dtype = np.result_type(a.dtype, b.dtype)
-    if dtype.name not in TYPES or (out is not None and out.dtype.name not in TYPES):
+    dtype = a.dtype if a.dtype == b.dtype else np.result_type(a.dtype, b.dtype)
+    if type_name(dtype) not in TYPES or (out is not None and type_name(out.dtype) not in TYPES):
         return None
-    a, b = (x if x.dtype == dtype else x.astype(dtype) for x in (a, b))
-    fresh = out is None
     if out is None:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        out, beta = xp.empty((*batch, a.shape[-2], b.shape[-1]), dtype), 0.0
-    check_shapes(a, b, out, "a product")
-    if (fresh or not _touch(out, a, b)) and _in_place(xp, a, b, out, alpha, beta, bias):
+        out, beta = _fresh(xp, a, b, dtype), 0.0
+    call = prepared(xp, a, b, out, beta != 0.0, bias)
+    if call is not None and call.run(a, b, out, alpha, beta, bias):
         return out
-    kept = out.dtype.name in TYPES[dtype.name][0]
-    result = xp.empty(out.shape, out.dtype if kept else dtype)
-    packed = xp.ascontiguousarray(a), xp.ascontiguousarray(b)
-    if not _in_place(xp, *packed, result, alpha, 0.0, None):
-        spread = _spread(xp, a, out.shape[:-2]), _spread(xp, b, out.shape[:-2])
-        if not _in_place(xp, *spread, result, alpha, 0.0, None):
-            return None
-    _add_up(xp, out, result, beta, bias)
-    return out
+    if bias is not None:  # of another type, or beside columns
+        call = prepared(xp, a, b, out, beta != 0.0, None)
+        if call is not None and call.run(a, b, out, alpha, beta, None):
+            xp.add(out, bias, out=out)
+            return out
+    return out if _in_steps(xp, a, b, out, alpha, beta, bias, dtype) else None
 
 
-def _spread(xp: Any, x: Any, batch: tuple[int, ...]) -> Any:
-    """A copy with one matrix per product, which is one regular batch."""
-    return xp.ascontiguousarray(xp.broadcast_to(x, (*batch, *x.shape[-2:])))
+def _fresh(xp: Any, a: Any, b: Any, dtype: Any) -> Any:
+    batch = a.shape[:-2]
+    if batch != b.shape[:-2]:
+        batch = np.broadcast_shapes(batch, b.shape[:-2])
+    return xp.empty((*batch, a.shape[-2], b.shape[-1]), dtype)
 
 
-def _in_place(xp: Any, a: Any, b: Any, c: Any, alpha: float, beta: float, bias: Any) -> bool:
-    """Whether the library could be given the arrays as they are, and was."""
-    if bias is not None and (bias.dtype != c.dtype or bias.shape != c.shape[-1:]):
-        if not _in_place(xp, a, b, c, alpha, beta, None):
+def _in_steps(
+    xp: Any, a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, dtype: Any
+) -> bool:
+    """With copies, and what is added, by kernels of their own; whether it could be done."""
+    check_shapes(a, b, out, "a product")
+    if out.size == 0 or a.shape[-1] == 0:
+        nothing = bind_product(xp, a, b, out, beta=beta)
+        if nothing is not None:
+            nothing()
+        beta, result = 1.0, None
+    else:
+        kept = type_name(out.dtype) in TYPES[type_name(dtype)][0]
+        result = xp.empty(out.shape, out.dtype if kept else dtype)
+        a, b = (x if x.dtype == dtype else x.astype(dtype) for x in (a, b))
+        call = _copied(xp, a, b, result)
+        if call is None:
             return False
-        xp.add(c, bias, out=c)
-        return True
-    if c.size == 0 or a.shape[-1] == 0:
-        call = bind_product(xp, a, b, c, alpha=alpha, beta=beta, bias=bias)
-        if call is not None:
-            call()
-        return call is not None
-    found = _arrangement(a, b, c, beta != 0.0, bias)
-    if found is None:
-        return False
-    pointers = addresses(found, a, b, c, bias)
-    bound = bound_product(context_of(xp), found, pointers, (alpha, beta))
-    if bound is not None:
-        bound()
-    return bound is not None
+        call[0].run(*call[1:], result, alpha, 0.0, None)
+    _add_up(xp, out, result, beta, bias)
+    return True
 
 
-def _arrangement(a: Any, b: Any, c: Any, adds: bool, bias: Any) -> Arrangement | None:
-    key = (meta(a), meta(b), meta(c), None if bias is None else meta(bias), adds, SETTINGS.tf32)
-    if key not in _known:
-        if len(_known) >= MOST:
-            _known.clear()
-        _known[key] = arrange(
-            *key[:3], adds=adds, epilogue="" if bias is None else "bias", bias=key[3],
-            tf32=SETTINGS.tf32,
-        )  # fmt: skip
-    return _known[key]
+def _copied(xp: Any, a: Any, b: Any, result: Any) -> tuple[Prepared, Any, Any] | None:
+    """The product of packed copies; if need be with one matrix each per product."""
+    batch = result.shape[:-2]
+    packed = xp.ascontiguousarray(a), xp.ascontiguousarray(b)
+    call = prepared(xp, *packed, result, False, None)
+    if call is None:
+        spread = (xp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
+        a, b = (xp.ascontiguousarray(x) for x in spread)
+        packed, call = (a, b), prepared(xp, a, b, result, False, None)
+    return None if call is None else (call, *packed)
 
 
 def _add_up(xp: Any, out: Any, result: Any, beta: float, bias: Any) -> None:
-    """``out = result + beta * out (+ bias)`` by kernels of their own."""
-    if beta == 0.0:
+    """``out = result + beta * out (+ bias)``."""
+    if result is not None and beta == 0.0:
         out[...] = result
-    else:
+    elif result is not None:
         if beta != 1.0:
             xp.multiply(out, beta, out=out)
         xp.add(out, result, out=out)
     if bias is not None:
         xp.add(out, bias, out=out)
-
-
-def _touch(out: Any, *operands: Any) -> bool:
-    """Whether the memory of ``out`` may be that of an operand."""
-    first, last = _bounds(out)
-    return any(first < end and start < last for start, end in map(_bounds, operands))
-
-
-def _bounds(x: Any) -> tuple[int, int]:
-    if math.prod(x.shape) == 0:
-        return 0, 0
-    steps = [stride * (extent - 1) for extent, stride in zip(x.shape, x.strides, strict=True)]
-    start = x.data.ptr + sum(step for step in steps if step < 0)
-    return start, x.data.ptr + sum(step for step in steps if step > 0) + x.itemsize

@@ -8,6 +8,7 @@ CUDA 13. The values have not changed since CUDA 12.
 from __future__ import annotations
 
 import ctypes
+import functools
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
@@ -37,6 +38,12 @@ class Type(IntEnum):
     bfloat16 = 14
     float8_e4m3fn = 28
     float8_e5m2 = 29
+
+
+@functools.cache
+def type_name(dtype: np.dtype) -> str:
+    """``dtype.name``, which NumPy puts together anew each time, for some microseconds."""
+    return dtype.name
 
 
 def numpy_type(name: str) -> np.dtype:

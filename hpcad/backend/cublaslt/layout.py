@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from hpcad.backend.cublaslt.enums import EPILOGUES
+from hpcad.backend.cublaslt.enums import EPILOGUES, type_name
 from hpcad.backend.cublaslt.problem import Problem
 from hpcad.backend.gemm.views import layout
 
@@ -51,7 +51,7 @@ class Meta(NamedTuple):
 
 def meta(array: Any) -> Meta:
     """What is known of a device array."""
-    return Meta(array.shape, array.strides, array.dtype.name, array.itemsize)
+    return Meta(array.shape, array.strides, type_name(array.dtype), array.itemsize)
 
 
 class Offsets(NamedTuple):
@@ -80,7 +80,7 @@ class Arrangement:
     swapped: bool
     offsets: tuple[Offsets, ...]
 
-    def aligned(self, pointers: tuple[int, int, int, int, int]) -> Problem:
+    def aligned(self, pointers: tuple[int, ...]) -> Problem:
         """The problem with the alignment of these addresses of A, B, D, bias and aux."""
         steps = [[0], *map(set, zip(*self.offsets, strict=True))]
         a, b, d, aux = (math.gcd(ALIGNMENT, *step) for step in steps[1:])

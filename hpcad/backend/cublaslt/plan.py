@@ -125,10 +125,10 @@ class Plan:
             raise CublasLtError(f"cublasLtMatmul ({self.problem.key})", status, context.library)
 
     @property
-    def _values(self) -> tuple[int | None, ...]:
+    def _values(self) -> tuple[int, ...]:
         return tuple(layout.value for layout in self._layouts)
 
-    def _operands(self) -> tuple[int | None, ...]:
+    def _operands(self) -> tuple[int, ...]:
         a, b, d = self._values
         return self._probe.value, a, b, d, d
 

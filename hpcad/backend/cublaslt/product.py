@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hpcad.backend import flops
 from hpcad.backend.cublaslt.checks import check_beside, check_shapes
-from hpcad.backend.cublaslt.context import Context, context_of
+from hpcad.backend.cublaslt.context import context_of
 from hpcad.backend.cublaslt.layout import Arrangement, arrange, meta
 from hpcad.backend.cublaslt.plan import Plan, plan_for
 from hpcad.backend.cublaslt.settings import SETTINGS
 
 _C_TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double}
+
+
+class Factors:
+    """``alpha`` and ``beta`` in host memory, where the library reads them at each call.
+
+    Attributes
+    ----------
+    addresses : tuple of int
+    """
+
+    __slots__ = ("_numbers", "addresses")
+
+    def __init__(self, scale: str, alpha: float, beta: float) -> None:
+        self._numbers = _C_TYPES[scale](alpha), _C_TYPES[scale](beta)
+        self.addresses = tuple(map(ctypes.addressof, self._numbers))
+
+
+Call = tuple[int, int, int, int]  # a description, and addresses of A, B and D
+
+
+def enqueue_all(plan: Plan, calls: Sequence[Call], factors: Factors) -> None:
+    """Give products of one plan to the current stream."""
+    stream = plan.context.xp.cuda.get_current_stream()
+    memory, queue = plan.context.workspace(stream), stream.ptr
+    alpha, beta = factors.addresses
+    for what, a, b, d in calls:
+        plan.enqueue(what, alpha, beta, a, b, d, memory, queue)
 
 
 class BoundProduct:
@@ -29,17 +56,15 @@ class BoundProduct:
         Multiplications and additions.
     """
 
-    __slots__ = ("_calls", "_factors", "_kept", "_numbers", "flops", "plan")
+    __slots__ = ("_calls", "_factors", "_kept", "flops", "plan")
 
     def __init__(
         self, plan: Plan, arrangement: Arrangement, pointers: tuple[int, ...], factors: tuple
     ) -> None:
         self.plan = plan
-        kind = _C_TYPES[plan.problem.scale]
-        self._numbers = [kind(factor) for factor in factors]
-        self._factors = [ctypes.addressof(number) for number in self._numbers]
+        self._factors = Factors(plan.problem.scale, *factors)
         a, b, d, bias, aux = pointers
-        self._calls = []
+        self._calls: list[Call] = []
         self._kept: list[Any] = []
         for offset in arrangement.offsets:
             if not self._kept or offset.aux:
@@ -49,12 +74,7 @@ class BoundProduct:
         self.flops = plan.problem.flops * len(self._calls)
 
     def __call__(self) -> None:
-        plan = self.plan
-        stream = plan.context.xp.cuda.get_current_stream()
-        memory, queue = plan.context.workspace(stream), stream.ptr
-        alpha, beta = self._factors
-        for what, a, b, d in self._calls:
-            plan.enqueue(what, alpha, beta, a, b, d, memory, queue)
+        enqueue_all(self.plan, self._calls, self._factors)
 
     def count(self) -> None:
         """Tell those who count floating-point operations (:mod:`hpcad.backend.flops`)."""
@@ -145,20 +165,12 @@ def bind_product(
     if arrangement is None:
         return None
     context = context_of(xp)
-    bound = bound_product(context, arrangement, addresses(arrangement, a, b, c, bias, aux),
-                          (alpha, beta))  # fmt: skip
-    if bound is not None:
-        context.workspace(xp.cuda.get_current_stream())
-        bound.keep(a, b, c, bias, aux)
-    return bound
-
-
-def bound_product(
-    context: Context, arrangement: Arrangement, pointers: tuple[int, ...], factors: tuple
-) -> BoundProduct | None:
-    """The product at addresses of the library's A, B, D, bias and aux."""
-    plan = plan_for(context, arrangement.aligned(pointers))  # type: ignore[arg-type]
-    return None if plan is None else BoundProduct(plan, arrangement, pointers, factors)
+    pointers = addresses(arrangement, a, b, c, bias, aux)
+    plan = plan_for(context, arrangement.aligned(pointers))
+    if plan is None:
+        return None
+    context.workspace(xp.cuda.get_current_stream())
+    return BoundProduct(plan, arrangement, pointers, (alpha, beta)).keep(a, b, c, bias, aux)
 
 
 def addresses(
