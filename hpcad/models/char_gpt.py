@@ -13,8 +13,8 @@ from hpcad.backend import Stream, backend_of
 from hpcad.errors import ConfigError
 from hpcad.models.classifier import Classifier
 from hpcad.nn import Dropout, Embedding, LayerNorm, TransformerBlock
+from hpcad.nn.precision import half_type_of
 from hpcad.primitives.elementwise import add
-from hpcad.primitives.indexing import take_rows
 from hpcad.primitives.layout import matrix_transpose
 from hpcad.primitives.product import linear
 from hpcad.training.job_fields import bounded
@@ -95,11 +95,12 @@ class CharGPT(Classifier):
         if length > self.block:
             raise ConfigError(f"{length} tokens do not fit a context of {self.block}")
         places = backend_of(tokens).xp.arange(length)
-        x = add(self.tokens(tokens), take_rows(self.positions.weight, places))
+        x = add(self.tokens(tokens), self.positions(places))
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
-        return linear(self.norm(x), matrix_transpose(self.tokens.weight))
+        table = matrix_transpose(self.tokens.weight)
+        return linear(self.norm(x), table, dtype=half_type_of(x))
 
     def generate(self, prompt: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
         """Continue a sequence by sampling.
@@ -119,6 +120,7 @@ class CharGPT(Classifier):
         with no_grad():
             for u in draws:
                 logits = self(np.asarray(out[-self.block :])[None]).numpy()[0, -1]
-                p = np.exp(logits - logits.max(), dtype=np.float64)
+                logits = logits.astype(np.float64)
+                p = np.exp(logits - logits.max())
                 out.append(int(np.searchsorted(np.cumsum(p) / p.sum(), u, side="right")))
         return np.asarray(out)

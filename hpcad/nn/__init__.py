@@ -11,6 +11,7 @@ from hpcad.nn.context import training_step
 from hpcad.nn.layers import Conv2d, Dropout, Embedding, Flatten, LayerNorm, Linear
 from hpcad.nn.losses import cross_entropy, mean_squared_error
 from hpcad.nn.module import InitializedParameter, Module, Sequential
+from hpcad.nn.precision import Precision
 from hpcad.nn.recurrent import GRU, LSTM, RNN
 from hpcad.primitives.elementwise import gelu, relu, sigmoid, tanh
 from hpcad.primitives.pooling import max_pool2d
@@ -33,6 +34,7 @@ __all__ = [
     "Module",
     "Parameter",
     "ParameterArena",
+    "Precision",
     "Sequential",
     "TransformerBlock",
     "cross_entropy",

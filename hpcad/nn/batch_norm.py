@@ -12,6 +12,7 @@ from hpcad.nn import initializers as init
 from hpcad.nn.buffer import Buffer
 from hpcad.nn.context import current_step
 from hpcad.nn.module import InitializedParameter, Module
+from hpcad.nn.precision import in_single, like
 from hpcad.primitives import reduction
 from hpcad.primitives.elementwise import (
     add,
@@ -73,6 +74,9 @@ class BatchNorm(Module):
                 f"BatchNorm of {self.scale.shape[0]} features takes arrays (..., "
                 f"{self.scale.shape[0]}) of two or more axes, not of shape {tuple(x.shape)}"
             )
+        return like(self._normalised(in_single(x)), x)
+
+    def _normalised(self, x: Any) -> Any:
         if current_step() is None:
             return self._scaled(subtract(x, self.running_mean), self.running_variance)
         x = floating(x)

@@ -1,4 +1,7 @@
-"""Layers without state in time: linear, convolution, embedding, normalisation, dropout."""
+"""Layers without state in time: linear, convolution, embedding, normalisation, dropout.
+
+What they compute of inputs in half precision is described in :mod:`hpcad.nn.precision`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from hpcad.errors import ConfigError
 from hpcad.nn import initializers as init
 from hpcad.nn.context import current_step
 from hpcad.nn.module import InitializedParameter, Module
+from hpcad.nn.precision import half_type_of, in_single, like
 from hpcad.primitives.convolution import conv2d
 from hpcad.primitives.elementwise import cast, greater_equal, multiply
 from hpcad.primitives.indexing import take_rows
@@ -44,7 +48,7 @@ class Linear(Module):
         self.bias = InitializedParameter((outputs,), init.zeros) if bias else None
 
     def forward(self, x: Any) -> Any:
-        return linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias, dtype=half_type_of(x))
 
 
 class Conv2d(Module):
@@ -58,17 +62,28 @@ class Conv2d(Module):
         self.stride, self.padding = stride, padding
 
     def forward(self, x: Any) -> Any:
-        return conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        dtype = half_type_of(x)
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, dtype=dtype)
 
 
 class Embedding(Module):
-    """Rows of a table by integer index: (...) -> (..., width)."""
+    """Rows of a table by integer index: (...) -> (..., width).
+
+    Attributes
+    ----------
+    output_dtype : dtype or None
+        Of the vectors; None: that of the table. Set by :meth:`hpcad.nn.Precision.apply`.
+    """
+
+    output_dtype: Any = None
 
     def __init__(self, count: int, width: int, initializer: init.Initializer | None = None) -> None:
         self.weight = InitializedParameter((count, width), initializer or init.normal(0.02))
 
     def forward(self, index: Any) -> Any:
-        return take_rows(self.weight, index)
+        rows = take_rows(self.weight, index)
+        dtype = self.output_dtype
+        return rows if dtype is None or rows.dtype == dtype else cast(rows, dtype=dtype)
 
 
 class LayerNorm(Module):
@@ -80,7 +95,7 @@ class LayerNorm(Module):
         self.eps = eps
 
     def forward(self, x: Any) -> Any:
-        return layer_norm(x, self.scale, self.shift, self.eps)
+        return like(layer_norm(in_single(x), self.scale, self.shift, self.eps), x)
 
 
 class Dropout(Module):

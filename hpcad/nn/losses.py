@@ -1,10 +1,11 @@
-"""Losses, averaged over the samples at hand or one for each."""
+"""Losses, averaged over the samples at hand or one for each; float32 of half precision."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from hpcad.errors import ConfigError
+from hpcad.nn.precision import in_single
 from hpcad.primitives import softmax
 from hpcad.primitives.elementwise import square, subtract
 from hpcad.primitives.reduction import mean
@@ -29,7 +30,7 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Any:
 
 def mean_squared_error(prediction: Any, target: Any, reduction: str = "mean") -> Any:
     """Mean of ``(prediction - target)^2`` over all elements; all of them with ``"none"``."""
-    return _reduced(square(subtract(prediction, target)), reduction)
+    return _reduced(square(subtract(in_single(prediction), in_single(target))), reduction)
 
 
 def _reduced(losses: Any, reduction: str) -> Any:

@@ -12,6 +12,7 @@ from hpcad.autodiff import value_of
 from hpcad.backend import backend_of
 from hpcad.nn import initializers as init
 from hpcad.nn.module import InitializedParameter, Module
+from hpcad.nn.precision import half_type_of
 from hpcad.primitives.elementwise import add, multiply, sigmoid, subtract, tanh
 from hpcad.primitives.joining import split, stack, unstack
 from hpcad.primitives.product import linear
@@ -51,7 +52,8 @@ class Recurrent(Module):
         if state is None:
             state = self.initial_state(x)
         outputs = []
-        for x_t in unstack(linear(x, self.input_weight, self.bias), axis=1):
+        inputs = linear(x, self.input_weight, self.bias, dtype=half_type_of(x))
+        for x_t in unstack(inputs, axis=1):
             state = self.cell(x_t, state)
             outputs.append(self.output(state))
         return stack(outputs, axis=1), state
@@ -59,7 +61,9 @@ class Recurrent(Module):
     def initial_state(self, x: Any) -> Any:
         """Zeros, shape (N, hidden)."""
         values = value_of(x)
-        return backend_of(values).zeros((x.shape[0], self.hidden), self.bias.dtype)
+        half = half_type_of(x)
+        dtype = self.bias.dtype if half is None else half
+        return backend_of(values).zeros((x.shape[0], self.hidden), dtype)
 
     def cell(self, x_t: Any, state: Any) -> Any:
         """One step: the input's product with its weights, and the state before."""
@@ -71,7 +75,7 @@ class Recurrent(Module):
 
     def recur(self, h: Any) -> Any:
         """The recurrent product ``h U``."""
-        return linear(h, self.recurrent_weight)
+        return linear(h, self.recurrent_weight, dtype=half_type_of(h))
 
     def split(self, x: Any) -> tuple[Any, ...]:
         """The columns of each gate."""

@@ -19,6 +19,7 @@ from hpcad.backend import backend_of
 from hpcad.backend.native.convolution import arrays
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
+from hpcad.primitives.product import given, in_type, summed_in
 
 Pair = tuple[int, int]
 
@@ -51,13 +52,15 @@ def _blocks(x: Any, kernel: Pair, stride: Pair, padding: Pair) -> Iterator[tuple
         yield images, block.reshape(-1, width)
 
 
-def _conv_shape(x: Any, w: Any, _b: Any = None, *, stride: Pair, padding: Pair) -> tuple[int, ...]:
+def _conv_shape(
+    x: Any, w: Any, _b: Any = None, *, stride: Pair, padding: Pair, dtype: Any = None
+) -> tuple[int, ...]:
     rows = (x[1] + 2 * padding[0] - w[0]) // stride[0] + 1
     columns = (x[2] + 2 * padding[1] - w[1]) // stride[1] + 1
     return (x[0], rows, columns, w[3])
 
 
-def _conv(x: Any, w: Any, b: Any = None, *, stride: Pair, padding: Pair) -> Any:
+def _conv(x: Any, w: Any, b: Any = None, *, stride: Pair, padding: Pair, dtype: Any = None) -> Any:
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
         raise ShapeError(
             f"conv2d: an image batch (N, H, W, C) and a weight (KH, KW, C, K) are needed; "
@@ -69,6 +72,7 @@ def _conv(x: Any, w: Any, b: Any = None, *, stride: Pair, padding: Pair) -> Any:
             f"conv2d: images of {x.shape[1]} x {x.shape[2]} with padding {padding} are smaller "
             f"than the kernel of {w.shape[0]} x {w.shape[1]}"
         )
+    x, w, b = (in_type(a, dtype) for a in (x, w, b))
     out = arrays.forward(x, w, b, stride, padding)
     return _conv_gemm(x, w, b, stride, padding) if out is None else out
 
@@ -82,9 +86,11 @@ def _conv_gemm(x: Any, w: Any, b: Any, stride: Pair, padding: Pair) -> Any:
     return out
 
 
-def _conv_weight(x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+def _conv_weight(
+    x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Pair, dtype: Any = None
+) -> Any:
     shape = (*kernel, x.shape[3], g.shape[3])
-    out = backend_of(x).zeros(shape, np.result_type(x, g))
+    out = backend_of(x).zeros(shape, np.result_type(x, g) if dtype is None else dtype)
     _add_conv_weight(out, 0.0, g, x, stride, padding)
     return out
 
@@ -107,14 +113,16 @@ def _add_conv_weight_gemm(
 
 
 def _conv_weight_into(
-    out: Any, beta: float, g: Any, _y: Any, x: Any, _w: Any, _b: Any, stride: Pair, padding: Pair
-) -> None:
-    _add_conv_weight(out, beta, g, x, stride, padding)
+    out: Any, beta: float, g: Any, _y: Any, x: Any, _w: Any, _b: Any, stride: Pair, padding: Pair,
+    dtype: Any = None,
+) -> None:  # fmt: skip
+    _add_conv_weight(out, beta, g, in_type(x, dtype), stride, padding)
 
 
 def _conv_bias_into(
-    out: Any, beta: float, g: Any, _y: Any, _x: Any, _w: Any, _b: Any, stride: Pair, padding: Pair
-) -> None:
+    out: Any, beta: float, g: Any, _y: Any, _x: Any, _w: Any, _b: Any, stride: Pair, padding: Pair,
+    dtype: Any = None,
+) -> None:  # fmt: skip
     backend_of(g).column_sums(g.reshape(-1, g.shape[3]), out, beta)
 
 
@@ -169,17 +177,34 @@ def _kernel_size(w: Any) -> Pair:
     return (np.shape(w)[0], np.shape(w)[1])
 
 
+# -- rules: the weight may be of another type than the products ----------------------------------
+
+
+def _conv_x(
+    g: Any, _y: Any, x: Any, w: Any, _b: Any, stride: Pair, padding: Pair, dtype: Any = None
+) -> Any:
+    w = in_type(w, dtype)
+    return conv_input(g, w, size=_image_size(x), stride=stride, padding=padding)
+
+
+def _conv_w(
+    g: Any, _y: Any, x: Any, w: Any, _b: Any, stride: Pair, padding: Pair, dtype: Any = None
+) -> Any:
+    params = {"kernel": _kernel_size(w), "stride": stride, "padding": padding}
+    return conv_weight(in_type(x, dtype), g, **params, **given(summed_in(dtype)))
+
+
+def _conv_b(
+    g: Any, _y: Any, _x: Any, _w: Any, _b: Any, stride: Pair, padding: Pair, dtype: Any = None
+) -> Any:
+    return reduction.sum(in_type(g, summed_in(dtype)), (0, 1, 2))
+
+
 # fmt: off
-conv = Primitive("conv", _conv, _conv_shape, [
-    lambda g, _y, x, w, _b, stride, padding:
-        conv_input(g, w, size=_image_size(x), stride=stride, padding=padding),
-    lambda g, _y, x, w, _b, stride, padding:
-        conv_weight(x, g, kernel=_kernel_size(w), stride=stride, padding=padding),
-    lambda g, _y, _x, _w, _b, stride, padding: reduction.sum(g, (0, 1, 2)),
-], jvp=[
-    lambda t, _y, _x, w, _b, stride, padding: conv(t, w, None, stride=stride, padding=padding),
-    lambda t, _y, x, _w, _b, stride, padding: conv(x, t, None, stride=stride, padding=padding),
-    lambda t, _y, _x, _w, _b, stride, padding: t,
+conv = Primitive("conv", _conv, _conv_shape, [_conv_x, _conv_w, _conv_b], jvp=[
+    lambda t, _y, _x, w, _b, **params: conv(t, w, None, **params),
+    lambda t, _y, x, _w, _b, **params: conv(x, t, None, **params),
+    lambda t, _y, _x, _w, _b, **params: t,
 ], into={1: _conv_weight_into, 2: _conv_bias_into})
 
 conv_input = Primitive(
@@ -190,15 +215,20 @@ conv_input = Primitive(
 ], jvp="linear")
 
 conv_weight = Primitive(
-    "conv_weight", _conv_weight, lambda x, g, *, kernel, stride, padding: (*kernel, x[3], g[3]), [
-    lambda u, _w, x, g, kernel, stride, padding:
+    "conv_weight", _conv_weight,
+    lambda x, g, *, kernel, stride, padding, dtype=None: (*kernel, x[3], g[3]), [
+    lambda u, _w, x, g, kernel, stride, padding, dtype=None:
         conv_input(g, u, size=_image_size(x), stride=stride, padding=padding),
-    lambda u, _w, x, _g, kernel, stride, padding: conv(x, u, None, stride=stride, padding=padding),
+    lambda u, _w, x, _g, kernel, stride, padding, dtype=None:
+        conv(x, u, None, stride=stride, padding=padding),
 ], jvp="linear")
 # fmt: on
 
 
-def conv2d(x: Any, w: Any, b: Any = None, stride: int | Pair = 1, padding: int | Pair = 0) -> Any:
+def conv2d(
+    x: Any, w: Any, b: Any = None, stride: int | Pair = 1, padding: int | Pair = 0, *,
+    dtype: Any = None,
+) -> Any:  # fmt: skip
     """Two-dimensional cross-correlation, the "convolution" of neural networks.
 
     Parameters
@@ -208,6 +238,8 @@ def conv2d(x: Any, w: Any, b: Any = None, stride: int | Pair = 1, padding: int |
     b : array, shape (K,), optional
     stride, padding : int or pair of int
         Padding is with zeros, on both sides.
+    dtype : dtype, optional
+        As of :func:`~hpcad.primitives.product.linear`.
 
     Returns
     -------
@@ -217,7 +249,7 @@ def conv2d(x: Any, w: Any, b: Any = None, stride: int | Pair = 1, padding: int |
     -----
     GEMM m = N OH OW, n = K, k = KH KW C.
     """
-    return conv(x, w, b, stride=_pair(stride), padding=_pair(padding))
+    return conv(x, w, b, stride=_pair(stride), padding=_pair(padding), **given(dtype))
 
 
 def _pair(x: int | Pair) -> Pair:

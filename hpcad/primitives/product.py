@@ -111,7 +111,7 @@ def _linear_x(g: Any, _y: Any, _x: Any, w: Any, _b: Any, dtype: Any = None) -> A
 
 def _linear_w(g: Any, _y: Any, x: Any, _w: Any, _b: Any, dtype: Any = None) -> Any:
     factors = matrix_transpose(_flat(in_type(x, dtype))), _flat(g)
-    return matmul_primitive(*factors, **_given(summed_in(dtype)))
+    return matmul_primitive(*factors, **given(summed_in(dtype)))
 
 
 def _linear_w_into(
@@ -136,15 +136,16 @@ linear_primitive = Primitive(
     lambda x, w, _b, *, dtype=None: (*x[:-1], w[1]),
     [_linear_x, _linear_w, _linear_b],
     jvp=[
-        lambda t, _y, _x, w, _b, dtype=None: linear_primitive(t, w, None, **_given(dtype)),
-        lambda t, _y, x, _w, _b, dtype=None: linear_primitive(x, t, None, **_given(dtype)),
+        lambda t, _y, _x, w, _b, dtype=None: linear_primitive(t, w, None, **given(dtype)),
+        lambda t, _y, x, _w, _b, dtype=None: linear_primitive(x, t, None, **given(dtype)),
         lambda t, _y, _x, _w, _b, dtype=None: t,
     ],
     into={1: _linear_w_into, 2: _linear_b_into},
 )
 
 
-def _given(dtype: Any) -> dict[str, Any]:
+def given(dtype: Any) -> dict[str, Any]:
+    """The parameter ``dtype``, where there is one."""
     return {} if dtype is None else {"dtype": dtype}
 
 
@@ -170,4 +171,4 @@ def linear(x: Any, w: Any, b: Any = None, *, dtype: Any = None) -> Any:
     GEMM m = product of leading axes, n, k. VJP: ``dx = g W^T``, ``dW = x^T g``, ``db = sum g``;
     ``dW`` is written straight into the gradient of a parameter.
     """
-    return linear_primitive(x, w, b, **_given(dtype))
+    return linear_primitive(x, w, b, **given(dtype))

@@ -12,7 +12,7 @@ from typing import Any
 from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of
 from hpcad.backend.half import is_real
-from hpcad.primitives import extremes, layout, product, reduction
+from hpcad.primitives import convolution, extremes, layout, product, reduction
 from hpcad.primitives.activations import _GELU_CUBIC, _GELU_SCALE
 from hpcad.primitives.attention import blockwise
 from hpcad.primitives.elementwise import (
@@ -38,6 +38,13 @@ def _linear(x: Any, w: Any, b: Any, *, dtype: Any = None) -> Any:
     if b is not None:
         y = add(y, b)
     return layout.reshape(y, (*x.shape[:-1], w.shape[1]))
+
+
+def _conv(x: Any, w: Any, b: Any = None, *, dtype: Any = None, **params: Any) -> Any:
+    if dtype is None:
+        return NotImplemented
+    x, w, b = (product.in_type(a, dtype) for a in (x, w, b))
+    return convolution.conv(x, w, b, **params)
 
 
 def _softmax(x: Any) -> Any:
@@ -124,6 +131,7 @@ def _square(x: Any) -> Any:
 
 EXPANSIONS: dict[str, Callable[..., Any]] = {
     "attention": _attention,
+    "conv": _conv,
     "cross_entropy": _cross_entropy,
     "gelu": _floating(_gelu),
     "gelu_slope": _floating(_gelu_slope),
