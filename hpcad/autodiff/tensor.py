@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcad.autodiff.conversion import AMBIENT, CAPTURED, CONSTANT, Conversions, read_only
+from hpcad.autodiff.conversion import (
+    AMBIENT,
+    CAPTURED,
+    CONSTANT,
+    Conversions,
+    device_backend,
+    read_only,
+)
 from hpcad.autodiff.links import LINKS, complete_links
 from hpcad.autodiff.state import STATE
-from hpcad.backend import Array, get_backend, to_host
+from hpcad.backend import Array, to_host
 from hpcad.errors import DifferentiationError
 
 if TYPE_CHECKING:
@@ -144,7 +151,7 @@ class Tensor(Conversions):
             raise ValueError("to_device() takes no stream: copies are ordered by the default one")
         if device == self.device:
             return self
-        backend = get_backend("cpu" if device == "cpu" else "gpu")
+        backend = device_backend(device)
         if self.level > CONSTANT:
             raise TypeError(
                 "a tensor that is differentiated cannot change its device; move the arguments "

@@ -186,8 +186,7 @@ def ones_like(x: Any, /, dtype: Any = None, *, device: Any = None) -> Tensor:
 
 def full_like(x: Any, /, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Any:
     """Return a tensor of the shape, dtype and device of ``x`` with one value everywhere."""
-    if device is None:
-        device = None if _beside(x, None).name == "numpy" else "gpu"
+    device = _beside(x, device).device
     return full(np.shape(x), fill_value, dtype or _dtype_of(x), device=device)
 
 

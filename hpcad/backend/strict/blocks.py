@@ -54,6 +54,7 @@ class Block:
         self.history = History()
         self.allocation: Allocation | None = None
         self.pool = weakref.ref(pool)
+        self.poison()
         _book.add(self)
 
     def poison(self) -> None:

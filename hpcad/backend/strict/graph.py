@@ -105,7 +105,7 @@ def finish(stream: Stream) -> Graph:
         drain()
         capture.over = True
         for each in capture.streams:
-            each.capture = None
+            each.leave_capture()
         alone = [] if capture.failed else capture.unjoined()
         if alone:
             raise StrictDeviceError(

@@ -67,7 +67,8 @@ class MemoryPool:
         else:
             block = Block(key[1], self)
             self._keys[block.address] = key
-        block.poison()
+        if self is not default_pool:
+            block.poison()  # graphs write there while it is free
         block.allocation = Allocation(block, nbytes, stream.ptr, stream.capture)
         self._used += key[1]
         if stream.capture is not None:

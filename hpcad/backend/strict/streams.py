@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import weakref
 from typing import Any, NoReturn
 
 from hpcad.backend.strict.capture import Capture
@@ -23,7 +22,7 @@ WAITED: list[Any] = []  # called when the host has waited for something
 
 _numbers = itertools.count(1)
 _ahead_of_null: Clock = {}  # work of blocking streams
-_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+_capturing: list[Stream] = []
 _local = threading.local()
 
 
@@ -68,8 +67,6 @@ class Stream:
         self.capture: Capture | None = None
         if null and hasattr(Stream, "null"):
             self.__dict__ = Stream.null.__dict__
-        elif not null:
-            _streams.add(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and other.ptr == self.ptr
@@ -109,7 +106,7 @@ class Stream:
         """Know what the host knows and, for the legacy stream's sake, what blocking ones do."""
         merge(self.clock, HOST)
         if self.ptr == 0:
-            for other in list(_streams):
+            for other in _capturing:
                 if not other.is_non_blocking:
                     other.refuse_capture("work on the null stream, which waits for this one,")
             merge(self.clock, _ahead_of_null)
@@ -145,7 +142,9 @@ class Stream:
                 "record one after the graph's launch"
             )
         capture.join(self, event.clock)
-        self.capture = capture
+        if self.capture is None:
+            self.capture = capture
+            _capturing.append(self)
 
     # -- the host -------------------------------------------------------------------------
 
@@ -189,12 +188,18 @@ class Stream:
         self.refuse_capture("begin_capture()")
         self.capture = Capture(self.ptr)
         self.capture.join(self, {})
+        _capturing.append(self)
 
     def end_capture(self) -> Any:
         """Return the graph of what was given since :meth:`begin_capture`."""
         from hpcad.backend.strict.graph import finish
 
         return finish(self)
+
+    def leave_capture(self) -> None:
+        """The capture that it takes part in is over."""
+        self.capture = None
+        _capturing.remove(self)
 
     def is_capturing(self) -> bool:
         """Whether it captures."""
@@ -301,6 +306,6 @@ def synchronize_device() -> None:
     """Let the host wait for all streams."""
     with LOCK:
         synchronised("synchronize() of the device")
-        for stream in list(_streams):
+        for stream in _capturing:
             stream.refuse_capture("synchronize() of the device")
         host_knows(DEVICE)
