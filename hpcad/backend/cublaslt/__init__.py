@@ -6,8 +6,9 @@ add to what is there nor fuse anything, and refuse to be captured. See
 """
 
 from hpcad.backend.cublaslt.eager import multiply
+from hpcad.backend.cublaslt.eighths import Eighths
 from hpcad.backend.cublaslt.product import BoundProduct, bind_product
 from hpcad.backend.cublaslt.search import find_cublaslt
 from hpcad.backend.cublaslt.settings import allow_tf32
 
-__all__ = ["BoundProduct", "allow_tf32", "bind_product", "find_cublaslt", "multiply"]
+__all__ = ["BoundProduct", "Eighths", "allow_tf32", "bind_product", "find_cublaslt", "multiply"]

@@ -29,6 +29,14 @@ TYPES = {
     "bfloat16": (("bfloat16", "float32"), "float32"),
 }
 
+# 8-bit operands -> types of the result. Two of e5m2, which is for gradients, do not exist.
+_EIGHTS = {
+    ("float8_e4m3fn", "float8_e4m3fn"),
+    ("float8_e4m3fn", "float8_e5m2"),
+    ("float8_e5m2", "float8_e4m3fn"),
+}
+_FROM_EIGHTS = ("bfloat16", "float16", "float32")
+
 # Ours, for row-major results -> the library's. Sums of our b are those of its A.
 NAMES = {"bgrad_a": "BGRADB", "bgrad_b": "BGRADA"}
 TURNED = {"bgrad_a": "bgrad_b", "bgrad_b": "bgrad_a"}  # of a product that is transposed
@@ -122,11 +130,14 @@ def arrange(
 
 def _typed(a: Meta, b: Meta, c: Meta, *beside: Meta | None) -> bool:
     """Whether the types go together, and vectors have no gaps."""
-    results, _ = TYPES.get(a.dtype, ((), ""))
     others = [x for x in beside if x is not None]
     packed = all(x.strides[0] == x.itemsize or x.shape[0] == 1 for x in others if len(x.shape) == 1)
-    same = all(x.dtype == c.dtype for x in others)
-    return a.dtype == b.dtype and c.dtype in results and same and packed
+    if not packed or any(x.dtype != c.dtype for x in others):
+        return False
+    if (a.dtype, b.dtype) in _EIGHTS:
+        return c.dtype in _FROM_EIGHTS and not (others and c.dtype == "float32")
+    results, _ = TYPES.get(a.dtype, ((), ""))
+    return a.dtype == b.dtype and c.dtype in results
 
 
 def _of_rows(
@@ -141,10 +152,10 @@ def _of_rows(
         return None
     if any(0 in step for step in steps[2:]):  # type: ignore[operator]
         return None  # results would lie on each other
-    compute = "tf32" if tf32 and a.dtype == "float32" else TYPES[a.dtype][1]
+    compute = "tf32" if tf32 and a.dtype == "float32" else TYPES.get(a.dtype, ((), "float32"))[1]
     (trans_a, lda), (trans_b, ldb), (_, ldc) = lying[:3]  # type: ignore[misc]
     problem = Problem(
-        a.dtype, b.dtype, c.dtype, compute,
+        b.dtype, a.dtype, c.dtype, compute,
         rows=c.shape[-1], columns=c.shape[-2], depth=a.shape[-1],
         trans_a=trans_b, trans_b=trans_a, lda=ldb, ldb=lda, ldd=ldc,
         adds=adds, epilogue=NAMES.get(epilogue, epilogue),

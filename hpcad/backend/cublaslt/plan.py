@@ -85,9 +85,19 @@ class Plan:
             return None
         return Algorithm(data, result.workspace)
 
-    def with_addresses(self, bias: int = 0, aux: int = 0) -> Descriptor:
-        """What is computed, with the addresses of the vector and matrix beside it."""
-        return self._described(bias, aux) if bias or aux else self._probe
+    def with_addresses(
+        self, bias: int = 0, aux: int = 0, scales: tuple[int, int] = (0, 0)
+    ) -> Descriptor:
+        """What is computed, with the addresses of the vector and matrix beside it.
+
+        ``scales`` are those of the factors of A and B, of 8-bit types.
+        """
+        if not (bias or aux or any(scales)):
+            return self._probe
+        made = self._described(bias, aux)
+        if any(scales):
+            made.set(scale_pointer_a=scales[0], scale_pointer_b=scales[1])
+        return made
 
     def _described(self, bias: int, aux: int) -> Descriptor:
         p = self.problem

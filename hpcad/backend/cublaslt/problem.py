@@ -34,8 +34,6 @@ class Problem:
     aux_ld, aux_stride : int
     alignment : tuple of int
         Bytes by which the addresses of A, B, D, bias and aux are divisible, 16 at most.
-    scaled : bool
-        Whether each operand has a factor in device memory (8-bit types).
     """
 
     type_a: str
@@ -59,7 +57,6 @@ class Problem:
     aux_ld: int = 0
     aux_stride: int = 0
     alignment: tuple[int, ...] = (16, 16, 16, 16, 16)
-    scaled: bool = False
 
     @property
     def end(self) -> Epilogue:

@@ -9,6 +9,7 @@ from typing import Any
 from hpcad.backend import flops
 from hpcad.backend.cublaslt.checks import check_beside, check_shapes
 from hpcad.backend.cublaslt.context import context_of
+from hpcad.backend.cublaslt.eighths import Eighths
 from hpcad.backend.cublaslt.layout import Arrangement, arrange, meta
 from hpcad.backend.cublaslt.plan import Plan, plan_for
 from hpcad.backend.cublaslt.settings import SETTINGS
@@ -59,7 +60,12 @@ class BoundProduct:
     __slots__ = ("_calls", "_factors", "_kept", "flops", "plan")
 
     def __init__(
-        self, plan: Plan, arrangement: Arrangement, pointers: tuple[int, ...], factors: tuple
+        self,
+        plan: Plan,
+        arrangement: Arrangement,
+        pointers: tuple[int, ...],
+        factors: tuple[float, float],
+        scales: tuple[int, int] = (0, 0),
     ) -> None:
         self.plan = plan
         self._factors = Factors(plan.problem.scale, *factors)
@@ -68,7 +74,7 @@ class BoundProduct:
         self._kept: list[Any] = []
         for offset in arrangement.offsets:
             if not self._kept or offset.aux:
-                self._kept.append(plan.with_addresses(bias, aux + offset.aux))
+                self._kept.append(plan.with_addresses(bias, aux + offset.aux, scales))
             what = self._kept[-1].value
             self._calls.append((what, a + offset.a, b + offset.b, d + offset.d))
         self.flops = plan.problem.flops * len(self._calls)
@@ -99,6 +105,7 @@ def bind_product(
     bias: Any = None,
     aux: Any = None,
     tf32: bool | None = None,
+    eighths: Eighths | None = None,
 ) -> Callable[[], None] | None:
     """Prepare ``c = epilogue(x)`` with ``x = alpha * a @ b + beta * c``, all in place.
 
@@ -136,6 +143,8 @@ def bind_product(
     tf32 : bool, optional
         Round float32 operands to 10 bits of mantissa for the multiplications, which is faster.
         Else what :func:`hpcad.backend.cublaslt.allow_tf32` said.
+    eighths : Eighths, optional
+        What the bytes of ``a`` and ``b`` are, where they are arrays of uint8.
 
     Returns
     -------
@@ -157,8 +166,9 @@ def bind_product(
         return _empty(xp, c, beta, epilogue, bias)
     if "bgrad" in epilogue and alpha != 1.0:
         return None  # whether the sums are multiplied, too, is not documented
+    operands = (meta(a), meta(b)) if eighths is None else eighths.read(a, b)
     arrangement = arrange(
-        meta(a), meta(b), meta(c), adds=beta != 0.0, epilogue=epilogue,
+        *operands, meta(c), adds=beta != 0.0, epilogue=epilogue,
         bias=None if bias is None else meta(bias), aux=None if aux is None else meta(aux),
         tf32=SETTINGS.tf32 if tf32 is None else tf32,
     )  # fmt: skip
@@ -170,7 +180,9 @@ def bind_product(
     if plan is None:
         return None
     context.workspace(xp.cuda.get_current_stream())
-    return BoundProduct(plan, arrangement, pointers, (alpha, beta)).keep(a, b, c, bias, aux)
+    scales = (0, 0) if eighths is None else eighths.addresses(arrangement.swapped)
+    bound = BoundProduct(plan, arrangement, pointers, (alpha, beta), scales)
+    return bound.keep(a, b, c, bias, aux, eighths)
 
 
 def addresses(

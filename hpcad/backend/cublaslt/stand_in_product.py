@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from hpcad.backend.cublaslt.enums import (
     EPILOGUES,
@@ -27,12 +26,17 @@ Span = tuple[int, int]
 View = Callable[[int, int], np.ndarray]
 _BY_NUMBER = {end.number: (name, end) for name, end in EPILOGUES.items()}
 
+_FROM_EIGHTS = {Type.bfloat16, Type.float16, Type.float32}
+
 # Operands -> results; https://docs.nvidia.com/cuda/cublas/#cublasltmatmul, tables of types.
 _TYPES = {
     (Type.float64, Type.float64): {Type.float64},
     (Type.float32, Type.float32): {Type.float32},
     (Type.float16, Type.float16): {Type.float16, Type.float32},
     (Type.bfloat16, Type.bfloat16): {Type.bfloat16, Type.float32},
+    (Type.float8_e4m3fn, Type.float8_e4m3fn): _FROM_EIGHTS,
+    (Type.float8_e4m3fn, Type.float8_e5m2): _FROM_EIGHTS,
+    (Type.float8_e5m2, Type.float8_e4m3fn): _FROM_EIGHTS,
 }
 
 
@@ -56,6 +60,11 @@ class Operands:
         """Addresses of bias and aux, where the epilogue has them."""
         pointers = {"bias_pointer": self.end.bias, "aux_pointer": self.end.aux}
         return [self.what[name] for name, used in pointers.items() if used]
+
+    @property
+    def scales(self) -> list[int]:
+        """Addresses of the factors of A and B; 0 where there is none."""
+        return [self.what[f"scale_pointer_{x}"] for x in "ab"]
 
     @property
     def depth(self) -> int:
@@ -98,7 +107,16 @@ def fits(operands: Operands) -> int:
         return Status.INVALID_VALUE
     if o.end.bias == "write" and o.d["batch"] > 1:
         return Status.NOT_SUPPORTED
-    return Status.SUCCESS if _typed(o) else Status.NOT_SUPPORTED
+    return Status.SUCCESS if _typed(o) and _eight(o) else Status.NOT_SUPPORTED
+
+
+def _eight(o: Operands) -> bool:
+    """Of 8-bit types Hopper knows one layout, and whole 16 bytes; only they have factors."""
+    if not Type(o.a["type"]).name.startswith("float8"):
+        return not any(o.scales)
+    turned = (o.what["trans_a"], o.what["trans_b"]) == (Operation.T, Operation.N)
+    sides = (o.d["rows"], o.d["columns"], o.depth, o.a["ld"], o.b["ld"])
+    return turned and not any(side % 16 for side in sides)
 
 
 def _typed(o: Operands) -> bool:
@@ -118,7 +136,7 @@ def spans(
     a, b, c, d = (
         (pointer, _extent(x)) for pointer, x in zip(pointers, (o.a, o.b, o.c, o.d), strict=True)
     )
-    reads, writes = [a, b], [d]
+    reads, writes = [a, b, *((pointer, 4) for pointer in o.scales if pointer)], [d]
     if factors[1] != 0.0:
         reads.append(c)
     itemsize = _dtype(o.d["type"]).itemsize
@@ -150,6 +168,8 @@ def product(
     x = np.zeros(d.shape, wide)
     for first, last in pairwise(bounds):
         x += np.matmul(a[..., first:last], b[:, first:last])
+    for pointer in filter(None, o.scales):
+        x *= memory(pointer, 4).view(np.float32)
     x *= wide(factors[0])
     if factors[1] != 0.0:
         x += wide(factors[1]) * c.astype(wide)
@@ -196,10 +216,9 @@ def _extent(x: dict[str, int]) -> int:
 def _matrices(memory: View, address: int, x: dict[str, int]) -> np.ndarray:
     """View of shape (batch, rows, columns)."""
     dtype = _dtype(x["type"])
-    flat = memory(address, _extent(x)).view(dtype)
     shape = (x["batch"], x["rows"], x["columns"])
-    steps = (x["batch_stride"], 1, x["ld"])
-    return as_strided(flat, shape, tuple(step * dtype.itemsize for step in steps))
+    steps = tuple(step * dtype.itemsize for step in (x["batch_stride"], 1, x["ld"]))
+    return np.ndarray(shape, dtype, memory(address, _extent(x)), 0, steps)
 
 
 def _dtype(number: int) -> np.dtype:
