@@ -160,7 +160,7 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Any:
     Differentiable in ``x`` and ``values``; the places are constants.
     """
     x, axis = _along(x, axis)
-    values = cast(as_array(values), dtype=x.dtype)
+    values = cast(as_array(values, beside=x), dtype=x.dtype)
     missing = len(x.shape) - len(values.shape)
     values = layout.reshape(values, (1,) * missing + tuple(values.shape)) if missing > 0 else values
     if np.ndim(obj) == 0 and not isinstance(obj, slice):

@@ -42,7 +42,7 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: A
     if mode == "constant":
         if _is_zero(constant_values):
             return pad_zeros(x, widths)
-        return pad_values(x, widths, _values(constant_values, ndim, x.dtype))
+        return pad_values(x, widths, _values(constant_values, ndim, x))
     if mode in COPIES:
         return pad_by_index(x, widths, mode)
     raise ConfigError(
@@ -63,15 +63,15 @@ def _is_zero(given: Any) -> bool:
     return isinstance(given, int | float) and given == 0
 
 
-def _values(given: Any, ndim: int, dtype: Any) -> list[tuple[Any, Any]]:
-    """One pair for each axis, in the dtype of the array."""
+def _values(given: Any, ndim: int, array: Any) -> list[tuple[Any, Any]]:
+    """One pair for each axis, in the dtype of the array and where it lies."""
 
     def value(x: Any) -> Any:
-        x = as_array(x)
-        return x if x.dtype == dtype else cast(x, dtype=dtype)
+        x = as_array(x, beside=array)
+        return x if x.dtype == array.dtype else cast(x, dtype=array.dtype)
 
     if not isinstance(given, (tuple, list)):
-        given = as_array(given)
+        given = as_array(given, beside=array)
         shape = tuple(given.shape)
         if shape == ():
             return [(value(given), value(given))] * ndim

@@ -91,7 +91,7 @@ def unique(
 
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Any:
     """Whether each element of ``x1`` is among those of ``x2`` (is not: ``invert``)."""
-    return sets.isin(as_array(x1), as_array(x2), invert=invert)
+    return sets.isin(as_array(x1), as_array(x2, beside=x1), invert=invert)
 
 
 def intersect1d(x1: Any, x2: Any, /) -> Any:
@@ -141,4 +141,4 @@ def histogram(
 
 def digitize(x: Any, bins: Any, /, right: bool = False) -> Any:
     """In which bin each element lies; constants."""
-    return sets.digitize(as_array(x), as_array(bins), right=right)
+    return sets.digitize(as_array(x), as_array(bins, beside=x), right=right)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff.tensor import Tensor
+from hpcad.autodiff.tensor import Tensor, value_of
+from hpcad.backend import backend_of
 from hpcad.backend.half import is_half, is_inexact
 from hpcad.errors import ConfigError, ShapeError
 from hpcad.primitives import cumulative, extremes, layout, reduction
@@ -203,10 +204,11 @@ def average(
     x = as_array(x)
     if weights is None:
         answer = mean(x, axis, keepdims=keepdims)
-        count = np.asarray(count_of(x.shape, axis), answer.dtype)
+        xp = backend_of(value_of(answer)).xp
+        count = xp.asarray(count_of(x.shape, axis), answer.dtype)
         total = Tensor(count) if isinstance(answer, Tensor) else count
     else:
-        w = _placed(as_array(weights), x.shape, axis)
+        w = _placed(as_array(weights, beside=x), x.shape, axis)
         total = sum(reduction.broadcast_to(w, tuple(x.shape)), axis, keepdims=keepdims)
         answer = divide(sum(multiply(x, w), axis, keepdims=keepdims), total)
     if not returned:

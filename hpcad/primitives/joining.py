@@ -76,7 +76,11 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 
 def _several(xs: Any) -> list[Any]:
     """Given as a sequence, or as the slices of one array along its first axis."""
-    parts = list(unstack(xs)) if hasattr(xs, "dtype") else [shapes.as_array(x) for x in xs]
+    if hasattr(xs, "dtype"):
+        parts = list(unstack(xs))
+    else:
+        first = next((x for x in xs if hasattr(x, "dtype")), None)
+        parts = [shapes.as_array(x, beside=first) for x in xs]
     if not parts:
         raise ShapeError("concatenate and stack need at least one array")
     return parts

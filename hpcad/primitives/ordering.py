@@ -136,7 +136,7 @@ _searchsorted = Primitive(
 
 def searchsorted(line: Any, x: Any, side: str = "left", sorter: Any = None) -> Any:
     """Where in the ascending ``line`` the elements of ``x`` belong; constants."""
-    line = as_array(line)
+    line = as_array(line, beside=x)
     if not hasattr(x, "dtype"):
         kind = line.dtype if np.ndim(x) == 0 and isinstance(x, int | float) else None
         x = np.asarray(x, None if kind is None else np.result_type(kind, x))

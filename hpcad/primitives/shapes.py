@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from hpcad.autodiff.tensor import value_of
+from hpcad.backend import backend_of
+
 Shape = tuple[int, ...]
 
 
@@ -57,6 +60,8 @@ def several(x: Any) -> tuple[int, ...]:
     )
 
 
-def as_array(x: Any) -> Any:
-    """Numbers and lists as a NumPy array; arrays and tensors as they are."""
-    return x if hasattr(x, "dtype") else np.asarray(x)
+def as_array(x: Any, beside: Any = None) -> Any:
+    """Numbers and lists as an array, where ``beside`` lies; arrays and tensors as they are."""
+    if hasattr(x, "dtype"):
+        return x
+    return np.asarray(x) if beside is None else backend_of(value_of(beside)).asarray(x)
