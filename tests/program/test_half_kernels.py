@@ -6,24 +6,28 @@ import numpy as np
 import pytest
 
 from hpcad.backend.half import named
+from hpcad.program.cuda.generate import generate
 from hpcad.program.kernels.build import compile_kernels
 from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
 
-from .cuda.every_kernel import HALVES, numbers, same, scalars_of
+from .cuda.every_kernel import HALVES, RANDOM_HALVES, numbers, same, scalars_of
 from .kernels.arrays import COMPILER, compiled, interpreted, memory_of
 
 pytest.importorskip("ml_dtypes", reason="bfloat16 arrays need ml_dtypes")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
 
 
+KERNELS = HALVES | RANDOM_HALVES
+
+
 @pytest.fixture(scope="module")
 def code():
-    return dict(zip(HALVES, compile_kernels(list(HALVES.values())), strict=True))
+    return dict(zip(KERNELS, compile_kernels(list(KERNELS.values())), strict=True))
 
 
-@pytest.mark.parametrize("name", HALVES)
+@pytest.mark.parametrize("name", KERNELS)
 def test_kernels_in_c_equal_numpy(code, name):
-    kernel, draw = HALVES[name], numbers(name)
+    kernel, draw = KERNELS[name], numbers(name)
     memory = memory_of(kernel, lambda *item: draw(*item).astype(named(item[1])))
     scalars = scalars_of(kernel)
     found = compiled(code[name], memory, scalars)
@@ -51,3 +55,14 @@ def test_sums_of_halves_are_rounded_once(half):
         expected = np.array([total], named(half))
         np.testing.assert_array_equal(compiled(code, memory)[1], expected)
         np.testing.assert_array_equal(interpreted(kernel, memory)[1], expected)
+
+
+def test_threads_of_a_device_load_eight_halves_at_once():
+    """In a flat kernel of halves alone; beside float32 it is four of each."""
+    nodes = (Node("load", (), "float32", 0), Node("load", (), "float32", 1))
+    nodes += (Node("add", (0, 1), "float32"),)
+    for other, width in (("bfloat16", 8), ("float32", 4)):
+        operands = (Operand("bfloat16", (1,)), Operand(other, (1,)), Operand("bfloat16", (1,)))
+        first = generate(Kernel((4096,), operands, (), nodes, (Store(2, 2),)), "added").variants[0]
+        assert first.alignment == (2 * width, 16, 2 * width)
+        assert f"hp_load<{width}>" in first.source

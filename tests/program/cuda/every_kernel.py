@@ -11,7 +11,7 @@ from hpcad.program.kernels.scalars import fusable, result_dtype
 from hpcad.program.kernels.table import TABLE
 
 from .random_kernels import random_kernel
-from .samples import half_samples, samples
+from .samples import half_samples, in_half, samples
 
 RANDOM = 32
 PER_KERNEL = 12  # primitives of the table
@@ -42,7 +42,12 @@ TABLES = {
 }
 RANDOMS = {f"random_{seed}": random_kernel(seed) for seed in range(RANDOM)}
 HALVES = {f"{n}_{h}": k for h in ("bfloat16", "float16") for n, k in half_samples(h).items()}
-KERNELS = SAMPLES | TABLES | RANDOMS | HALVES
+RANDOM_HALVES = {
+    f"random_{seed}_{half}": kernel
+    for seed, half in zip(range(100, 124), 12 * ("bfloat16", "float16"), strict=True)
+    if (kernel := in_half(random_kernel(seed), half)) != random_kernel(seed)
+}
+KERNELS = SAMPLES | TABLES | RANDOMS | HALVES | RANDOM_HALVES
 
 
 def scalars_of(kernel: Kernel) -> list[float]:
