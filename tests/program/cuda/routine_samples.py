@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpcad.program.cuda.routines.adamw import AdamW
 from hpcad.program.cuda.routines.add_rows import add_rows
+from hpcad.program.cuda.routines.attention import Attention
 from hpcad.program.cuda.routines.copies import copy
 from hpcad.program.cuda.routines.cross_entropy import cross_entropy, cross_entropy_gradient
 from hpcad.program.cuda.routines.norms import adapt_scale, clip_factor, sum_of_squares
@@ -12,6 +13,7 @@ from hpcad.program.cuda.routines.pooling import max_pool, pick, unpool
 from hpcad.program.cuda.routines.take_rows import take_rows
 from hpcad.program.cuda.routines.uniform_rows import uniform_rows
 
+HEADS = Attention.packed("bfloat16", 32, 1024, 12, 64, True)
 IMAGES = Geometry((256, 32, 32, 64), (3, 3), (1, 1), (1, 1))
 
 ROUTINES = {
@@ -41,4 +43,32 @@ ROUTINES = {
     "squares of halves": sum_of_squares("bfloat16", 1001, accumulate=True),
     "clipping": clip_factor(1.0, True, True),
     "scale of the loss": adapt_scale(),
+    "attention": HEADS.forward(),
+    "attention, back": HEADS.backward(),
 }
+for name, spec in {
+    "of long heads": Attention.packed("float16", 2, 512, 4, 128, False),
+    "of singles": Attention.plain("float32", 2, 4, 100, 300, 64, True),
+    "of long singles": Attention.plain("float32", 2, 4, 100, 300, 128, False),
+    "of doubles": Attention.plain("float64", 2, 4, 100, 300, 40, False),
+}.items():
+    ROUTINES |= {f"attention {name}": spec.forward(), f"attention {name}, back": spec.backward()}
+# One of each kind.
+QUICK = (
+    "embedding of halves",
+    "gradient of an embedding, odd",
+    "uniform rows",
+    "max pooling, odd",
+    "unpooling",
+    "picking",
+    "copy, turned",
+    "patches",
+    "adjoint of patches",
+    "losses and gradients",
+    "adamw of halves",
+    "squares of halves",
+    "clipping",
+    "scale of the loss",
+    "attention",
+    "attention, back",
+)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
 from hpcad.backend.half import named
 from hpcad.errors import DeviceError
+from hpcad.program.cuda.routines import copies
 from hpcad.program.cuda.routines.copies import copy
 
 from .emulation import COMPILER
@@ -52,6 +55,8 @@ CASES = {
     "of no axes": case(new(), new()),
     "empty": case(new(0, 3), new(0, 3)),
 }
+with mock.patch.object(copies, "MOST_TILES", 2):  # a block has one tile after the other
+    CASES["many tiles"] = case(new(70, 46).T, new(46, 70))
 
 
 @pytest.fixture(scope="module")

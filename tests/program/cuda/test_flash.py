@@ -22,7 +22,7 @@ def small(rng, number, dtype, count):
 
 SPECS = {
     "packed": Attention.packed("bfloat16", 1, 70, 2, 24, True),
-    "halves": Attention.plain("float16", 1, 2, 20, 90, 16, False),
+    "halves": Attention.plain("float16", 1, 2, 20, 140, 16, False),
     "long heads": Attention.plain("bfloat16", 1, 1, 40, 40, 72, True),
     "fewer queries": Attention.plain("bfloat16", 1, 1, 30, 70, 8, True),
     "single": Attention.packed("float32", 2, 37, 2, 10, True),

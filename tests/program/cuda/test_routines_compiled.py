@@ -11,7 +11,7 @@ import pytest
 from hpcad.program.cuda.generate import prelude
 from hpcad.program.cuda.nvrtc import find_nvrtc
 
-from .routine_samples import ROUTINES
+from .routine_samples import QUICK, ROUTINES
 
 ARCHITECTURES = ("sm_80", "sm_90")
 IN_A_PROCESS = """
@@ -28,37 +28,42 @@ Path(f"{name}.log").write_text(said)
 """
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """For each architecture the code of all routines, and what was said of it."""
+def compile_in_processes(routines, folder):
+    """For each architecture, the code of all of them and what was said of it."""
     if find_nvrtc() is None:
         pytest.skip("NVRTC is not installed (pip install 'hpcad[nvrtc]')")
-    folder = tmp_path_factory.mktemp("routines")
-    sources = {routine.name: routine.source for routine in ROUTINES.values()}
+    sources = {routine.name: routine.source for routine in routines}
     (folder / "all.cu").write_text("\n".join([prelude(), *sources.values()]))
     command = [sys.executable, "-c", IN_A_PROCESS]
     running = [subprocess.Popen([*command, name], cwd=folder) for name in ARCHITECTURES]
     assert [process.wait() for process in running] == [0] * len(running)
-    return {
-        name: ((folder / f"{name}.cubin").read_bytes(), (folder / f"{name}.log").read_text())
+    return [
+        ((folder / f"{name}.cubin").read_bytes(), (folder / f"{name}.log").read_text())
         for name in ARCHITECTURES
-    }
+    ]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_routine_is_machine_code(compiled, architecture):
-    code, _ = compiled[architecture]
-    assert code.startswith(b"\x7fELF")
-    for routine in ROUTINES.values():
-        assert routine.entries
-        for entry in routine.entries:
-            assert f".text.{entry}\0".encode() in code
+def require_code(routines, folder):
+    """They become machine code, whose values stay in registers."""
+    for code, said in compile_in_processes(routines, folder):
+        assert code.startswith(b"\x7fELF")
+        frames = dict(re.findall(r"entry function '(\w+)'.*?(\d+) bytes stack", said, re.DOTALL))
+        for routine in routines:
+            assert routine.entries
+            for entry in routine.entries:
+                assert f".text.{entry}\0".encode() in code
+                assert int(frames[entry]) < 64, entry
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_values_stay_in_registers(compiled, architecture):
-    said = compiled[architecture][1]
-    frames = dict(re.findall(r"entry function '(\w+)'.*?(\d+) bytes stack", said, re.DOTALL))
-    for name, routine in ROUTINES.items():
-        for entry in routine.entries:
-            assert int(frames[entry]) < 64, name
+def test_routines_are_machine_code(tmp_path):
+    require_code([ROUTINES[name] for name in QUICK], tmp_path)
+
+
+@pytest.mark.slow
+def test_every_routine_is_machine_code(tmp_path):
+    require_code(list(ROUTINES.values()), tmp_path)
+
+
+def test_the_quick_ones_are_of_all_kinds():
+    kinds = {routine.name.rpartition("_")[0] for routine in ROUTINES.values()}
+    assert {ROUTINES[name].name.rpartition("_")[0] for name in QUICK} == kinds

@@ -15,7 +15,6 @@ from hpcad.program.cuda.routines.routine import DeviceRoutine, Flat
 from hpcad.program.cuda.routines.writing import (
     BITS,
     COMPUTED,
-    MOST_BLOCKS,
     STORED,
     blocks_for,
     bodies,
@@ -30,6 +29,7 @@ from hpcad.program.kernels.writer import Writer
 
 BLOCK = 256
 TILE = 32
+MOST_TILES = 16384  # at a time
 MOST_AXES = 6
 
 Strides = tuple[int, ...]
@@ -220,7 +220,7 @@ class _Writer:
                 f"hp_turn_tile<{', '.join(self.types)}, {self.kind}>"
                 f"({self._typed(source, target)}, a * {TILE}, b * {TILE}, {numbers});"
             )
-        return self._variant(f"{self.name}_t", 1, min(tiles, 4 * MOST_BLOCKS), text)
+        return self._variant(f"{self.name}_t", 1, min(tiles, MOST_TILES), text)
 
     def _typed(self, source: str, target: str) -> str:
         """Pointers to elements, as bits where they are not converted."""
