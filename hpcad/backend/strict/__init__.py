@@ -62,6 +62,8 @@ __all__ = [
     "ndarray",
 ]
 
+__version__ = f"strict device on NumPy {np.__version__}"
+
 linalg = Chapter("linalg", np.linalg, tables.LACKING["linalg"])
 fft = Chapter("fft", np.fft, tables.LACKING["fft"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from hpcad.backend.strict.blocks import FREED, Allocation
@@ -17,8 +18,8 @@ class Memory:
         self.allocation = allocation
         self.ptr, self.size = allocation.block.address, allocation.nbytes
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
+    def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not over():
             self.allocation.alive = False
             FREED.append(self.allocation)
 

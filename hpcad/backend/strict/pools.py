@@ -118,8 +118,8 @@ class MemoryPool:
         """Bytes in the pool."""
         return self._used + self._kept
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
+    def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not over():
             WITHOUT_POOL.extend(self._order)
 
 
