@@ -6,6 +6,7 @@ import logging
 
 from hpcad.autodiff.pytree import Structure
 from hpcad.backend.native.compiler import find_compiler
+from hpcad.program.device.target import DeviceTarget
 from hpcad.program.emission.executable import Executable, NoCompiler
 from hpcad.program.emission.target import HostTarget
 from hpcad.program.fusion.fuse import fuse
@@ -31,7 +32,7 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
     """Make a captured program executable; by NumPy alone where there is no C compiler."""
     program = simplify(hold(program))
     if program.backend is not None:
-        return _on_device(name, program, tree, options)
+        return _on_device(name, program, tree, options, DeviceTarget(program.backend))
     native = options.native and find_compiler() is not None
     if native and options.fuse:
         try:
@@ -46,13 +47,11 @@ def build(name: str, program: Program, tree: Structure, options: Options) -> Exe
     return Executable(name, program, unfused(program), tree, HostTarget(native))
 
 
-def _on_device(name: str, program: Program, tree: Structure, options: Options) -> Executable:
+def _on_device(
+    name: str, program: Program, tree: Structure, options: Options, target: DeviceTarget
+) -> Executable:
     """Products that cuBLASLt takes as they lie, and kernels in CUDA C++."""
-    from hpcad.program.device.target import DeviceTarget  # what only programs of devices need
-
-    assert program.backend is not None, "asked for by the caller"
     program = add_in_place(merge_products(rematerialise(program)))
-    target = DeviceTarget(program.backend)
     if options.memory is not None:
         _fit(name, program, options.memory)
     with target.running():

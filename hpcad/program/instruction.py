@@ -10,7 +10,7 @@ import numpy as np
 
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.primitive import Primitive
-from hpcad.backend.protocol import Backend
+from hpcad.backend.device_backend import DeviceBackend
 
 Shape = tuple[int, ...]
 
@@ -150,7 +150,7 @@ class Program:
         By ``id``, parameters whose gradients it meets, and whether those were fresh before.
     fixed : list of array
         Those that are no arguments and decided what was done; after :func:`unify`, the user's.
-    backend : Backend or None
+    backend : DeviceBackend or None
         Of the device that its arrays are on; None: of the host.
     """
 
@@ -159,7 +159,7 @@ class Program:
     outputs: list[Any] = field(default_factory=list)
     found: dict[int, tuple[Parameter, bool]] = field(default_factory=dict)
     fixed: list[np.ndarray] = field(default_factory=list)
-    backend: Backend | None = None
+    backend: DeviceBackend | None = None
 
     def consumers(self) -> dict[Value, list[Instruction]]:
         """Which instructions read each value."""

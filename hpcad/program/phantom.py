@@ -16,7 +16,8 @@ def phantom_bytes(address: int, nbytes: int) -> np.ndarray:
     """Return ``nbytes`` bytes at an address of the device, shape ``(nbytes,)``."""
     if nbytes == 0:
         return np.empty(0, np.uint8)
-    return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
+    memory: Any = (ctypes.c_uint8 * nbytes).from_address(address)
+    return np.ndarray((nbytes,), np.uint8, buffer=memory)
 
 
 def phantom_of(array: Any) -> np.ndarray:

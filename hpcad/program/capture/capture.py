@@ -112,7 +112,7 @@ class Capture(Effects):
 
     def _met(self, array: Any) -> bool:
         """Note which device the program is for; whether the array is on one."""
-        backend = backend_of(array)
+        backend: Any = backend_of(array)
         if backend.on_device:
             self.program.backend = backend
         return backend.on_device

@@ -119,7 +119,7 @@ def _segments(steps: Sequence[Step]) -> list[Segment]:
             found[-1].device.append(step.call)
         elif kind == "host":
             found[-1].host.append(step.call)
-        elif kind == "staged":
+        elif kind == "staged" and step.effect is not None:
             before, enqueue = step.effect.function.__self__.staged()
             found[-1].host.append(before)
             found[-1].device.append(enqueue)
@@ -145,7 +145,7 @@ class EffectKinds:
         if step.effect is None:
             return "host" if step.kind == "effect" else "device"
         function = step.effect.function
-        owner = getattr(function, "__self__", None)
+        owner: Any = getattr(function, "__self__", None)
         if not hasattr(owner, "effect_kinds"):
             return getattr(owner, "effect_kind", "boundary")
         kinds = self._of.get(id(owner)) or self._of.setdefault(id(owner), owner.effect_kinds())

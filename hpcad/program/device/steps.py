@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.backend.cublaslt.product import bind_product
+from hpcad.backend.cublaslt.product import BoundProduct, bind_product
 from hpcad.errors import CaptureError
 from hpcad.program.cuda.generate import generate
 from hpcad.program.cuda.launch import load
@@ -75,11 +75,13 @@ class DeviceStepMaker(StepMaker):
         c = self._name(instruction.out, scope)
         arrays = [self._real(x) for x in (*factors, instruction.out)]
         bound = bind_product(self.xp, *arrays, beta=beta)
+        products = [] if bound is None else [bound]
         if bound is None:
             bound = _copied_product(self.target, arrays, beta)
         sign = "+=" if beta else "="
         comment = f"{c} {sign} {a} @ {b}; {shapes([*factors, instruction.out])}"
         step = self._device_step("product", instruction, f"gemm_{c}", bound, comment)
+        step.products = products
         m, k, n = arrays[0].shape[-2], arrays[0].shape[-1], arrays[2].shape[-1]
         step.flops = 2 * m * n * k * int(np.prod(arrays[2].shape[:-2], dtype=int))
         return step
@@ -129,6 +131,7 @@ class DeviceStepMaker(StepMaker):
                 for part in parts
             ]
             _give(step, _in_turn(calls))
+            step.products = [call for call in calls if isinstance(call, BoundProduct)]
 
     def _recipe(self, instruction: Instruction, recipe: Recipe) -> Step:
         """Routines and products one after the other: a convolution."""
@@ -170,7 +173,8 @@ class DeviceStepMaker(StepMaker):
 
     def _accumulation(self, instruction: Instruction, op: Accumulate) -> Step:
         """Add to a gradient, or begin it."""
-        value, grad, beta = self._real(instruction.args[0]), op.parameter.gradient, op.beta
+        value, beta = self._real(instruction.args[0]), op.beta
+        grad: Any = op.parameter.gradient
 
         def call() -> None:
             if beta:

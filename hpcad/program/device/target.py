@@ -12,7 +12,7 @@ import numpy as np
 
 from hpcad.autodiff.parameter import Parameter
 from hpcad.autodiff.tensor import Tensor, value_of
-from hpcad.backend.protocol import Backend
+from hpcad.backend.device_backend import DeviceBackend
 from hpcad.program.cuda.generate import generate, translation_unit
 from hpcad.program.cuda.launch import load_kernels
 from hpcad.program.device.faults import Faults
@@ -30,13 +30,13 @@ class DeviceTarget:
 
     Parameters
     ----------
-    backend : Backend
+    backend : DeviceBackend
         Of the arrays.
     """
 
     suffix = "cu"
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: DeviceBackend) -> None:
         self.backend, self.xp = backend, backend.xp
         self._held: list[Any] = []  # phantoms keep nothing alive
         self._constants: dict[int, np.ndarray] = {}

@@ -231,8 +231,8 @@ class Executable:
             self._run_timed(self._timed)
         if flops.counting():
             for step in self.steps:
-                if step.gemm is not None:
-                    step.gemm.count()
+                for product in step.products:
+                    product.count()
         return self.tree.build([made() for made in self._outputs])
 
     def _run_timed(self, seconds: np.ndarray) -> None:

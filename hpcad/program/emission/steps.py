@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import get_backend
 from hpcad.backend.gemm import Gemm, bind, describe
+from hpcad.backend.half import is_half
 from hpcad.errors import CaptureError
 from hpcad.program.emission.names import Names, literal, shapes
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value, values_in
 from hpcad.program.routines import Routine, routine
 
 Arrays = Callable[[Value], np.ndarray]
+
+
+def no_call() -> None:
+    """What a step calls that is known by its text only."""
 
 
 @dataclass
@@ -42,10 +48,12 @@ class Step:
     nbytes : int
         Bytes read and written, each operand counted once.
     gemm : Gemm or None
+    products : list
+        Matrix products that it makes, which count themselves (:mod:`hpcad.backend.flops`).
     final : bool
         Whether to take it twice is something else than to take it once.
-    call : callable or None
-        What the statement calls, on a device.
+    call : callable
+        What the statement calls, where it is known; of programs of devices it is.
     effect : Call or None
         The effect that it is, on a device.
     """
@@ -59,9 +67,10 @@ class Step:
     flops: int = 0
     nbytes: int = 0
     gemm: Gemm | None = None
+    products: list[Any] = field(default_factory=list)
     parts: list[Any] = field(default_factory=list)
     final: bool = False
-    call: Callable[[], Any] | None = None
+    call: Callable[[], Any] = no_call
     effect: Call | None = None
 
 
@@ -117,10 +126,14 @@ class StepMaker:
         step = self._new("product", instruction, "", scope, comment)
         step.flops = work
         if found is not None:
-            step.gemm = found.spec
+            step.gemm, step.products = found.spec, [found.spec]
             call = self.names.new(f"gemm_{c}", numbered=False)
             step.text, step.scope = f"{call}()", {call: bind(*found, tune=True)}
             step.parts = list(arrays)
+        elif any(is_half(array.dtype) for array in arrays):
+            call = self.names.new(f"gemm_{c}", numbered=False)
+            product = functools.partial(get_backend("cpu").gemm, *arrays, beta=beta)
+            step.text, step.scope = f"{call}()", {call: product}
         elif beta:
             step.text = f"np.add({c}, np.matmul({a}, {b}), out={c})"
         else:
