@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,12 +88,17 @@ class TrainingSection:
     """How long, in which precision, on what. With both `epochs` and `steps` the first reached ends.
 
     `evaluate_every` counts steps; without it the end of every epoch evaluates. `compile` turns
-    the step into a program; without it every operation is carried out one by one.
+    the step into a program; without it every operation is carried out one by one. `precision` is
+    what layers compute in (with ``"float32"``, `dtype`); parameters stay `dtype`. `loss_scale` and
+    `loss_scale_interval` belong to float16: the first scale, and the good steps until it doubles.
     """
 
     epochs: int | None = bounded(None, at_least=1)
     steps: int | None = bounded(None, at_least=1)
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    loss_scale: float = bounded(2.0**16, at_least=1, at_most=2.0**24)
+    loss_scale_interval: int = bounded(2000, at_least=1)
     device: Literal["auto", "cpu", "gpu", "strict"] = "cpu"
     log_every: int = bounded(50, at_least=1)
     evaluate_every: int | None = bounded(None, at_least=1)
@@ -101,6 +107,13 @@ class TrainingSection:
     def __post_init__(self) -> None:
         if self.epochs is None and self.steps is None:
             raise ValueError("give the length of the training: epochs, or steps, or both")
+        if self.dtype == "float64" and self.precision != "float32":
+            raise ValueError(
+                f"precision {self.precision!r} has parameters of float32; leave dtype away, or "
+                "precision for float64 throughout"
+            )
+        if math.frexp(self.loss_scale)[0] != 0.5:
+            raise ValueError(f"loss_scale must be a power of two, not {self.loss_scale:g}")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend import Backend, get_backend
+from hpcad.nn import Precision
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Prepare:
         Whether ``x`` holds numbers; indices (tokens) are left as they are.
     backend : Backend
         Where the model computes.
+    precision : Precision
+        That real inputs are rounded to after they were scaled, where it is half.
     """
 
     dtype: Any = np.float32
@@ -32,6 +35,7 @@ class Prepare:
     std: float = 1.0
     real_input: bool = True
     backend: Backend = field(default_factory=get_backend)
+    precision: Precision = field(default_factory=Precision)
 
     def __call__(self, fields: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return the prepared fields: ``x`` scaled, integers as int64 (labels, tokens)."""
@@ -46,6 +50,8 @@ class Prepare:
                 x -= self.mean
             if self.std != 1.0:
                 x /= self.std
+            if self.precision.is_half:
+                x = x.astype(self.precision.dtype)
             return self.backend.asarray(x)
         if array.dtype.kind in "iu":
             return self.backend.asarray(array.astype(np.int64, copy=False))

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend import get_backend
+from hpcad.backend.cublaslt import allow_tf32
 from hpcad.data import BlockOrder, BlockShuffle, Dataset, open_dataset
-from hpcad.nn import Module
+from hpcad.errors import ConfigError
+from hpcad.nn import Module, Precision
 from hpcad.optim import (
     SGD,
     Adam,
     AdamW,
     Constant,
+    LossScale,
     Optimizer,
     RMSProp,
     Schedule,
@@ -65,6 +68,8 @@ def _run(
     train, test = open_data(job, world)
     model = entry.build(job.model.config, train)
     backend = get_backend(world.device.partition(":")[0])
+    precision = make_precision(job, world)
+    precision.apply(model)
     model.initialize(job.seed, np.dtype(job.training.dtype), backend)
     engine = DataParallel(
         model,
@@ -82,10 +87,11 @@ def _run(
         job.data.std,
         entry.real_input,
         backend,
+        precision,
     )
     trainer = Trainer(
         model,
-        make_optimizer(job, model, len(train)),
+        make_optimizer(job, model, len(train), world),
         train,
         test=test,
         batch=job.data.batch,
@@ -113,7 +119,7 @@ def _run(
     result = trainer.run(resume)
     overlap = engine.overlap_summary()
     if world.is_root:
-        print(_closing(result, overlap), flush=True)
+        print(_closing(result, overlap, trainer.optimizer.loss_scale), flush=True)
     return result
 
 
@@ -135,14 +141,40 @@ def open_data(job: Job, world: World) -> tuple[Dataset, Dataset | None]:
     return train, open_dataset(local, communicator, data.window, stride=data.window or 1)
 
 
-def make_optimizer(job: Job, model: Module, samples: int) -> Optimizer:
-    """Return the optimizer of a job with its schedule."""
+def make_precision(job: Job, world: World) -> Precision:
+    """Return what the layers of a job compute in.
+
+    Raises
+    ------
+    ConfigError
+        tf32 without a GPU, or bfloat16 without ml_dtypes.
+    """
+    precision = Precision(job.training.precision)
+    fast = precision.name == "tf32"
+    if fast and world.device == "cpu":
+        raise ConfigError(
+            "[training] precision 'tf32' is a way in which GPUs multiply, but this job runs on the "
+            "CPU; set [training] device, or another precision"
+        )
+    allow_tf32(fast)
+    np.empty(0, precision.dtype)  # complains before anything is read
+    return precision
+
+
+def make_optimizer(job: Job, model: Module, samples: int, world: World | None = None) -> Optimizer:
+    """Return the optimizer of a job with its schedule, for the ranks of a world."""
     section = job.optimizer
     schedule = make_schedule(job, samples)
     common: dict[str, Any] = {
         "weight_decay": section.weight_decay,
         "clip_norm": section.clip_norm,
     }
+    if Precision(job.training.precision).scales_losses:
+        common["loss_scale"] = LossScale(
+            job.training.loss_scale,
+            interval=job.training.loss_scale_interval,
+            communicator=world.communicator if world is not None else None,
+        )
     if section.kind == "sgd":
         return SGD(model, schedule, momentum=section.momentum, nesterov=section.nesterov, **common)
     if section.kind == "rmsprop":
@@ -185,14 +217,16 @@ def _opening(job: Job, model: Module, train: Dataset, engine: DataParallel) -> s
     if isinstance(shuffle, BlockShuffle):
         order = BlockOrder(len(train), job.seed, shuffle.block, shuffle.window)
         note = f"\n{order.quality()}{note}"
+    precision = Precision(job.training.precision)
+    computing = f", computing in {precision.name}" if precision.is_half else ""
     return (
         f"{job.name}: {type(model).__name__} with {model.parameter_count():,} parameters, "
-        f"{len(train):,} training samples, global batch {job.data.batch}\n"
+        f"{len(train):,} training samples, global batch {job.data.batch}{computing}\n"
         f"{ranks} on {nodes}, device {world.device}{threads}, MPI {world.mpi_library}{note}"
     )
 
 
-def _closing(result: Result, overlap: Overlap | None) -> str:
+def _closing(result: Result, overlap: Overlap | None, loss_scale: LossScale | None) -> str:
     lines = ["", result.phases, ""]
     if result.resumed_step == result.step:
         lines = [""]
@@ -201,6 +235,8 @@ def _closing(result: Result, overlap: Overlap | None) -> str:
         lines.append(result.data)
     if overlap is not None:
         lines.append(str(overlap))
+    if loss_scale is not None:
+        lines.append(str(loss_scale))
     shown = [f"{name} {value:.4f}" for name, value in result.metrics.items()]
     if shown:
         lines.append(f"test {', '.join(shown)}")

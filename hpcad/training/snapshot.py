@@ -45,11 +45,14 @@ def describe(
     order : dict
         What the order of the samples is a function of: dataset, seed, shuffle.
     """
+    progress: dict[str, Any] = {"step_count": optimizer.step_count}
+    if optimizer.loss_scale is not None:
+        progress["loss_scale"] = optimizer.loss_scale.state()
     return {
         "step": step,
         "cursor": cursor,
         "order": order,
-        "optimizer": {"kind": type(optimizer).__name__, "step_count": optimizer.step_count},
+        "optimizer": {"kind": type(optimizer).__name__, **progress},
         "schedule": repr(optimizer.schedule),
         "job": job,
     }
@@ -100,6 +103,8 @@ def restore(
     for name, array in optimizer.arrays().items():
         array[...] = found[f"optimizer/{name}"]
     optimizer.step_count = state["optimizer"]["step_count"]
+    if optimizer.loss_scale is not None and "loss_scale" in state["optimizer"]:
+        optimizer.loss_scale.load(state["optimizer"]["loss_scale"])
     return int(state["step"]), int(state["cursor"])
 
 

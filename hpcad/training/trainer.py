@@ -341,6 +341,7 @@ class Trainer:
             **self._order(),
             **{name: getattr(self, name) for name in names},
             "samples": len(self.train),
+            "whether losses are scaled": self.optimizer.loss_scale is not None,
             "test samples": len(self.test) if self.test is not None else None,
             "directory": str(self.directory) if self.checkpoints.saving else None,
             "model": xxhash.xxh3_64_hexdigest(json.dumps(shapes).encode()),

@@ -143,6 +143,7 @@ WRONG = {
         "epochs",
         "zzz",
         "digits.toml:20: [training] has no key 'zzz'; known: 'epochs', 'steps', 'dtype', "
+        "'precision', 'loss_scale', 'loss_scale_interval', "
         "'device', 'log_every', 'evaluate_every', 'compile'",
     ),
     "section": (
