@@ -1,13 +1,8 @@
-"""The device of these tests, and their folder on the path: they share ``device.py``."""
+"""The device of these tests."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

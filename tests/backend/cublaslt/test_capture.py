@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from device import host
 
 from hpcad.backend.cublaslt import bind_product
 from hpcad.backend.cublaslt.context import context_of
+
+from .arrays import host
 
 rng = np.random.default_rng(0)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from device import HALF, host, put
 
 from hpcad.backend.cublaslt import multiply
 from hpcad.backend.cublaslt.enums import numpy_type
 from hpcad.errors import ShapeError
+
+from .arrays import HALF, host, put
 
 rng = np.random.default_rng(0)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from device import host
 
 from hpcad.backend.cublaslt import Eighths, bind_product
 from hpcad.backend.cublaslt.enums import numpy_type
 from hpcad.errors import ShapeError
+
+from .arrays import host
 
 ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes has the 8-bit types")
 TYPES = {"e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from device import host, put
 
 from hpcad.backend import flops
 from hpcad.backend.cublaslt import BoundProduct, allow_tf32, bind_product
 from hpcad.backend.cublaslt.context import context_of
 from hpcad.errors import ShapeError
+
+from .arrays import host, put
 
 rng = np.random.default_rng(0)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from device import host
 
 from hpcad.backend.cublaslt import bind_product
 from hpcad.backend.cublaslt.binding import CublasLtError
@@ -16,6 +15,8 @@ from hpcad.backend.cublaslt.enums import Reduction, Status
 from hpcad.backend.cublaslt.layout import Arrangement, Offsets, arrange, meta
 from hpcad.backend.cublaslt.plan import Plan
 from hpcad.backend.cublaslt.product import BoundProduct
+
+from .arrays import host
 
 
 @pytest.fixture

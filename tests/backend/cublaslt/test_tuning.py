@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-from device import HALF, host
 
 from hpcad.backend.cublaslt import bind_product
 from hpcad.backend.cublaslt.binding import CublasLtError
@@ -16,6 +15,8 @@ from hpcad.backend.cublaslt.enums import numpy_type
 from hpcad.backend.cublaslt.plan import Plan
 from hpcad.backend.cublaslt.tuning import fastest, record_for, tune
 from hpcad.errors import DeviceError
+
+from .arrays import HALF, host
 
 
 @pytest.fixture
@@ -206,3 +207,34 @@ def test_an_algorithm_that_does_not_fit_here_leaves_the_first(xp, device, caplog
     tune([call], lead=False, share=lambda data: json.dumps(content).encode())
     assert number(call.plan.algorithm) == 2
     assert "does not fit" in caplog.text
+
+
+def test_where_no_time_passes_the_first_stays(xp, device):
+    call = bound(xp)
+    found = tune([call])
+    assert list(found) == [call.plan.problem.key]
+    assert number(call.plan.algorithm) == 2
+
+
+def test_samples_of_the_clock_of_events_are_long_enough():
+    """A device whose work takes 10 us: 1 run, 1 sample of it, then 200 of them in 2 ms."""
+    from hpcad.backend.cublaslt.tuning import event_clock
+
+    runs, marks = [], []
+
+    class Event:
+        def record(self):
+            self.at = 1e-2 * len(runs)  # milliseconds
+
+        def synchronize(self):
+            marks.append(len(runs))
+
+    class Xp:
+        class cuda:  # noqa: N801
+            pass
+
+    Xp.cuda.Event = Event
+    Xp.cuda.get_elapsed_time = staticmethod(lambda one, other: other.at - one.at)
+    clock = event_clock(Xp, aim=2e-3, most=1000)
+    assert clock(lambda: runs.append(1)) == pytest.approx(1e-5)
+    assert marks in ([2, 201], [2, 202])
