@@ -105,10 +105,15 @@ def initial_arrays(case: GptCase) -> dict[str, np.ndarray]:
 
 
 def batches(case: GptCase) -> list[dict[str, np.ndarray]]:
-    """Return the pool of batches: random tokens, and those that follow them."""
+    """Return the pool of batches: random tokens, and those that follow them.
+
+    The k-th most frequent token has a share of about 1 / k, as in text (Zipf's law): so a few rows
+    of the embedding get many gradients, and there is something to learn from the first step on.
+    """
     rng = np.random.default_rng(2)
     found = []
     for _ in range(POOL):
-        drawn = rng.integers(case.symbols, size=(case.batch, case.length + 1))
+        drawn = rng.random((case.batch, case.length + 1))
+        drawn = (float(case.symbols) ** drawn).astype(np.int64) - 1
         found.append({"x": drawn[:, :-1].copy(), "y": drawn[:, 1:].copy()})
     return found

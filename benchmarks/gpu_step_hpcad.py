@@ -14,6 +14,7 @@ from gpu_step_profile import rows_of
 from hpcad import optim
 from hpcad.backend import get_backend
 from hpcad.backend.cublaslt import allow_tf32
+from hpcad.nn.precision import Precision
 from hpcad.program.compiled import Compiled
 from hpcad.program.device.timing import timed
 from hpcad.program.options import Options
@@ -40,6 +41,7 @@ class HpcadGpt:
         self.model = new_model(case)
         self.model.initialize(1, np.float32, self.backend)
         self.model.load({k: self.backend.asarray(v) for k, v in initial_arrays(case).items()})
+        Precision(case.precision).apply(self.model)
         self.optimizer = optim.AdamW(
             self.model,
             case.learning_rate,
