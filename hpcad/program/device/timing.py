@@ -17,7 +17,7 @@ from hpcad.program.cuda.launch import load
 from hpcad.program.cuda.routines.hold import hold
 from hpcad.program.device.segments import EffectKinds
 from hpcad.program.emission.executable import Executable
-from hpcad.program.emission.steps import Step
+from hpcad.program.emission.steps import Step, no_call
 
 AHEAD = 1.5  # of the time that the host needs to give a stretch of work to the device
 SHORTEST = 1e-4  # seconds that the stream is held
@@ -153,7 +153,7 @@ def _stretches(steps: list[Step]) -> list[_Stretch]:
     found, kind_of = [_Stretch()], EffectKinds()
     for number, step in enumerate(steps):
         kind, call = kind_of(step), step.call
-        if call is None:
+        if call is no_call:
             raise RuntimeError(f"{step.name} is a step for the host; time it with program.timed()")
         if kind == "device":
             found[-1].device.append((number, call))
@@ -161,7 +161,7 @@ def _stretches(steps: list[Step]) -> list[_Stretch]:
             found[-1].host.append((number, call))
         elif kind == "staged":
             assert step.effect is not None
-            before, enqueue = step.effect.function.__self__.staged()  # type: ignore[attr-defined]
+            before, enqueue = step.effect.function.__self__.staged()
             found[-1].host.append((number, before))
             found[-1].device.append((number, enqueue))
         else:
