@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -56,7 +57,10 @@ def require_code(routines, folder):
 
 
 def test_routines_are_machine_code(tmp_path):
-    require_code([ROUTINES[name] for name in QUICK], tmp_path)
+    """One of each kind, for addresses that allow vectors."""
+    require_code(
+        [replace(ROUTINES[name], variants=ROUTINES[name].variants[:1]) for name in QUICK], tmp_path
+    )
 
 
 @pytest.mark.slow
