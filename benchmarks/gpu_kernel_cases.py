@@ -34,6 +34,10 @@ class Case:
         Operand -> what its integers stay below.
     scalars : list
         Run-time numbers.
+    given : dict
+        Operand -> its numbers, where random ones mean nothing.
+    flops : int
+        Where arithmetic and not memory is the limit.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Case:
     traffic: int
     limits: dict[int, int] = field(default_factory=dict)
     scalars: list[float] = field(default_factory=list)
+    given: dict[int, list[float]] = field(default_factory=dict)
+    flops: int = 0
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,11 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def _drawn(case: Case, number: int, dtype: str, count: int) -> np.ndarray:
-    """Normal numbers; positive ones where they are squares' means; integers below a limit."""
+    """Normal numbers; positive ones for means of squares; integers below a limit."""
     rng = np.random.default_rng(number)
     kind = named(dtype)
+    if number in case.given:
+        return np.array(case.given[number], kind)
     if kind.kind in "iu":
         limit = min(case.limits.get(number, INTEGERS), np.iinfo(kind).max)
         return rng.integers(0, limit, count).astype(kind)

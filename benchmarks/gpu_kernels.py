@@ -116,6 +116,7 @@ def _row(case: Case, samples: list[list[float]]) -> dict[str, Any]:
         "name": case.name,
         "dtype": case.dtype,
         "bytes": case.traffic,
+        "flops": case.flops,
         "bytes_per_second": mine,
         "copy_bytes_per_second": copied,
         "share_of_copy": ratio,
@@ -127,20 +128,25 @@ def _line(row: dict[str, Any]) -> str:
     share, least, most = row["share_of_copy"]
     rates = f"{rate:,.0f} ({low:,.0f} .. {high:,.0f})"
     shares = f"{share:.2f} ({least:.2f} .. {most:.2f})"
+    microseconds = 1e-3 * row["bytes"] / rate
+    if row["flops"]:
+        remark = f"  {1e-6 * row['flops'] / microseconds:,.1f} TFLOP/s"
+    else:
+        remark = "" if share >= SHARE else "  below"
     return (
-        f"{row['name']:<28}{row['dtype']:<10}{1e-6 * row['bytes']:>8.0f}"
-        f"{1e-3 * row['bytes'] / rate:>9.1f}{rates:>28}{shares:>26}"
-        f"{'' if share >= SHARE else '  below'}"
+        f"{row['name']:<28}{row['dtype']:<10}{1e-6 * row['bytes']:>8.0f}{microseconds:>9.1f}"
+        f"{rates:>28}{shares:>26}{remark}"
     )
 
 
 def _summary(rows: list[dict[str, Any]]) -> list[str]:
     copies = [rate for row in rows for rate in row["copy_bytes_per_second"]]
     rate, low, high = (1e-9 * x for x in median_interval(copies))
-    reached = sum(row["share_of_copy"][0] >= SHARE for row in rows)
+    shares = [row["share_of_copy"][0] for row in rows if not row["flops"]]
+    reached = sum(share >= SHARE for share in shares)
     return [
         f"copy, read and written: {rate:,.0f} ({low:,.0f} .. {high:,.0f}) GB/s",
-        f"{reached} of {len(rows)} reach {SHARE:.0%} of it",
+        f"{reached} of {len(shares)} that memory limits reach {SHARE:.0%} of it",
     ]
 
 

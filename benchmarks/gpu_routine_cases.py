@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from gpu_kernel_cases import HALF, TINY, Case, Sizes
+from gpu_kernel_cases import HALF, TINY, Case, Sizes, adamw
 
 from hpcad.backend.half import named
+from hpcad.program.cuda.routines.adamw import AdamW
 from hpcad.program.cuda.routines.add_rows import add_rows
+from hpcad.program.cuda.routines.attention import Attention
 from hpcad.program.cuda.routines.copies import copy
+from hpcad.program.cuda.routines.cross_entropy import cross_entropy
+from hpcad.program.cuda.routines.norms import sum_of_squares
 from hpcad.program.cuda.routines.patches import Geometry, add_patches, take_patches
 from hpcad.program.cuda.routines.pooling import max_pool, unpool
 from hpcad.program.cuda.routines.routine import DeviceRoutine
@@ -21,6 +25,7 @@ def routine_cases(s: Sizes) -> list[Case]:
     return [
         *(case for dtype in ("float32", HALF) for case in _of_tokens(dtype, s)),
         _case("random numbers of rows", uniform_rows("float32", s.rows, s.width, (1, 2))),
+        *_of_parameters(s),
         *_of_images("float32", s is TINY),
     ]
 
@@ -37,10 +42,41 @@ def _of_tokens(dtype: str, s: Sizes) -> list[Case]:
         Case("gradient of embedding", dtype, gradient, traffic(gradient), {1: s.vocabulary}),
         _copy("heads to the front", _heads(dtype, s)),
     ]
+    rows = max(4, s.rows // 8)
+    losses = cross_entropy(dtype, index, rows, s.vocabulary, scales=1)
+    limits = {1: s.vocabulary}
+    found.append(Case("cross-entropy by hand", dtype, losses, traffic(losses), limits))
+    found += _attention(dtype, s)
     if dtype != "float32":
-        shape = ((rows,), "float32", (1,))
+        shape = ((s.rows * s.width,), "float32", (1,))
         found.append(_copy("float32 to bfloat16", copy(*shape, dtype, (1,))))
     return found
+
+
+def _attention(dtype: str, s: Sizes) -> list[Case]:
+    """Forward and back, causal, of queries, keys and values packed as GPT-2 has them."""
+    sizes = (2, 32, 2, 16) if s is TINY else (16, s.length, s.width // HEAD, HEAD)
+    attention = Attention.packed(dtype, *sizes, causal=True)
+    forward, back = attention.forward(), attention.backward()
+    batch, length, heads, head = sizes
+    nbytes = batch * length * heads * head * named(dtype).itemsize
+    return [
+        Case("attention", dtype, forward, 4 * nbytes, flops=forward.flops),
+        Case("gradient of attention", dtype, back, 8 * nbytes, flops=back.flops),
+    ]
+
+
+def _of_parameters(s: Sizes) -> list[Case]:
+    """The update and the norm of the gradient, over a flat arena."""
+    numbers = {4: adamw(s)[1]}
+    update, norm = AdamW(s.parameters).routine(), sum_of_squares("float32", s.parameters)
+    copied = AdamW(s.parameters, copy=HALF).routine()
+    name = "AdamW, copy in bfloat16"
+    return [
+        Case("AdamW by hand", "float32", update, traffic(update), given=numbers),
+        Case(name, "float32", copied, traffic(copied), given=numbers),
+        Case("sum of squares by hand", "float32", norm, traffic(norm)),
+    ]
 
 
 def _heads(dtype: str, s: Sizes) -> DeviceRoutine:

@@ -32,6 +32,9 @@ def xp():
         ("AdamW", "float32", 7 * 4 * 124_475_904),  # p, m, v both ways; the gradient once
         ("embedding", "bfloat16", 8 * TOKENS + 2 * 2 * TOKENS * WIDTH),
         ("float32 to bfloat16", "bfloat16", 6 * TOKENS * WIDTH),
+        ("AdamW by hand", "float32", 7 * 4 * 124_475_904 + 8 * 10),
+        ("AdamW, copy in bfloat16", "float32", (7 * 4 + 2) * 124_475_904 + 8 * 10),
+        ("attention", "bfloat16", 4 * 2 * 16 * 1024 * 768),
         ("heads to the front", "float32", 2 * 4 * TOKENS * WIDTH),
     ],
 )
@@ -93,7 +96,14 @@ def test_a_rate_is_held_to_the_copy_of_the_same_rounds():
     assert slow.endswith("below")
     fast = gpu_kernels._row(case, [[4e12, 4e12], [3.6e12, 3.6e12]])
     assert not gpu_kernels._line(fast).endswith("below")
-    assert gpu_kernels._summary([row, fast])[-1] == "1 of 2 reach 80% of it"
+    assert gpu_kernels._summary([row, fast])[-1] == "1 of 2 that memory limits reach 80% of it"
+
+
+def test_attention_is_held_to_arithmetic():
+    row = gpu_kernels._row(CASES["attention", "bfloat16"], [[4e12, 4e12], [1e11, 1e11]])
+    # 4 * 16 * 12 * 64 * (1024 * 1025 / 2) operations in the time of 100,663,296 bytes
+    assert gpu_kernels._line(row).endswith("25.6 TFLOP/s")
+    assert gpu_kernels._summary([row])[-1].startswith("0 of 0 that memory limits")
 
 
 def test_all_tiny_cases_on_the_strict_device(capsys):
