@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from dataclasses import dataclass
 
 from hpcad.backend.cublaslt.binding import CublasLtError
@@ -21,6 +22,8 @@ from hpcad.backend.cublaslt.enums import (
     Status,
 )
 from hpcad.backend.cublaslt.problem import Problem
+
+log = logging.getLogger(__name__)
 
 # Sums in parts are added in the precision of the products and in one order; the other schemes
 # round parts to the type of the result, or add them where they stand.
@@ -158,7 +161,11 @@ class Plan:
             return ()
         if status != Status.SUCCESS:
             name = f"cublasLtMatmulAlgoGetHeuristic ({self.problem.key})"
-            raise CublasLtError(name, status, self.context.library)
+            error = CublasLtError(name, status, self.context.library)
+            if status != Status.INVALID_VALUE or not self.problem.unusual:
+                raise error
+            log.warning("done in other ways: %s", error)  # the caller has some
+            return ()
         usable = [result for result in results[: found.value] if result.state == Status.SUCCESS]
         return tuple(Algorithm(bytes(r.algorithm), r.workspace) for r in usable)
 

@@ -69,6 +69,11 @@ class Problem:
         return "float64" if self.compute == "float64" else "float32"
 
     @property
+    def unusual(self) -> bool:
+        """Whether versions of the library differ in what they know of it."""
+        return self.epilogue != "" or self.type_a.startswith("float8")
+
+    @property
     def flops(self) -> int:
         """Multiplications and additions of the product."""
         return 2 * self.rows * self.columns * self.depth * self.batch

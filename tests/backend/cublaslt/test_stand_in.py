@@ -68,8 +68,11 @@ def test_a_leading_dimension_shorter_than_a_column_is_invalid(xp, arrays):
     assert status_of(xp, arrays, lda=23) == Status.INVALID_VALUE
 
 
-def test_aux_without_room_is_invalid(xp, arrays):
-    assert status_of(xp, arrays, epilogue="gelu_aux", aux_ld=20) == Status.INVALID_VALUE
+def test_an_epilogue_that_is_called_invalid_is_left_to_the_caller(xp, arrays, caplog):
+    problem = replace(arrange(*map(meta, arrays)).problem, epilogue="gelu_aux", aux_ld=20)
+    assert Plan(context_of(xp), problem).candidates == ()
+    assert "INVALID_VALUE" in caplog.text
+    assert "done in other ways" in caplog.text
 
 
 @pytest.mark.parametrize(
