@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcad.data.builtin import resolve
+from hpcad.data.builtin import resolve, synthetic
 from hpcad.data.manifest.contents import FILE_NAME, FieldSpec, Manifest
 from hpcad.data.manifest.reader import parse_manifest, read_manifest_json
 from hpcad.data.shards.contiguous import check_target
@@ -142,7 +142,7 @@ def open_dataset(
     ----------
     path
         The directory with ``manifest.json``, or ``"builtin:digits/train"`` and the like for a set
-        that comes with hpcad.
+        that comes with hpcad (:func:`~hpcad.data.builtin_names`).
     communicator
         All its ranks call this together: rank 0 reads the manifest and looks for the shards, the
         others are told. The shards must be visible to every rank under the same path.
@@ -163,6 +163,11 @@ def open_dataset(
     """
     if verify is not None:
         check_verify(verify)
+    name = synthetic(path)
+    if name is not None:
+        from hpcad.data.synthetic_tokens import SyntheticTokens  # which stands on this file
+
+        return SyntheticTokens(name, window, stride=stride)
     directory = resolve(path)
     manifest = _shared_manifest(directory, communicator)
     if verify is None:

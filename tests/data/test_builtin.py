@@ -24,7 +24,12 @@ def maker() -> ModuleType:
 
 
 def test_the_digits_are_whole_and_split_by_class() -> None:
-    assert builtin_names() == ["digits/test", "digits/train"]
+    assert builtin_names() == [
+        "digits/test",
+        "digits/train",
+        "synthetic-tokens/test",
+        "synthetic-tokens/train",
+    ]
     counts = {}
     for part, samples, shards in (("train", 1437, 3), ("test", 360, 1)):
         dataset = open_dataset(f"builtin:digits/{part}")
