@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
-from hpcad.autodiff.tensor import value_of
+from hpcad.autodiff.tensor import Tensor, value_of
 from hpcad.backend import backend_of
 from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
@@ -21,6 +21,7 @@ from hpcad.primitives.layout import matrix_transpose
 from hpcad.primitives.precision import in_single
 from hpcad.primitives.product import matmul
 from hpcad.primitives.softmax import softmax
+from hpcad.primitives.tiled_attention import has_tiles, tiled_attention, tiled_attention_back
 
 MASKED = -1e30  # exp() of it is 0 in every floating type, and it is no infinity
 
@@ -119,9 +120,13 @@ def _filled(x: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _attention_vjp(
-    _needs: Any, g: Any, _z: Any, saved: Any, q: Any, k: Any, v: Any, causal: bool
+    _needs: Any, g: Any, z: Any, saved: Any, q: Any, k: Any, v: Any, causal: bool
 ) -> list[Any]:
     """``dS = P (dP - <dP, P>) / sqrt(d)``, ``dQ = dS K``, ``dK = dS^T Q``, ``dV = P^T g``."""
+    if saved is None and has_tiles(q, k, v, causal) and isinstance(g, Tensor):
+        # The first is that of the forward pass: a program finds what is computed twice.
+        log_sums = tiled_attention(q, k, v, causal=causal)[1]
+        return list(tiled_attention_back(q, k, v, z, g, log_sums, causal=causal))
     if saved is None and len(blocks(q, k, causal)) > 1:
         return _blockwise_vjp(g, q, k, v, causal)
     return _cotangents(g, q, k, v, _probabilities(q, k, causal) if saved is None else saved)

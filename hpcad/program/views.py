@@ -116,7 +116,11 @@ def _seen(base: Value, way: tuple[Instruction, ...]) -> bool:
 
 def _may_lie(value: Value, order: tuple[int, ...]) -> bool:
     """Whether the instruction that makes a value can write it in another order of axes."""
-    if value.origin != "result" or value.source.name not in ("matmul", "concatenate"):
+    if value.origin != "result":
+        return False
+    if value.source.name == "tiled_attention":
+        return value is value.source.out and order[-1] == len(order) - 1
+    if value.source.name not in ("matmul", "concatenate"):
         return False
     return order[-1] >= len(order) - 2  # BLAS wants rows or columns without gaps
 

@@ -30,6 +30,7 @@ from hpcad.primitives.indexing import getitem
 from hpcad.primitives.normalization import _normalised
 from hpcad.primitives.pooling import max_pool_parts
 from hpcad.primitives.softmax import in_range
+from hpcad.primitives.tiled_attention import has_tiles, tiled_attention
 
 
 def _linear(x: Any, w: Any, b: Any, *, dtype: Any = None) -> Any:
@@ -96,6 +97,8 @@ def _layer_norm(x: Any, scale: Any, shift: Any, *, eps: float) -> Any:
 def _attention(q: Any, k: Any, v: Any, *, causal: bool) -> Any:
     if causal and q.shape[-2] > k.shape[-2]:
         return NotImplemented  # the primitive says what is wrong
+    if has_tiles(q, k, v, causal):
+        return tiled_attention(q, k, v, causal=causal)[0]
     return blockwise(q, k, v, causal)
 
 

@@ -126,7 +126,8 @@ class Births:
             maker = self._sole_maker(source, position)
             if maker is None or isinstance(self.tasks[maker], Group):
                 continue
-            if self.tasks[maker].instruction.name != "matmul":  # type: ignore[union-attr]
+            name = self.tasks[maker].instruction.name  # type: ignore[union-attr]
+            if name not in ("matmul", "tiled_attention_back"):
                 continue
             place, back = self.storage.place(target.value), _inverted(way, source)
             layout: Layout | None = place.layout if back is not None else None
@@ -134,7 +135,7 @@ class Births:
                 layout = layout.seen_through(step) if layout is not None else None
             if layout is None or layout.shape != source.shape:
                 continue
-            if not _blas_takes(layout):
+            if not (_blas_takes(layout) if name == "matmul" else _rows_are_whole(layout)):
                 continue
             self.places[source] = Place(place.buffer, layout)
             self.storage.skipped.add(task)
@@ -150,6 +151,11 @@ class Births:
 def _blas_takes(layout: Layout) -> bool:
     found = blas_layout(layout.shape, layout.strides, layout.dtype.itemsize)
     return len(layout.shape) >= 2 and found is not None
+
+
+def _rows_are_whole(layout: Layout) -> bool:
+    """Whether the elements of the last axis are neighbours, which attention kernels need."""
+    return layout.strides[-1] == layout.dtype.itemsize
 
 
 def _copy_of(task: Task | Group) -> tuple[Value, Way, Target] | None:

@@ -87,3 +87,13 @@ def test_a_step_waits_for_nothing_and_allocates_nothing(kind):
     assert after.device_to_host - before.device_to_host == 1  # what was wrong, behind the step
     assert after.host_to_device - before.host_to_device == 3  # ids, step, numbers of the optimizer
     assert after.allocations - before.allocations <= 1  # the loss that is returned
+
+
+def test_attention_is_one_kernel_each_way_on_arrays_as_they_lie():
+    run = Run("gpt", "strict")
+    run.take(0)
+    names = [step.name for step in run.compiled.program.steps]
+    assert names.count("tiled_attention") == names.count("tiled_attention_back") == 2
+    # Queries, keys and values are windows of one product, and so are their gradients.
+    assert not {"contiguous", "concatenate", "getitem"} & set(names)
+    assert all(step.kind != "other" for step in run.compiled.program.steps)

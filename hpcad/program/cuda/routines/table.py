@@ -13,6 +13,7 @@ import numpy as np
 
 from hpcad.errors import DeviceError
 from hpcad.program.cuda.routines.add_rows import add_rows
+from hpcad.program.cuda.routines.attention import Attention
 from hpcad.program.cuda.routines.convolution import Convolution, Recipe
 from hpcad.program.cuda.routines.copies import copy
 from hpcad.program.cuda.routines.patches import Geometry
@@ -230,12 +231,44 @@ def _conv_weight(instruction: Instruction, arrays: Arrays, beta: float) -> Recip
     return convolution.weight(x, g, values[2] if pooled else None, out, beta)
 
 
+def _attention_of(instruction: Instruction, q: Any, k: Any, v: Any, out: Any) -> Attention | None:
+    """Sizes and layouts of arrays (B, H, T, D); None where rows do not lie in one piece."""
+    steps = []
+    for array in (q, k, v, out):
+        if array.strides[-1] != array.itemsize and array.shape[-1] > 1:
+            return None
+        if any(stride % array.itemsize or stride < 0 for stride in array.strides):
+            return None
+        steps.append(tuple(stride // array.itemsize for stride in array.strides[:3]))
+    (batch, heads, queries, dim), keys = q.shape, k.shape[2]
+    causal = instruction.params["causal"]
+    return Attention(str(q.dtype), batch, heads, queries, keys, dim, causal, *steps)
+
+
+def _attention(instruction: Instruction, arrays: Arrays, _b: float, _f: int) -> Found | None:
+    q, k, v = (arrays(x) for x in instruction.args)
+    out, log_sums = (arrays(x) for x in instruction.outs)
+    spec = _attention_of(instruction, q, k, v, out)
+    return None if spec is None else (spec.forward(), _pointers(q, k, v, out, log_sums))
+
+
+def _attention_back(instruction: Instruction, arrays: Arrays, _b: float, _f: int) -> Found | None:
+    q, k, v, out, g, log_sums = (arrays(x) for x in instruction.args)
+    found = [arrays(x) for x in instruction.outs]
+    spec = _attention_of(instruction, q, k, v, out)
+    if spec is None or any(x.strides != y.strides for x, y in zip((*found, g), (q, k, v, out))):
+        return None  # the routine takes gradients that lie as what they are gradients of
+    return spec.backward(), _pointers(q, k, v, out, g, log_sums, *found)
+
+
 ROUTINES: dict[str, Callable[[Instruction, Arrays, float, int], Found | None]] = {
     "add_rows": _add_rows,
     "contiguous": _contiguous,
     "max_pool_parts": _max_pool,
     "pick": _pick,
     "take_rows": _take_rows,
+    "tiled_attention": _attention,
+    "tiled_attention_back": _attention_back,
     "uniform_rows": _uniform_rows,
     "unpool": _unpool,
 }
