@@ -57,7 +57,7 @@ def _backward(
     ds = p * (dp - (g * out).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
     ds = ds.astype(q.dtype, copy=False)
     found = (gemm(ds, k), gemm(np.swapaxes(ds, -1, -2), q), gemm(np.swapaxes(p, -1, -2), g))
-    return tuple(x.astype(kind, copy=False) for x in found)  # type: ignore[return-value]
+    return tuple(x.astype(kind, copy=False) for x in found)
 
 
 #: ``out, log_sums = tiled_attention(q, k, v)``; q, k, v of shape (B, H, T, D).

@@ -256,7 +256,9 @@ def _attention_back(instruction: Instruction, arrays: Arrays, _b: float, _f: int
     q, k, v, out, g, log_sums = (arrays(x) for x in instruction.args)
     found = [arrays(x) for x in instruction.outs]
     spec = _attention_of(instruction, q, k, v, out)
-    if spec is None or any(x.strides != y.strides for x, y in zip((*found, g), (q, k, v, out))):
+    if spec is None or any(
+        x.strides != y.strides for x, y in zip((*found, g), (q, k, v, out), strict=True)
+    ):
         return None  # the routine takes gradients that lie as what they are gradients of
     return spec.backward(), _pointers(q, k, v, out, g, log_sums, *found)
 
