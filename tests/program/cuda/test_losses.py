@@ -51,6 +51,9 @@ CASES = {
     "gradient of wild": Case(
         cross_entropy("float64", "int64", 9, 12, scales=1, faults=True), draws(12, wild=True)
     ),
+    "gradient elsewhere": Case(
+        cross_entropy_gradient("float32", "int64", 4, 24, scales=4, in_place=False), draws(24)
+    ),
     "gradient alone": Case(cross_entropy_gradient("float16", "int64", 4, 24), draws(24)),
 }
 

@@ -42,9 +42,10 @@ HP_INLINE typename hp_stored<T>::computed hp_log_sum(const T *row, int classes)
     return hp_log_of(hp_reduce<TEAM>(part, hp_add())) + top;
 }
 
-// logits[c] = (exp(logits[c] - log_sum) - (c == label)) * scale; 0 behind the classes.
+// out[c] = (exp(row[c] - log_sum) - (c == label)) * scale; 0 behind the classes. `out` may be `row`.
 template <int TEAM, int N, class T, class A>
-HP_INLINE void hp_error(T *row, int classes, int step, int64_t label, A log_sum, A scale)
+HP_INLINE void hp_error(const T *row, T *out, int classes, int step, int64_t label, A log_sum,
+                        A scale)
 {
     const bool quick = sizeof(T) == 2;
     for (int c = threadIdx.x % TEAM * N; c < step; c += TEAM * N) {
@@ -55,23 +56,24 @@ HP_INLINE void hp_error(T *row, int classes, int step, int64_t label, A log_sum,
             const A error = (c + l == label ? p - A(1) : p) * scale;
             hp_stored<T>::store(x.lane + l, c + l < classes ? error : A(0));
         }
-        hp_store<N>(row + c, x);
+        hp_store<N>(out + c, x);
     }
 }
 
 // A team per row. Labels that are no class make NaN and are reported.
 //   loss:     where not null, written
 //   log_sums: where `known`, read; else, where not null, written
-//   scales:   where not null, logits become their gradient; one for each row, or one
+//   scales:   where not null, the gradient is written to `out`, which may be `logits`; one for
+//             each row, or one
 template <int TEAM, int N, class T, class K, class A>
-HP_INLINE void hp_cross_entropy(T *logits, const K *labels, A *loss, A *log_sums, bool known,
+HP_INLINE void hp_cross_entropy(const T *logits, T *out, const K *labels, A *loss, A *log_sums, bool known,
                                 const A *scales, bool each, uint64_t *fault, int64_t rows,
                                 int classes, int step)
 {
     const int64_t r = (int64_t)blockIdx.x * (blockDim.x / TEAM) + threadIdx.x / TEAM;
     if (r >= rows)
         return; // a whole team, so that nobody waits for it
-    T *const row = logits + r * step;
+    const T *const row = logits + r * step;
     const bool leads = threadIdx.x % TEAM == 0;
     const int64_t label = (int64_t)labels[r];
     const bool wrong = label < 0 || label >= classes;
@@ -85,6 +87,6 @@ HP_INLINE void hp_cross_entropy(T *logits, const K *labels, A *loss, A *log_sums
     if (scales) {
         hp_meet<TEAM>(); // the logit of the label has been read
         const A scale = wrong ? (A)NAN : scales[each ? r : 0];
-        hp_error<TEAM, N>(row, classes, step, label, log_sum, scale);
+        hp_error<TEAM, N>(row, out + r * step, classes, step, label, log_sum, scale);
     }
 }

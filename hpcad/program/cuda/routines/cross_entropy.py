@@ -67,7 +67,7 @@ def cross_entropy(
     DeviceError
         There is no routine for these types or sizes.
     """
-    plan = _Plan(dtype, index_dtype, rows, classes, step or classes, scales, faults, False)
+    plan = _Plan(dtype, index_dtype, rows, classes, step or classes, scales, faults, False, True)
     return _routine(plan)
 
 
@@ -79,21 +79,24 @@ def cross_entropy_gradient(
     *,
     step: int | None = None,
     scales: int = 1,
+    in_place: bool = True,
 ) -> DeviceRoutine:
-    """The gradient in place of the logits, from the logarithms of sums that the losses left.
+    """The gradient of the logits, from the logarithms of sums that the losses left.
 
-    Operands: logits (rows, step), labels (rows,), log_sums (rows,), scales.
+    Operands: logits (rows, step), labels (rows,), log_sums (rows,), scales; and, unless it is
+    written in place of the logits, the gradient (rows, step).
 
     Parameters
     ----------
     dtype, index_dtype, rows, classes, step, scales :
         As of :func:`cross_entropy`.
+    in_place : bool
 
     Raises
     ------
     DeviceError
     """
-    plan = _Plan(dtype, index_dtype, rows, classes, step or classes, scales, False, True)
+    plan = _Plan(dtype, index_dtype, rows, classes, step or classes, scales, False, True, in_place)
     return _routine(plan)
 
 
@@ -108,19 +111,21 @@ class _Plan(NamedTuple):
     scales: int
     faults: bool
     known: bool
+    in_place: bool
 
 
 @functools.cache
 def _routine(plan: _Plan) -> DeviceRoutine:
-    dtype, index_dtype, rows, classes, step, scales, faults, known = plan
+    dtype, index_dtype, rows, classes, step, scales, faults, known, in_place = plan
     _check(*plan[:6])
     real = COMPUTED[dtype]
-    logits = Flat(dtype, rows * step, "update" if scales else "read")
+    logits = Flat(dtype, rows * step, "update" if scales and in_place else "read")
     operands = [logits, Flat(index_dtype, rows, "read")]
     operands += [Flat(real, rows, "write")] * (not known)
     operands += [Flat(real, rows, "read" if known else "write")] * (known or not scales)
     operands += [Flat(real, scales, "read")] * bool(scales)
     operands += [Flat("int64", 1, "update")] * faults
+    operands += [Flat(dtype, rows * step, "write")] * (not in_place)
     name = identifier("cross_entropy", *plan)
     variants = tuple(
         _variant(name, tuple(operands), plan, lanes)
@@ -142,7 +147,7 @@ def _check(dtype: str, index_dtype: str, rows: int, classes: int, step: int, sca
 
 
 def _variant(name: str, operands: tuple[Flat, ...], plan: _Plan, lanes: int) -> Variant:
-    dtype, index_dtype, rows, classes, step, scales, faults, known = plan
+    dtype, index_dtype, rows, classes, step, scales, faults, known, in_place = plan
     team = 32 if classes <= FEW else BLOCK
     blocks = -(-rows // (BLOCK // team))
     launch = Launch(f"{name}_v{lanes}", (blocks, 1), BLOCK)
@@ -150,7 +155,8 @@ def _variant(name: str, operands: tuple[Flat, ...], plan: _Plan, lanes: int) -> 
     pointer = f"({real} *)0"
     log_sums = f"({real} *)p2" if known else "p3" if not scales else pointer
     arguments = [
-        f"({STORED[dtype]} *)p0",
+        "p0",
+        f"({STORED[dtype]} *){'p0' if in_place else 'p4'}",
         "p1",
         pointer if known else "p2",
         log_sums,
@@ -164,14 +170,14 @@ def _variant(name: str, operands: tuple[Flat, ...], plan: _Plan, lanes: int) -> 
     call = f"hp_cross_entropy<{types}>({', '.join(arguments)});"
     source = bodies("cross_entropy.cu") + function(launch, operands, (), False, call)
     alignment = tuple(
-        itemsize(operand.dtype) * (lanes if number == 0 else 1)
-        for number, operand in enumerate(operands)
+        itemsize(operand.dtype) * (lanes if operand.count == rows * step else 1)
+        for operand in operands
     )
     return Variant(alignment, (launch,) if rows else (), source)
 
 
 def _reference(plan: _Plan) -> Callable[[list[np.ndarray], list[Any]], None]:
-    dtype, _, rows, classes, step, scales, faults, known = plan
+    dtype, _, rows, classes, step, scales, faults, known, in_place = plan
 
     def reference(arrays: list[np.ndarray], _scalars: list[Any]) -> None:
         logits = arrays[0].reshape(rows, step)
@@ -189,10 +195,10 @@ def _reference(plan: _Plan) -> Callable[[list[np.ndarray], list[Any]], None]:
             arrays[3][...] = log_sums
         else:
             scale = np.where(wrong, np.nan, arrays[3]).astype(x.dtype)
-            logits[:, :classes] = ((np.exp(x - log_sums[:, None]) - hot) * scale[:, None]).astype(
-                logits.dtype
-            )
-            logits[:, classes:] = 0
+            out = logits if in_place else arrays[4].reshape(rows, step)
+            errors = (np.exp(x - log_sums[:, None]) - hot) * scale[:, None]
+            out[:, :classes] = errors.astype(out.dtype)
+            out[:, classes:] = 0
         report(arrays[4:] if faults else [], wrong)
 
     return reference
