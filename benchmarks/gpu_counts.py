@@ -25,13 +25,13 @@ def counts_of(xp: Any, step: Callable[[], object]) -> dict[str, Any]:
         ``waits`` (bool), ``host_seconds`` (that the step took to give its work to the device),
         ``allocations``; on the strict device, which does count, the counts as well.
     """
-    stream, released = xp.cuda.get_current_stream(), xp.cuda.Event()
+    device, released = xp.cuda.Device(), xp.cuda.Event()
     held = load([hold()], xp)[0].bind([], [int(1e9 * HELD)])
     step()  # what is measured, loaded or captured at first use
     step()
-    stream.synchronize()
+    device.synchronize()
     held()
-    released.record(stream)
+    released.record()
     allocate, count = xp.cuda.get_allocator(), [0]
 
     def counted(nbytes: int) -> Any:
@@ -49,6 +49,6 @@ def counts_of(xp: Any, step: Callable[[], object]) -> dict[str, Any]:
     if strict is not None and before is not None:
         found |= vars(strict - before)  # the strict device is never behind, so it does not wait
         found["waits"] = found["synchronisations"] > 0
-    stream.synchronize()
+    device.synchronize()
     del answer
     return found

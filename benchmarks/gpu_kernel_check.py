@@ -18,6 +18,7 @@ from hpcad.program.kernels.ir import Kernel
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5, "bfloat16": 2e-2, "float16": 4e-3}
 DRAWN = 1 << 20  # numbers that are drawn; longer operands repeat them
 INTEGERS = 1 << 31  # integers stay below, where nothing else is said
+FEW = 64  # of more, the k-th has a share of about 1 / k: rows of an embedding are met as in text
 
 
 @dataclass
@@ -94,7 +95,9 @@ def _drawn(case: Case, number: int, dtype: str, count: int) -> np.ndarray:
         return np.array(case.given[number], kind)
     if kind.kind in "iu":
         limit = min(case.limits.get(number, INTEGERS), np.iinfo(kind).max)
-        return rng.integers(0, limit, count).astype(kind)
+        if limit < FEW:
+            return rng.integers(0, limit, count).astype(kind)
+        return (float(limit) ** rng.random(count)).astype(kind) - kind.type(1)
     if kind.kind == "b":
         return rng.integers(0, 2, count).astype(kind)
     drawn = rng.standard_normal(count, np.float32)

@@ -10,6 +10,9 @@ from gpu_kernel_check import compared, on_device
 from gpu_routine_cases import routine_cases
 
 from hpcad.backend import get_backend
+from hpcad.program.cuda.compile import compile_cubin
+from hpcad.program.cuda.generate import generate, translation_unit
+from hpcad.program.cuda.nvrtc import find_nvrtc
 from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
 
 CASES = {(case.name, case.dtype): case for case in kernel_cases(FULL) + routine_cases(FULL)}
@@ -113,6 +116,16 @@ def test_all_tiny_cases_on_the_strict_device(capsys):
     assert f"{count} of {count} tiny cases are what NumPy computes" in said
     assert "no GPU" in said
     assert "GB/s" not in said
+
+
+@pytest.mark.slow
+def test_all_large_cases_are_machine_code():
+    if find_nvrtc() is None:
+        pytest.skip("NVRTC is not installed (pip install 'hpcad[nvrtc]')")
+    units = [generate(c.unit, "one") if isinstance(c.unit, Kernel) else c.unit
+             for c in CASES.values()]  # fmt: skip
+    for unit in units:
+        assert compile_cubin(translation_unit([unit]), "sm_90", "one").startswith(b"\x7fELF")
 
 
 def test_without_a_gpu_there_is_one_clear_line(capsys, no_gpu):
