@@ -8,6 +8,7 @@ written in place. The same holds in the backward pass, for the cotangent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,25 @@ from hpcad.primitives.ownership import granting, is_fresh, is_granted, reference
 
 
 def _index_set(x: Any, v: Any, *, index: Index, before: Shape) -> Any:
-    out = x if is_granted(x) else backend_of(x).xp.array(x)
+    backend = backend_of(x)
+    out = x if is_granted(x) else backend.xp.array(x)
+    if backend.on_device and may_repeat(index) and getattr(v, "size", 1) > 1:
+        v = _of_last_writers(v, index, before, backend.xp)
     out[index] = v
     return out
+
+
+def _of_last_writers(v: Any, index: Index, before: Shape, xp: Any) -> Any:
+    """Values of which those for one element are all equal to the last.
+
+    Of different ones, a device stores any.
+    """
+    last = xp.full(before, -1, np.int32)
+    shape = last[index].shape
+    order = xp.arange(math.prod(shape), dtype=np.int32).reshape(shape)
+    xp.maximum.at(last, index, order)
+    values = xp.broadcast_to(v.reshape(v.shape[max(0, v.ndim - len(shape)) :]), shape)
+    return values.reshape(-1)[last[index]]
 
 
 def _index_set_vjp(

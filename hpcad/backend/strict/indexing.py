@@ -8,6 +8,7 @@ import numpy as np
 
 from hpcad.backend.strict.counts import synchronised
 from hpcad.backend.strict.dispatch import SCALARS, apply_at, call, is_device, storage
+from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
 from hpcad.backend.strict.streams import current_stream
 from hpcad.backend.strict.work import enqueue
 
@@ -49,10 +50,28 @@ def setitem(array: ndarray, key: Any, value: Any) -> None:
     raw = array.raw
     part = array if _has_array(key) else getitem(array, key)
 
+    unordered = _has_array(key) and is_device(value) and value.size > 1
+
     def run() -> None:
         raw[where] = plain
+        if unordered:
+            _check_repeats(raw, where, plain)
 
     enqueue("an assignment", [x.span() for x in inputs], [part.span()], run)
+
+
+def _check_repeats(raw: np.ndarray, where: Any, values: np.ndarray) -> None:
+    """Refuse different values for one element: which of them a GPU stores is undefined.
+
+    NumPy stores the last one, so every element must be found to hold what was meant for it.
+    """
+    stored = raw[where]
+    meant = np.broadcast_to(values, stored.shape).astype(raw.dtype)
+    if not np.array_equal(stored, meant, equal_nan=raw.dtype.kind in "fc"):
+        raise StrictDeviceError(
+            f"an assignment at {line_of_caller()} has repeated indices with different values; a "
+            "GPU stores any of them, NumPy the last: make the indices unique, or add with add.at"
+        )
 
 
 def on_device(key: Any) -> Any:

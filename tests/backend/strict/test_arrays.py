@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpcad.backend import strict as xp
+from hpcad.backend.strict import StrictDeviceError
 
 HOST = np.arange(12.0).reshape(3, 4)
 
@@ -72,6 +73,16 @@ def test_assignments_reach_the_memory():
         array += 1
         library.add.at(array, (library.asarray([0, 0]), 3), 2.0)
     same(x, expected)
+
+
+def test_different_values_for_one_element_are_refused():
+    """Which of them a GPU stores is undefined."""
+    x, index = xp.zeros(4), xp.asarray([1, 2, 1])
+    with pytest.raises(StrictDeviceError, match="repeated indices"):
+        x[index] = xp.arange(3.0)
+    x[index] = 5.0
+    x[index] = xp.asarray([7.0, 8.0, 7.0])
+    assert x.tolist() == [0, 7, 8, 0]
 
 
 def test_functions_write_into_out():

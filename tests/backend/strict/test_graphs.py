@@ -81,6 +81,14 @@ def test_memory_of_a_graph_is_poison_at_every_launch(stream, pool):
     assert np.isnan(kept[0].get()).all()
 
 
+def test_memory_that_a_graph_has_written_is_poison_for_others(stream, pool):
+    x, out = xp.ones(4), xp.zeros(4)
+    graph = captured(stream, lambda: out.__setitem__(..., (x + 1) * 2), pool)
+    graph.launch()
+    with xp.cuda.using_allocator(pool.malloc):
+        assert np.isnan(xp.empty(4).get()).all()
+
+
 HOST = np.ones(4)
 REFUSED = {
     "float": lambda x: float(x[0]),
