@@ -24,6 +24,7 @@ from hpcad.primitives.softmax import softmax
 from hpcad.primitives.tiled_attention import has_tiles, tiled_attention, tiled_attention_back
 
 MASKED = -1e30  # exp() of it is 0 in every floating type, and it is no infinity
+MASKED_HALF = -3e4  # the same in float16
 
 
 # The same array, which counts as another one: what is computed from it is computed again instead
@@ -59,7 +60,8 @@ def _probabilities(q: Any, k: Any, causal: bool) -> Any:
     scores = multiply(matmul(q, matrix_transpose(k)), 1.0 / math.sqrt(np.shape(q)[-1]))
     if causal:
         xp = backend_of(value_of(q)).xp
-        scores = where(_mask(np.shape(q)[-2], np.shape(k)[-2], xp), MASKED, scores)
+        hidden = MASKED if scores.dtype != np.float16 else MASKED_HALF
+        scores = where(_mask(np.shape(q)[-2], np.shape(k)[-2], xp), hidden, scores)
     return softmax(scores)
 
 

@@ -53,6 +53,20 @@ for name, spec in {
     "of doubles": Attention.plain("float64", 2, 4, 100, 300, 40, False),
 }.items():
     ROUTINES |= {f"attention {name}": spec.forward(), f"attention {name}, back": spec.backward()}
+HUGE = Geometry((1 << 15, 64, 64, 32), (2, 2), (2, 2))
+ROUTINES |= {  # places beyond 2**31
+    "huge embedding": take_rows("float32", "int64", 1 << 20, 1 << 20, 4096),
+    "huge uniform rows": uniform_rows("float32", 1 << 20, 4096, (1, 2)),
+    "huge pooling": max_pool("float32", HUGE.images, 2),
+    "huge unpooling": unpool("float32", HUGE.images, 2),
+    "huge picking": pick("float32", HUGE.images, 2),
+    "huge patches": take_patches("float32", HUGE),
+    "huge adjoint of patches": add_patches("float32", HUGE),
+    "huge copy": copy((1 << 16, 1 << 16), "bfloat16", (1 << 17, 1), "float32", (1 << 16, 1)),
+    "huge copy, turned": copy((1 << 16, 1 << 16), "float32", (1, 1 << 16), "float32", (1 << 16, 1)),
+    "huge adamw": AdamW(1 << 32, gradient="bfloat16", line=16).routine(),
+    "huge squares": sum_of_squares("float32", 1 << 32),
+}
 # One of each kind.
 QUICK = (
     "embedding of halves",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,12 @@ SPECS = {
     "double": Attention.plain("float64", 1, 2, 9, 40, 20, False),
     "odd halves": Attention.plain("bfloat16", 1, 1, 11, 33, 5, True),
 }
+SPECS["turned"] = replace(
+    Attention.plain("float16", 1, 2, 20, 20, 8, True),
+    dq=(320, 8, 16),
+    dv=(320, 8, 16),
+    g=(0, 8, 24),
+)
 CASES = {f"{name}, forward": Case(spec.forward(), small) for name, spec in SPECS.items()}
 CASES |= {f"{name}, backward": Case(spec.backward(), small) for name, spec in SPECS.items()}
 
@@ -46,7 +54,7 @@ def test_attention_equals_numpy(library, name):
 def test_tensor_cores_are_used_where_rows_allow_it():
     ways = {name: len(spec.forward().variants) for name, spec in SPECS.items()}
     assert {name for name, count in ways.items() if count == 2} == {
-        "packed", "halves", "long heads", "fewer queries",
+        "packed", "halves", "long heads", "fewer queries", "turned",
     }  # fmt: skip
 
 

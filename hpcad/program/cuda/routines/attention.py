@@ -48,7 +48,8 @@ class Attention:
         Query i sees keys up to ``i + keys - queries``.
     q, k, v, out : tuple of int
         Elements from one batch, head and row to the next; the elements of a row are neighbours.
-        Gradients lie as what they are gradients of.
+    dq, dk, dv, g : tuple of int, optional
+        The same of the gradients of q, k, v and out, where they lie otherwise than these.
     """
 
     dtype: str
@@ -62,6 +63,10 @@ class Attention:
     k: Steps
     v: Steps
     out: Steps
+    dq: Steps | None = None
+    dk: Steps | None = None
+    dv: Steps | None = None
+    g: Steps | None = None
 
     @classmethod
     def packed(
@@ -134,26 +139,27 @@ class Attention:
             As :meth:`forward`.
         """
         _check(self)
-        roles = ["update" if _has_gaps(self, which) else "write" for which in "qkv"]
+        given, found = ("q", "k", "v", "out", "g"), ("dq", "dk", "dv")
+        roles = ["update" if _has_gaps(self, which) else "write" for which in found]
         operands = (
-            *(_span(self, which, "read") for which in ("q", "k", "v", "out", "out")),
+            *(_span(self, which, "read") for which in given),
             Flat(COMPUTED[self.dtype], self.log_sums, "read"),
-            *(_span(self, which, role) for which, role in zip("qkv", roles, strict=True)),
+            *(_span(self, which, role) for which, role in zip(found, roles, strict=True)),
         )
         name = identifier("attention_back", self)
         variants = tuple(_backward(self, name, operands, fast) for fast in _ways(self))
         scratch = rounded(self.log_sums * itemsize(COMPUTED[self.dtype]))
 
         def reference(arrays: list[np.ndarray], _scalars: list[Any]) -> None:
-            names = ("q", "k", "v", "out", "out")
             real = COMPUTED[self.dtype]
-            q, k, v, out, g = (x.astype(real) for x in _views(self, arrays[:5], names))
+            q, k, v, out, g = (x.astype(real) for x in _views(self, arrays[:5], given))
             log_sums = arrays[5].reshape(self.batch, self.heads, self.queries, 1)
             p = np.exp(_scores(self, q, k) - log_sums)
             ds = p * (g @ v.swapaxes(-1, -2) - np.sum(g * out, axis=-1, keepdims=True))
             ds *= 1 / math.sqrt(self.dim)
-            found = (ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ g)
-            for place, gradient in zip(_views(self, arrays[6:], "qkv"), found, strict=True):
+            gradients = (ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ g)
+            places = _views(self, arrays[6:], found)
+            for place, gradient in zip(places, gradients, strict=True):
                 place[...] = gradient.astype(place.dtype)
 
         flops = self.flops * 5 // 2
@@ -177,12 +183,18 @@ def _check(spec: Attention) -> None:
 
 
 def _sizes(spec: Attention, which: str) -> tuple[int, int, int]:
-    rows = spec.keys if which in ("k", "v") else spec.queries
+    rows = spec.keys if which[-1] in "kv" else spec.queries
     return spec.batch, spec.heads, rows
 
 
+def _layout(spec: Attention, which: str) -> Steps:
+    """Where rows lie; gradients, unless it is said, as what they are gradients of."""
+    steps: Steps | None = getattr(spec, which)
+    return steps or _layout(spec, {"g": "out"}.get(which, which[1:]))
+
+
 def _span(spec: Attention, which: str, role: str) -> Flat:
-    sizes, steps = _sizes(spec, which), getattr(spec, which)
+    sizes, steps = _sizes(spec, which), _layout(spec, which)
     last = sum((n - 1) * step for n, step in zip(sizes, steps, strict=True))
     return Flat(spec.dtype, last + spec.dim, role)
 
@@ -197,7 +209,7 @@ def _views(spec: Attention, arrays: Sequence[np.ndarray], names: Sequence[str]) 
         np.lib.stride_tricks.as_strided(
             flat,
             (*_sizes(spec, which), spec.dim),
-            [step * flat.itemsize for step in (*getattr(spec, which), 1)],
+            [step * flat.itemsize for step in (*_layout(spec, which), 1)],
         )
         for flat, which in zip(arrays, names, strict=True)
     ]
@@ -218,7 +230,8 @@ def _scores(spec: Attention, q: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 def _ways(spec: Attention) -> tuple[bool, ...]:
     """Whether by tensor cores: first so, where rows lie in pieces of 16 bytes."""
-    steps = [*spec.q, *spec.k, *spec.v, *spec.out, spec.dim]
+    arrays = ("q", "k", "v", "out", "dq", "dk", "dv", "g")
+    steps = [spec.dim, *(step for which in arrays for step in _layout(spec, which))]
     regular = itemsize(spec.dtype) == 2 and not any(step % 8 for step in steps)
     return (True, False) if regular else (False,)
 
@@ -243,7 +256,7 @@ def _columns(spec: Attention, fast: bool, back: bool) -> int:
 
 
 def _steps(spec: Attention, *names: str) -> str:
-    return ", ".join(f"hp_steps{{{', '.join(map(str, getattr(spec, name)))}}}" for name in names)
+    return ", ".join(f"hp_steps{{{', '.join(map(str, _layout(spec, name)))}}}" for name in names)
 
 
 def _spec_text(spec: Attention) -> str:
@@ -282,16 +295,16 @@ def _backward(spec: Attention, name: str, operands: tuple[Flat, ...], fast: bool
     dots, nothing = f"({real} *)scratch", f"({STORED[spec.dtype]} *)0"
     first = Launch(f"{stem}_dots", (-(-spec.log_sums // (BLOCK // 32)), 1), BLOCK)
     calls = [
-        (first, f"hp_attention_dots(p4, p3, {dots}, {_steps(spec, 'out', 'out')}, {text});"),
+        (first, f"hp_attention_dots(p4, p3, {dots}, {_steps(spec, 'g', 'out')}, {text});"),
         (
             _launch(spec, f"{stem}_keys", spec.keys, fast),
             f"{called}<true, {templates}>(p1, p2, p0, p4, p7, p8, p5, {dots}, "
-            f"{_steps(spec, 'k', 'v', 'q', 'out', 'k', 'v')}, {text});",
+            f"{_steps(spec, 'k', 'v', 'q', 'g', 'dk', 'dv')}, {text});",
         ),
         (
             _launch(spec, f"{stem}_queries", spec.queries, fast),
             f"{called}<false, {templates}>(p0, p4, p1, p2, p6, {nothing}, p5, {dots}, "
-            f"{_steps(spec, 'q', 'out', 'k', 'v', 'q', 'q')}, {text});",
+            f"{_steps(spec, 'q', 'g', 'k', 'v', 'dq', 'dq')}, {text});",
         ),
     ]
     sources = [function(launch, operands, (), True, call) for launch, call in calls]

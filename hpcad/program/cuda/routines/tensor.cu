@@ -116,6 +116,7 @@ template <int ROWS, int D, int THREADS, class T>
 HP_INLINE void hp_send_tile(hp_16_bytes *tile, const T *from, int first, int rows, int64_t step,
                             int dim)
 {
+#pragma unroll
     for (int u = threadIdx.x; u < ROWS * (D / 8); u += THREADS) {
         const int row = u / (D / 8), part = u % (D / 8);
         const bool there = first + row < rows && part * 8 < dim;
