@@ -39,11 +39,13 @@ MODELS = {
 class Run:
     """Training of a model by a compiled step."""
 
-    def __init__(self, kind, device):
+    def __init__(self, kind, device, precision="float32"):
         make, self.batch = MODELS[kind]
         self.backend = get_backend(device)
+        self.precision = nn.Precision(precision)
         self.model = make()
         self.model.initialize(1, np.float32, self.backend)
+        self.precision.apply(self.model)
         self.optimizer = optim.AdamW(self.model, 1e-3, weight_decay=0.01, clip_norm=0.1)
         self.compiled = Compiled(self.step, Options(ahead=True, strict=True))
         self.random = np.random.default_rng(5)
@@ -58,6 +60,8 @@ class Run:
     def take(self, number):
         fields = self.batch(self.random)
         ids = np.arange(number, number + len(fields["y"]))
+        if fields["x"].dtype == np.float32:
+            fields["x"] = fields["x"].astype(self.precision.dtype)
         given = {name: self.backend.asarray(array) for name, array in fields.items()}
         return self.compiled(given, ids, np.array(number)).value
 
@@ -70,6 +74,16 @@ def test_losses_are_those_of_the_host(kind):
     found = Run(kind, "strict")
     np.testing.assert_allclose(found.losses(), Run(kind, "cpu").losses(), rtol=2e-5)
     assert found.compiled.program._call.graphs == 1
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_losses_in_half_precision_are_those_of_the_host(kind, precision):
+    found, host = (Run(kind, device, precision) for device in ("strict", "cpu"))
+    # Attention by tiles rounds elsewhere than attention by products does.
+    np.testing.assert_allclose(found.losses(), host.losses(), rtol=2e-3)
+    assert all(p.dtype == np.float32 for p in found.model.parameters())
+    assert all(p.gradient.dtype == np.float32 for p in found.model.parameters())
 
 
 @pytest.mark.parametrize("kind", MODELS)
