@@ -92,7 +92,12 @@ class HpcadGpt:
         with timed(self.step.program) as times:
             for i in range(steps + 1):
                 self(feed[i % len(feed)])
-        return {"runs": times.runs, "rows": rows_of(self.step.program.steps, times.seconds)}
+        rows = rows_of(self.step.program.steps, times.seconds)
+        for row in rows:
+            if row["label"].startswith(type(self.optimizer).__name__):
+                # Parameters and moments in both directions, gradients twice: clipping needs a norm.
+                row["bytes"] = 8 * 4 * self.case.parameters
+        return {"runs": times.runs, "rows": rows}
 
     def roofs(self, rounds: int) -> dict[str, Any]:
         """What the card reaches in a copy and in a product; see gpu_roofs.py."""

@@ -101,12 +101,13 @@ def _row_head(first: str) -> str:
 def _row_line(
     row: dict[str, Any], whole: float, copied: float | None, multiplied: float | None
 ) -> str:
+    """Rates, and the share of the roof that is nearer: arithmetic or memory."""
     seconds = row["seconds"]
-    work = row["flops"] / seconds if seconds and row["kind"].startswith("products") else None
+    counted = "attention" in row["label"] or row["kind"].startswith("products")
+    work = row["flops"] / seconds if seconds and counted else None
     memory = row["bytes"] / seconds if seconds and row["bytes"] else None
-    roof = work / multiplied if work and multiplied else None
-    if work is None and memory and copied:
-        roof = memory / copied
+    shares = [rate / roof for rate, roof in ((work, multiplied), (memory, copied)) if rate and roof]
+    roof = max(shares, default=None)
     return (
         f"{row['label']:<62}{row['count']:>6}{1e3 * seconds:>9.3f}"
         f"{seconds / whole if whole else 0:>7.1%}{_tera(work):>9}{_giga(memory):>7}"
