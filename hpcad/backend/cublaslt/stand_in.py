@@ -25,7 +25,8 @@ from hpcad.backend.cublaslt.enums import (
     Reduction,
     Status,
 )
-from hpcad.backend.cublaslt.stand_in_product import Operands, fits, product, spans
+from hpcad.backend.cublaslt.stand_in_operands import Operands, fits
+from hpcad.backend.cublaslt.stand_in_product import product, spans
 
 KINDS: dict[str, Attributes] = {
     "MatmulDesc": DESCRIPTION,

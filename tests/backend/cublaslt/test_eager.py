@@ -108,6 +108,13 @@ def test_empty_operands(xp, a, b):
     near(xp, found, wanted)
 
 
+def test_the_same_shapes_at_other_addresses(xp):
+    a, b = draw(8, 8), draw(8, 8)
+    for start in (0, 1, 2, 0):
+        moved = [put(xp, x, gap=4 - start, start=start) for x in (a, b, np.zeros_like(a))]
+        near(xp, multiply(xp, *moved), a @ b)
+
+
 def test_shapes_that_do_not_fit_are_an_error(xp):
     a, b = xp.zeros((2, 3), np.float32), xp.zeros((4, 5), np.float32)
     with pytest.raises(ShapeError, match="the inner sizes differ"):

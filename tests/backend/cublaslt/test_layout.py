@@ -55,6 +55,16 @@ def test_a_batch_of_rows_is_one_product():
     assert (found.problem.columns, found.problem.batch, len(found.offsets)) == (B * T, 1, 1)
 
 
+def test_rows_with_gaps_between_matrices_stay_a_batch():
+    x, w, y = zeros(B, T, 7), zeros(7, 11), zeros(B, T, 11)
+    for a, c in ((x, zeros(B, T + 1, 11)[:, 1:]), (zeros(B, T + 1, 7)[:, 1:], y)):
+        p = described(a, w, c).problem
+        assert (p.columns, p.batch) == (T, B)
+    aux = like(zeros(B, T + 1, 16)[:, 1:])
+    p = described(x, zeros(7, 16), zeros(B, T, 16), epilogue="gelu_aux", aux=aux).problem
+    assert (p.columns, p.batch, p.aux_stride) == (T, B, (T + 1) * 16)
+
+
 def test_single_rows_at_a_distance_are_one_product():
     last = zeros(B, T, 7)[:, -1:]
     p = described(last, zeros(7, 11), zeros(B, 1, 11)).problem

@@ -57,3 +57,17 @@ def test_every_epilogue_is_bound_beside_rows(xp, end):
 def test_epilogues_without_a_vector_are_bound_beside_columns(xp, end):
     layouts = [(False, 0, 0), (False, 0, 0), (True, 0, 0)]
     assert check(xp, (16, 5, 6, ((2,), (2,)), ("float32", "float32"), end, 1.0, 1.0, layouts, 0))
+
+
+@pytest.mark.parametrize("end", ["bgrad_a", "bgrad_b"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_sums_of_operands_beside_rows_and_columns(xp, end, turned):
+    layouts = [(False, 0, 0), (True, 0, 0), (turned, 0, 0)]
+    assert check(xp, (5, 16, 6, ((), ()), ("float32", "float32"), end, 1.0, 1.0, layouts, 0))
+
+
+@pytest.mark.parametrize("end", ["gelu_aux", "dgelu"])
+@pytest.mark.parametrize("batch", [((2, 1), (1, 3)), ((3, 2), (2,)), ((4,), ())])
+def test_aux_of_every_product_of_a_batch(xp, end, batch):
+    layouts = [(False, 1, 0), (False, 0, 0), (False, 8, 0)]
+    assert check(xp, (5, 16, 6, batch, ("float32", "float32"), end, 1.0, 0.0, layouts, 0))

@@ -15,6 +15,7 @@ from hpcad.backend.cublaslt.enums import Reduction, Status
 from hpcad.backend.cublaslt.layout import Arrangement, Offsets, arrange, meta
 from hpcad.backend.cublaslt.plan import Plan
 from hpcad.backend.cublaslt.product import BoundProduct
+from hpcad.errors import DeviceError
 
 from .arrays import host
 
@@ -95,6 +96,15 @@ def test_an_address_less_aligned_than_promised_is_noticed(xp, arrays):
     )  # fmt: skip
     with pytest.raises(CublasLtError, match="INVALID_VALUE"):
         call()
+
+
+def test_a_result_in_an_operand_is_noticed(xp):
+    both, other = xp.zeros((8, 8), np.float32), xp.zeros((8, 8), np.float32)
+    for a, b in ((both, other), (other, both.T)):
+        with pytest.raises(DeviceError, match="the result lies in an operand"):
+            bind_product(xp, a, b, both)()
+    packed = xp.zeros((8, 3, 8), np.float32)
+    bind_product(xp, packed[:, 0], packed[:, 1], packed[:, 2])()  # beside each other
 
 
 def test_sums_that_are_added_where_they_stand_are_not_proposed(xp, arrays):
