@@ -14,6 +14,7 @@ import numpy as np
 from hpcad.autodiff.guard import fingerprint
 from hpcad.autodiff.pytree import Structure
 from hpcad.backend import flops
+from hpcad.errors import DeviceError
 from hpcad.program.capture.signature import is_array
 from hpcad.program.emission import emit
 from hpcad.program.emission.names import Names
@@ -246,7 +247,18 @@ class Executable:
 
     @contextmanager
     def timed(self) -> Iterator[np.ndarray]:
-        """Add up the seconds that each step takes in the runs inside of the block."""
+        """Add up the seconds that each step takes in the runs inside of the block.
+
+        Raises
+        ------
+        DeviceError
+            The steps only give work to a device, which the host's clock does not see.
+        """
+        if not hasattr(self._call, "__code__"):
+            raise DeviceError(
+                f"the steps of {self.name} are a device's, and the host's clock cannot time them; "
+                "use hpcad.program.device.timing.timed(program), which records events"
+            )
         self._timed = np.zeros(len(self.steps))
         try:
             yield self._timed

@@ -7,6 +7,7 @@ import pytest
 
 from hpcad import nn, optim
 from hpcad.backend import get_backend
+from hpcad.errors import DeviceError
 from hpcad.models import MLP, MLPConfig
 from hpcad.program.compiled import Compiled
 from hpcad.program.cuda.compile import compile_cubin
@@ -75,6 +76,16 @@ def test_steps_for_the_host_are_refused():
     program.target.xp = get_backend("strict").xp
     with pytest.raises(RuntimeError, match=r"is a step for the host; time it with program.timed"):
         timed(program).__enter__()
+
+
+def test_the_clock_of_the_host_is_not_for_steps_of_a_device():
+    run = Run("strict")
+    run.take()
+    with (
+        pytest.raises(DeviceError, match=r"use hpcad.program.device.timing.timed"),
+        run.step.program.timed(),
+    ):
+        pass
 
 
 def test_means_are_over_the_runs():
