@@ -14,6 +14,7 @@ from gpu_step_profile import rows_of
 from hpcad import optim
 from hpcad.backend import get_backend
 from hpcad.backend.cublaslt import allow_tf32
+from hpcad.backend.cublaslt.tuning import tune
 from hpcad.nn.precision import Precision
 from hpcad.program.compiled import Compiled
 from hpcad.program.device.timing import timed
@@ -50,6 +51,7 @@ class HpcadGpt:
             clip_norm=case.clip_norm,
         )
         self.step = Compiled(self._step, Options(ahead=True, strict=True))
+        self._untuned = self.xp is not None
 
     def prepare(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the batch in the memory of the device; not timed."""
@@ -57,7 +59,11 @@ class HpcadGpt:
 
     def __call__(self, batch: dict[str, Any]) -> Any:
         """Take one step; the loss stays on the device."""
-        return self.step(batch)
+        loss = self.step(batch)
+        if self._untuned:  # as the trainer does, before products become part of a graph
+            self._untuned = False
+            tune(p for step in self.step.program.steps for p in step.products)
+        return loss
 
     def wait(self) -> None:
         """Return when the device has done everything."""
