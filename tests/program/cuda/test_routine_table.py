@@ -9,6 +9,7 @@ from hpcad.primitives.convolution import conv, conv_input, conv_weight
 from hpcad.primitives.indexing import add_rows, take_rows
 from hpcad.primitives.pooling import max_pool_parts, pick, unpool
 from hpcad.primitives.randomness import uniform_rows
+from hpcad.primitives.tiled_attention import tiled_attention, tiled_attention_back
 from hpcad.program.cuda.routines import convolution
 from hpcad.program.cuda.routines.convolution import Product
 from hpcad.program.cuda.routines.table import RECIPES, ROUTINES, device_recipe, device_routine
@@ -73,6 +74,14 @@ CASES = {
         {"shape": G.shape, "kernel": (3, 3), **SLIDE},
     ),
 }
+Q, K, V, OUT_GRADIENT = (normal(2, 5, 3, 4).transpose(0, 2, 1, 3) for _ in range(4))
+CASES["tiled_attention"] = (tiled_attention, [Q, K, V], {"causal": True})
+CASES["tiled_attention_back"] = (
+    tiled_attention_back,
+    [Q, K.copy(), V, *tiled_attention.evaluate([Q, K, V], {"causal": False})],
+    {"causal": False},
+)
+CASES["tiled_attention_back"][1].insert(4, OUT_GRADIENT)
 
 
 def instruction_of(op, args, params, outs):

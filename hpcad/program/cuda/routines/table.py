@@ -231,36 +231,43 @@ def _conv_weight(instruction: Instruction, arrays: Arrays, beta: float) -> Recip
     return convolution.weight(x, g, values[2] if pooled else None, out, beta)
 
 
-def _attention_of(instruction: Instruction, q: Any, k: Any, v: Any, out: Any) -> Attention | None:
+# -- attention ------------------------------------------------------------------------------------
+
+
+def _attention_of(instruction: Instruction, **arrays: np.ndarray) -> Attention | None:
     """Sizes and layouts of arrays (B, H, T, D); None where rows do not lie in one piece."""
-    steps = []
-    for array in (q, k, v, out):
+    steps = {}
+    for name, array in arrays.items():
         if array.strides[-1] != array.itemsize and array.shape[-1] > 1:
             return None
         if any(stride % array.itemsize or stride < 0 for stride in array.strides):
             return None
-        steps.append(tuple(stride // array.itemsize for stride in array.strides[:3]))
-    (batch, heads, queries, dim), keys = q.shape, k.shape[2]
+        batch, head, row = (stride // array.itemsize for stride in array.strides[:3])
+        steps[name] = (batch, head, row)
+    (batch, heads, queries, dim), keys = arrays["q"].shape, arrays["k"].shape[2]
+    sizes = (batch, heads, queries, keys, dim)
+    inner = (steps[name] for name in ("q", "k", "v", "out"))
+    outer = (steps.get(name) for name in ("dq", "dk", "dv", "g"))
     causal = instruction.params["causal"]
-    return Attention(str(q.dtype), batch, heads, queries, keys, dim, causal, *steps)
+    return Attention(str(arrays["q"].dtype), *sizes, causal, *inner, *outer)
 
 
 def _attention(instruction: Instruction, arrays: Arrays, _b: float, _f: int) -> Found | None:
     q, k, v = (arrays(x) for x in instruction.args)
     out, log_sums = (arrays(x) for x in instruction.outs)
-    spec = _attention_of(instruction, q, k, v, out)
-    return None if spec is None else (spec.forward(), _pointers(q, k, v, out, log_sums))
+    spec = _attention_of(instruction, q=q, k=k, v=v, out=out)
+    if spec is None or not _plain(log_sums):
+        return None
+    return spec.forward(), _pointers(q, k, v, out, log_sums)
 
 
 def _attention_back(instruction: Instruction, arrays: Arrays, _b: float, _f: int) -> Found | None:
     q, k, v, out, g, log_sums = (arrays(x) for x in instruction.args)
-    found = [arrays(x) for x in instruction.outs]
-    spec = _attention_of(instruction, q, k, v, out)
-    if spec is None or any(
-        x.strides != y.strides for x, y in zip((*found, g), (q, k, v, out), strict=True)
-    ):
-        return None  # the routine takes gradients that lie as what they are gradients of
-    return spec.backward(), _pointers(q, k, v, out, g, log_sums, *found)
+    dq, dk, dv = (arrays(x) for x in instruction.outs)
+    spec = _attention_of(instruction, q=q, k=k, v=v, out=out, g=g, dq=dq, dk=dk, dv=dv)
+    if spec is None or not _plain(log_sums):
+        return None
+    return spec.backward(), _pointers(q, k, v, out, g, log_sums, dq, dk, dv)
 
 
 ROUTINES: dict[str, Callable[[Instruction, Arrays, float, int], Found | None]] = {
