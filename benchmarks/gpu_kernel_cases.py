@@ -4,66 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from gpu_kernel_sizes import HALF, Case, Sizes
 
 from hpcad import nn, optim
 from hpcad.backend.half import named
 from hpcad.optim.rule import write_rule
-from hpcad.program.cuda.routines.routine import DeviceRoutine
 from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
-
-HALF = "bfloat16"
-
-
-@dataclass(frozen=True)
-class Case:
-    """Something to run on a device.
-
-    Attributes
-    ----------
-    name : str
-    dtype : str
-        Of the activations.
-    unit : Kernel or DeviceRoutine
-    traffic : int
-        Bytes that it must read and write: each element of each operand once for either.
-    limits : dict
-        Operand -> what its integers stay below.
-    scalars : list
-        Run-time numbers.
-    given : dict
-        Operand -> its numbers, where random ones mean nothing.
-    flops : int
-        Where arithmetic and not memory is the limit.
-    """
-
-    name: str
-    dtype: str
-    unit: Kernel | DeviceRoutine
-    traffic: int
-    limits: dict[int, int] = field(default_factory=dict)
-    scalars: list[float] = field(default_factory=list)
-    given: dict[int, list[float]] = field(default_factory=dict)
-    flops: int = 0
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Rows (tokens), width, hidden width, places of attention, symbols, parameters."""
-
-    rows: int
-    width: int
-    hidden: int
-    length: int
-    vocabulary: int
-    parameters: int
-
-
-FULL = Sizes(32 * 1024, 768, 3072, 1024, 50304, 124_475_904)
-TINY = Sizes(12, 64, 128, 32, 96, 1003)
 
 
 class Nodes:

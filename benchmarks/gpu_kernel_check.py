@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gpu_kernel_cases import Case
+from gpu_kernel_sizes import Case
 
 from hpcad.backend.half import named
 from hpcad.program.cuda.launch import load, load_kernels

@@ -21,8 +21,9 @@ from typing import Any
 
 import environment
 import gpu_environment
-from gpu_kernel_cases import FULL, TINY, Case, Sizes, kernel_cases
+from gpu_kernel_cases import kernel_cases
 from gpu_kernel_check import compared, on_device
+from gpu_kernel_sizes import FULL, TINY, Case, Sizes
 from gpu_routine_cases import routine_cases
 from gpu_timer import DeviceTimer, copy_works
 from interleaved import in_turn

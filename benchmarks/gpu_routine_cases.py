@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gpu_kernel_cases import HALF, TINY, Case, Sizes, adamw
+from gpu_kernel_cases import adamw
+from gpu_kernel_sizes import HALF, TINY, Case, Sizes
 
 from hpcad.backend.half import named
 from hpcad.program.cuda.routines.adamw import AdamW

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gpu_kernels
 import numpy as np
 import pytest
-from gpu_kernel_cases import FULL, TINY, Case, kernel_cases, traffic
+from gpu_kernel_cases import kernel_cases, traffic
 from gpu_kernel_check import compared, on_device
+from gpu_kernel_sizes import FULL, TINY, Case
 from gpu_routine_cases import routine_cases
 
 from hpcad.backend import get_backend
