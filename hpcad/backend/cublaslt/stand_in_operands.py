@@ -1,4 +1,4 @@
-"""The attributes of descriptors that the stand-in for cuBLASLt was given, and whether they agree."""
+"""What the stand-in for cuBLASLt was told by descriptors, and whether they agree."""
 
 from __future__ import annotations
 

@@ -108,11 +108,13 @@ def test_empty_operands(xp, a, b):
     near(xp, found, wanted)
 
 
-def test_the_same_shapes_at_other_addresses(xp):
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_the_same_shapes_at_other_addresses(xp, which):
     a, b = draw(8, 8), draw(8, 8)
     for start in (0, 1, 2, 0):
-        moved = [put(xp, x, gap=4 - start, start=start) for x in (a, b, np.zeros_like(a))]
-        near(xp, multiply(xp, *moved), a @ b)
+        starts = [start if i == which else 0 for i in range(3)]
+        operands = zip((a, b, np.zeros_like(a)), starts, strict=True)
+        near(xp, multiply(xp, *(put(xp, x, gap=4 - s, start=s) for x, s in operands)), a @ b)
 
 
 def test_shapes_that_do_not_fit_are_an_error(xp):
