@@ -141,7 +141,7 @@ def _turn_of(process: Any, repeats: int) -> Any:
 
 def _out_of_memory(error: Exception) -> bool:
     said = str(error).lower()
-    return "out of memory" in said or "outofmemory" in said
+    return any(words in said for words in ("out of memory", "outofmemory", "alloc_failed"))
 
 
 def _compared(field: Sequence[GpuContender], samples: np.ndarray) -> list[dict[str, Any]]:
