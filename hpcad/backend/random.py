@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _SHIFT = np.uint64(32)
 
 Key = tuple[int, int]
 
+PIECE = 1 << 14  # numbers drawn at a time
 COMPILED = 1024  # numbers from which on a compiled routine is worth its call
 
 
@@ -73,16 +75,11 @@ class Stream:
 
     def uniform(self, shape: Shape, dtype: Any = np.float64, *, step: int = 0) -> Array:
         """Uniform numbers in [0, 1) for the element indices 0 ... size-1, row-major."""
-        index = np.arange(math.prod(shape), dtype=np.uint64)
-        return self._uniform(index, step, dtype).reshape(shape)
+        return _in_pieces(lambda index: self._uniform(index, step, dtype), shape, dtype)
 
     def normal(self, shape: Shape, dtype: Any = np.float64, *, step: int = 0) -> Array:
         """Standard normal numbers by the Box-Muller transform."""
-        index = np.arange(math.prod(shape), dtype=np.uint64)
-        bits = _bits(self.key, index, step)
-        radius = np.sqrt(-2.0 * np.log1p(-_unit(bits[0], bits[1])))
-        angle = 2.0 * np.pi * _unit(bits[2], bits[3])
-        return (radius * np.cos(angle)).astype(dtype).reshape(shape)
+        return _in_pieces(lambda index: self._normal(index, step), shape, dtype)
 
     def uniform_rows(self, rows: Array, width: int, dtype: Any, *, step: int = 0) -> Array:
         """Uniform numbers of the rows with global indices ``rows``.
@@ -96,11 +93,26 @@ class Stream:
         """
         return rows_of(self.key, rows, width, dtype, step)
 
+    def _normal(self, index: Array, step: int) -> Array:
+        bits = _bits(self.key, index, step)
+        radius = np.sqrt(-2.0 * np.log1p(-_unit(bits[0], bits[1])))
+        return radius * np.cos(2.0 * np.pi * _unit(bits[2], bits[3]))
+
     def _uniform(self, index: Array, step: int, dtype: Any) -> Array:
         bits = _bits(self.key, index, step)
         if np.dtype(dtype) == np.float32:
             return _unit32(bits[0])
         return _unit(bits[0], bits[1]).astype(dtype)
+
+
+def _in_pieces(draw: Callable[[Array], Array], shape: Shape, dtype: Any) -> Array:
+    """What is drawn for the indices of an array, whose temporaries stay in cache."""
+    size = math.prod(shape)
+    numbers = np.empty(size, dtype)
+    for start in range(0, size, PIECE):
+        stop = min(start + PIECE, size)
+        numbers[start:stop] = draw(np.arange(start, stop, dtype=np.uint64))
+    return numbers.reshape(shape)
 
 
 def rows_of(key: Key, rows: Array, width: int, dtype: Any, step: int) -> Array:

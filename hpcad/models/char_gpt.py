@@ -1,22 +1,10 @@
-"""Character-level GPT: a decoder-only transformer in the manner of GPT-2."""
+"""Character-level GPT, small enough for a CPU."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from hpcad.autodiff import no_grad
-from hpcad.backend import Stream, backend_of
-from hpcad.errors import ConfigError
-from hpcad.models.classifier import Classifier
-from hpcad.nn import Dropout, Embedding, LayerNorm, TransformerBlock
-from hpcad.nn.precision import half_type_of
-from hpcad.primitives.elementwise import add
-from hpcad.primitives.layout import matrix_transpose
-from hpcad.primitives.product import linear
+from hpcad.models.gpt import GPT, check_heads
 from hpcad.training.job_fields import bounded
 
 
@@ -43,84 +31,8 @@ class CharGPTConfig:
     std: float = bounded(0.02, above=0)
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        check_heads(self)
 
 
-class CharGPT(Classifier):
-    """Token and position embedding, transformer blocks, and a head tied to the embedding.
-
-    Parameters
-    ----------
-    vocabulary : int
-        Number of symbols.
-    block : int
-        Longest context, in tokens.
-    """
-
-    def __init__(self, config: CharGPTConfig, vocabulary: int, block: int) -> None:
-        self.tokens = Embedding(vocabulary, config.width)
-        self.positions = Embedding(block, config.width)
-        self.dropout = Dropout(config.dropout, "embedding.dropout")
-        # Each block adds to the residual stream twice; the division keeps its variance (GPT-2).
-        std = config.std
-        projection = std / math.sqrt(2 * config.layers)
-        self.blocks = [
-            TransformerBlock(
-                config.width,
-                config.heads,
-                config.dropout,
-                config.bias,
-                std,
-                projection,
-                f"block{i}",
-            )
-            for i in range(config.layers)
-        ]
-        self.norm = LayerNorm(config.width, config.bias)
-        self.block = block
-
-    def forward(self, tokens: Any) -> Any:
-        """Logits of the next token at every place.
-
-        Parameters
-        ----------
-        tokens : integer array, shape (N, T), T at most ``block``
-
-        Returns
-        -------
-        array, shape (N, T, vocabulary)
-        """
-        length = tokens.shape[1]
-        if length > self.block:
-            raise ConfigError(f"{length} tokens do not fit a context of {self.block}")
-        places = backend_of(tokens).xp.arange(length)
-        x = add(self.tokens(tokens), self.positions(places))
-        x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x)
-        table = matrix_transpose(self.tokens.weight)
-        return linear(self.norm(x), table, dtype=half_type_of(x))
-
-    def generate(self, prompt: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-        """Continue a sequence by sampling.
-
-        Parameters
-        ----------
-        prompt : integer array, shape (T,)
-        count : int
-            Tokens to add.
-
-        Returns
-        -------
-        integer array, shape (T + count,)
-        """
-        out = list(np.asarray(prompt, np.int64))
-        draws = Stream(seed, "generate").uniform((count,))
-        with no_grad():
-            for u in draws:
-                logits = self(np.asarray(out[-self.block :])[None]).numpy()[0, -1]
-                logits = logits.astype(np.float64)
-                p = np.exp(logits - logits.max())
-                out.append(int(np.searchsorted(np.cumsum(p) / p.sum(), u, side="right")))
-        return np.asarray(out)
+class CharGPT(GPT):
+    """A :class:`GPT` whose vocabulary and context are those of its dataset."""

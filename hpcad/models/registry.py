@@ -11,6 +11,7 @@ from hpcad.errors import ConfigError
 from hpcad.models.char_gpt import CharGPT, CharGPTConfig
 from hpcad.models.classifier import Classifier
 from hpcad.models.cnn import CNN, CNNConfig
+from hpcad.models.gpt2 import GPT2, GPT2Config
 from hpcad.models.mlp import MLP, MLPConfig
 from hpcad.models.recurrent import RecurrentClassifier, RecurrentConfig
 
@@ -58,14 +59,34 @@ def _rows(dataset: Any) -> int:
     return math.prod(shape[1:])
 
 
-def _text(config: CharGPTConfig, dataset: Any) -> CharGPT:
+def _symbols(kind: str, dataset: Any) -> int:
+    """How many different tokens a dataset has."""
     vocabulary = dataset.metadata.get("vocabulary")
     if vocabulary is None:
         raise ConfigError(
-            "model 'char_gpt' needs a text dataset with a vocabulary; "
+            f"model {kind!r} needs a text dataset with a vocabulary; "
             "pack one with `hpcad data pack OUT --text FILE` and set [data] window"
         )
-    return CharGPT(config, len(vocabulary), dataset.fields["x"].shape[0])
+    return vocabulary if isinstance(vocabulary, int) else len(vocabulary)
+
+
+def _text(config: CharGPTConfig, dataset: Any) -> CharGPT:
+    return CharGPT(config, _symbols("char_gpt", dataset), dataset.fields["x"].shape[0])
+
+
+def _gpt2(config: GPT2Config, dataset: Any) -> GPT2:
+    symbols, window = _symbols("gpt2", dataset), dataset.fields["x"].shape[0]
+    if symbols > config.vocabulary:
+        raise ConfigError(
+            f"the dataset has {symbols} different tokens, but [model] vocabulary is "
+            f"{config.vocabulary}; set it to at least {symbols}"
+        )
+    if window > config.context:
+        raise ConfigError(
+            f"[data] window is {window} tokens, but [model] context is {config.context}; make the "
+            "window smaller or the context larger"
+        )
+    return GPT2(config)
 
 
 REGISTRY: Mapping[str, ModelEntry] = {
@@ -75,4 +96,5 @@ REGISTRY: Mapping[str, ModelEntry] = {
         RecurrentConfig, lambda c, d: RecurrentClassifier(c, _rows(d), _classes(d))
     ),
     "char_gpt": ModelEntry(CharGPTConfig, _text, real_input=False),
+    "gpt2": ModelEntry(GPT2Config, _gpt2, real_input=False),
 }

@@ -10,7 +10,7 @@ from hpcad.nn.buffer import Buffer
 from hpcad.nn.context import training_step
 from hpcad.nn.layers import Conv2d, Dropout, Embedding, Flatten, LayerNorm, Linear
 from hpcad.nn.losses import cross_entropy, mean_squared_error
-from hpcad.nn.module import InitializedParameter, Module, Sequential
+from hpcad.nn.module import InitializedParameter, Module, Sequential, undrawn
 from hpcad.nn.precision import Precision
 from hpcad.nn.recurrent import GRU, LSTM, RNN
 from hpcad.primitives.elementwise import gelu, relu, sigmoid, tanh
@@ -49,4 +49,5 @@ __all__ = [
     "softmax",
     "tanh",
     "training_step",
+    "undrawn",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -143,6 +145,20 @@ class Module:
 
 
 _unnamed = itertools.count()
+_drawn: ContextVar[bool] = ContextVar("parameters are drawn when they are made", default=True)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Make models whose parameters are zero until ``initialize(seed)`` draws them.
+
+    A large model is then drawn once and not twice.
+    """
+    token = _drawn.set(False)
+    try:
+        yield
+    finally:
+        _drawn.reset(token)
 
 
 class InitializedParameter(Parameter):
@@ -154,7 +170,11 @@ class InitializedParameter(Parameter):
         # Usable at once; a model of many layers should still be drawn by initialize(seed),
         # where every parameter has its own stream.
         stream = Stream(0, f"unnamed {next(_unnamed)}")
-        super().__init__(initializer(stream, shape).astype(np.float32))
+        if _drawn.get():
+            super().__init__(initializer(stream, shape).astype(np.float32))
+        else:
+            super().__init__(np.zeros((), np.float32))
+            self.hold(np.zeros(shape, np.float32))  # not a copy: its memory is not even touched
         self.initializer = initializer
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

@@ -13,7 +13,7 @@ from hpcad.data.batch import local_part
 from hpcad.parallel import World
 from hpcad.training.checks import check_metrics
 
-BATCH = 256  # samples per evaluation batch and rank; bounds its memory
+BATCH = 256  # samples
 
 Evaluate = Callable[[Any, Mapping[str, Any]], Mapping[str, float]]
 
@@ -24,6 +24,7 @@ def evaluate(
     prepare: Callable[[dict[str, np.ndarray]], dict[str, Any]],
     world: World,
     function: Evaluate,
+    batch: int = BATCH,
 ) -> dict[str, float]:
     """Return the mean of each metric over the dataset; collective.
 
@@ -32,6 +33,8 @@ def evaluate(
     function : callable
         ``function(model, batch)`` returns sums over the batch by name, among them ``count``,
         by which the totals are divided.
+    batch : int
+        Samples that a rank computes at a time.
 
     Returns
     -------
@@ -41,8 +44,8 @@ def evaluate(
     first, last = local_part(len(dataset), world.rank, world.size)
     totals: dict[str, float] = {}
     with no_grad():
-        for start in range(first, last, BATCH):
-            fields = prepare(dataset.read(np.arange(start, min(start + BATCH, last))))
+        for start in range(first, last, batch):
+            fields = prepare(dataset.read(np.arange(start, min(start + batch, last))))
             found = function(model, fields)
             check_metrics(found)
             for name, value in found.items():

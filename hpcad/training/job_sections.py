@@ -87,10 +87,11 @@ class ScheduleSection:
 class TrainingSection:
     """How long, in which precision, on what. With both `epochs` and `steps` the first reached ends.
 
-    `evaluate_every` counts steps; without it the end of every epoch evaluates. `compile` turns
-    the step into a program; without it every operation is carried out one by one. `precision` is
-    what layers compute in (with ``"float32"``, `dtype`); parameters stay `dtype`. `loss_scale` and
-    `loss_scale_interval` belong to float16: the first scale, and the good steps until it doubles.
+    `evaluate_every` counts steps; without it the end of every epoch evaluates, by
+    `evaluate_batch` samples a rank at a time. `compile` turns the step into a program; without it
+    every operation is carried out one by one. `precision` is what layers compute in (with
+    ``"float32"``, `dtype`); parameters stay `dtype`. `loss_scale` and `loss_scale_interval` belong
+    to float16: the first scale, and the good steps until it doubles.
     """
 
     epochs: int | None = bounded(None, at_least=1)
@@ -102,6 +103,7 @@ class TrainingSection:
     device: Literal["auto", "cpu", "gpu", "strict"] = "cpu"
     log_every: int = bounded(50, at_least=1)
     evaluate_every: int | None = bounded(None, at_least=1)
+    evaluate_batch: int = bounded(256, at_least=1)
     compile: bool = True
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from hpcad.backend import get_backend
 from hpcad.backend.cublaslt import allow_tf32
 from hpcad.data import BlockOrder, BlockShuffle, Dataset, open_dataset
 from hpcad.errors import ConfigError
-from hpcad.nn import Module, Precision
+from hpcad.nn import Module, Precision, undrawn
 from hpcad.optim import (
     SGD,
     Adam,
@@ -66,7 +66,8 @@ def _run(
     job: Job, entry: Any, world: World, resume: bool | str | Path, timeline: Timeline | None
 ) -> Result:
     train, test = open_data(job, world)
-    model = entry.build(job.model.config, train)
+    with undrawn():
+        model = entry.build(job.model.config, train)
     backend = get_backend(world.device.partition(":")[0])
     precision = make_precision(job, world)
     precision.apply(model)
@@ -108,6 +109,7 @@ def _run(
         asynchronous=job.checkpoint.asynchronous,
         log_every=job.training.log_every,
         evaluate_every=job.training.evaluate_every,
+        evaluate_batch=job.training.evaluate_batch,
         world=world,
         engine=engine,
         compile=job.training.compile,

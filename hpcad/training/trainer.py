@@ -26,7 +26,7 @@ from hpcad.training.checks import (
     require_method,
     require_same,
 )
-from hpcad.training.evaluation import Evaluate, evaluate
+from hpcad.training.evaluation import BATCH, Evaluate, evaluate
 from hpcad.training.phases import PhaseTimer
 from hpcad.training.prepare import Prepare
 from hpcad.training.report import Report
@@ -76,6 +76,8 @@ class Trainer:
         parameters between a step and the next update.
     log_every, evaluate_every : int
         In steps.
+    evaluate_batch : int
+        Samples that a rank evaluates at a time; bounds the memory of that.
     world : World, optional
     engine : DataParallel, optional
         Made with its defaults when left out.
@@ -118,6 +120,7 @@ class Trainer:
         asynchronous: bool = True,
         log_every: int = 50,
         evaluate_every: int | None = None,
+        evaluate_batch: int = BATCH,
         world: World | None = None,
         engine: DataParallel | None = None,
         compile: bool = True,
@@ -133,6 +136,7 @@ class Trainer:
             checkpoint_every=checkpoint_every,
             log_every=log_every,
             evaluate_every=evaluate_every,
+            evaluate_batch=evaluate_batch,
         )
         if optimizer.model is not model:
             raise ConfigError("the optimizer was made for another model than the trainer's")
@@ -148,7 +152,7 @@ class Trainer:
         self.prepare = prepare or Prepare()
         self.directory = Path(directory) if directory is not None else None
         self.checkpoint_every, self.log_every = checkpoint_every, log_every
-        self.evaluate_every = evaluate_every
+        self.evaluate_every, self.evaluate_batch = evaluate_every, evaluate_batch
         self.engine = engine or DataParallel(model, self.world)
         self.compile, self.timeline = compile, timeline
         self.checkpoints = RunCheckpoints(
@@ -243,7 +247,9 @@ class Trainer:
         if self.test is None:
             return
         with phases("evaluation"):
-            found = evaluate(self.model, self.test, self.prepare, self.world, self.metrics)
+            found = evaluate(
+                self.model, self.test, self.prepare, self.world, self.metrics, self.evaluate_batch
+            )
         self.result.metrics, self.result.evaluated_step = found, self.result.step
         report.evaluation()
 
