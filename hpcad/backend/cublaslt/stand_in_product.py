@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -55,13 +56,13 @@ def product(
         )
     a = a.swapaxes(1, 2) if o.what["trans_a"] == Operation.T else a
     b = b.swapaxes(1, 2) if o.what["trans_b"] == Operation.T else b
-    a, b = a.astype(wide), b.astype(wide)
+    a, b = a.astype(wide, copy=False), b.astype(wide, copy=False)
     if o.what["compute_type"] == Compute.tf32:
         a, b = _tf32(a), _tf32(b)
     bounds = [o.depth * i // parts for i in range(parts + 1)]
-    x = np.zeros(d.shape, wide)
-    for first, last in pairwise(bounds):
-        x += np.matmul(a[..., first:last], b[:, first:last])
+    rows, columns = b.swapaxes(1, 2), a.swapaxes(1, 2)  # as they lie, which NumPy is faster with
+    sums = [np.matmul(rows[..., i:j], columns[:, i:j]) for i, j in pairwise(bounds)]
+    x = functools.reduce(np.add, sums).swapaxes(1, 2)
     for pointer in filter(None, o.scales):
         x *= memory(pointer, 4).view(np.float32)
     x *= wide(factors[0])

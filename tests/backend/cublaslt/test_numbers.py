@@ -26,7 +26,7 @@ case = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(case)
 def test_every_product_that_is_bound_is_right(xp, case):
     check(xp, case)
