@@ -121,6 +121,8 @@ def fastest(plan: Plan, clock: Clock) -> tuple[Algorithm, float]:
                 best.pop(algorithm, None)
                 continue
             best[algorithm] = min(took, best.get(algorithm, took))
+        if max(best.values(), default=0.0) <= INSTANT:
+            break  # no turn tells more
     del memory
     if not best:
         raise DeviceError(f"none of the algorithms that cuBLASLt proposes runs: {plan.problem.key}")
