@@ -68,7 +68,7 @@ def test_allocate_is_aligned_and_zero():
 
 
 def test_unknown_device_names_the_choices():
-    with pytest.raises(ConfigError, match="'cpu', 'gpu' or 'auto'"):
+    with pytest.raises(ConfigError, match="'cpu', 'gpu', 'auto' or 'strict'"):
         get_backend("tpu")
 
 
