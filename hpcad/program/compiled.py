@@ -99,6 +99,11 @@ class Compiled:
         return self._program
 
     @property
+    def known(self) -> Executable | None:
+        """The program that was run, or made, last; None where there is none."""
+        return self._program
+
+    @property
     def obstacles(self) -> list[str]:
         return [e.obstacle for e in self._entries.values() if e.obstacle is not None]
 

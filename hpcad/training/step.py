@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpcad.autodiff import Tensor
 from hpcad.autodiff.state import effect
+from hpcad.backend import backend_of
 from hpcad.data import Batch
 from hpcad.errors import ConfigError
 from hpcad.nn import Module, training_step
@@ -20,6 +22,7 @@ from hpcad.program.compiled import Compiled
 from hpcad.program.options import Options
 from hpcad.training.checks import check_loss
 from hpcad.training.phases import PhaseTimer
+from hpcad.training.products import tune_products
 
 Loss = Callable[[Any, Mapping[str, Any]], Tensor]
 _log = logging.getLogger("hpcad")
@@ -60,6 +63,8 @@ class TrainingProgram:
     phases : PhaseTimer
     compile : bool
         False: every step runs eagerly.
+    directory : Path, optional
+        Of the run; there the choices are kept that are made for a device.
     before_update : callable
         Called before the parameters and the optimizer's state change.
     """
@@ -79,6 +84,7 @@ class TrainingProgram:
         phases: PhaseTimer,
         compile: bool,
         before_update: Callable[[], None],
+        directory: Path | None = None,
     ) -> None:
         self.model, self.loss = model, loss
         self.optimizer, self.engine = optimizer, engine
@@ -87,6 +93,8 @@ class TrainingProgram:
         self._steps = 0
         self._looked_at = False  # whether the fields of batches can be told apart
         self._compiled: Compiled | None = None
+        self._directory = directory
+        self._untuned = compile and backend_of(optimizer.arenas[0].values.flat).on_device
         if compile:
             options = Options(ahead=True, log=engine.world.is_root)
             self._compiled = Compiled(self.step, options)
@@ -101,6 +109,8 @@ class TrainingProgram:
         self.phases.move("backward", "exposed communication", self.engine.exposed_seconds)
         self.engine.exposed_seconds = 0.0
         self._steps += 1
+        if self._untuned and batch.global_size >= self.full:
+            self._tune()
         return share
 
     def step(
@@ -148,6 +158,15 @@ class TrainingProgram:
     def _loss_scale(self) -> tuple[Any, ...]:
         scale = self.optimizer.loss_scale
         return () if scale is None else (scale.value,)
+
+    def _tune(self) -> None:
+        """Measure products, once, before they become part of a graph. Collective."""
+        self._untuned = False
+        with self.phases("compilation"):
+            backend = backend_of(self.optimizer.arenas[0].values.flat)
+            program = self._compiled.known if self._compiled is not None else None
+            communicator = self.engine.world.communicator
+            tune_products(program, backend, communicator, self._directory)
 
     def _without_samples(self) -> float:
         self.phases.turn("backward")

@@ -332,6 +332,7 @@ class Trainer:
             phases=phases,
             compile=self.compile,
             before_update=self.checkpoints.reclaim,
+            directory=self.directory,
         )
 
     def _order(self) -> dict[str, Any]:
