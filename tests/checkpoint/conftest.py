@@ -16,8 +16,6 @@ from checkpoint_layouts import write_directory
 from hpcad.checkpoint import CheckpointStore, DamagedCheckpointError, read_checkpoint
 from hpcad.errors import CheckpointError
 
-_DISRUPTIONS = pytest.StashKey[dict[str, list[int]]]()
-
 SECONDS = 2.0
 BYTES = 32 << 20
 
@@ -109,26 +107,11 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture
-def disrupted(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]):
+def disrupted(record_property: Callable[[str, object], None]) -> Callable[[int, str], None]:
     """Return a function that counts disruptions of checkpoints, for the summary of the session."""
 
     def count(cases: int, text: str) -> None:
         print(text)
-        record_property("cases", cases)
-        found = request.config.stash.setdefault(_DISRUPTIONS, {})
-        found.setdefault(request.node.originalname, []).append(cases)
+        record_property("disrupted checkpoints", cases)
 
     return count
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Show how often checkpoints were disrupted, and by what."""
-    found = config.stash.get(_DISRUPTIONS, {})
-    if not found:
-        return
-    terminalreporter.section("disrupted checkpoints")
-    for name, cases in found.items():
-        terminalreporter.write_line(f"{sum(cases):6} cases in {len(cases)} of {name}")
-    terminalreporter.write_line(f"{sum(map(sum, found.values())):6} cases in all")

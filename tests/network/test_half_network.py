@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 SECONDS = 60
 COUNT, SUMS = 2_000_000, 3  # 8 MB of float32, 64 ms at 1 Gbit/s
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 30)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(SECONDS + 30)]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def found(tmp_path_factory):
     return answer
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 30)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(SECONDS + 30)]
 
 
 def test_both_hosts_count_as_nodes_behind_a_gigabit_link(found):

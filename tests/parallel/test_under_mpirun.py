@@ -19,30 +19,33 @@ PYTEST = ["-m", "mpi4py", "-m", "pytest", "--with-mpi", "-x", "-p", "no:cachepro
           "--timeout-method=thread", "--color=no"]  # fmt: skip
 
 
+# Several ranks wait for each other by looking, which takes all cores.
 @pytest.mark.timeout(SECONDS + 30)
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
-def test_tests_under_mpirun(ranks, launched_sets, tmp_path):
-    run(
-        tmp_path, ranks, ["--timeout=60", "-m", "not slow", "tests/mpi"], "tests/mpi", launched_sets
-    )
+@pytest.mark.parametrize(
+    "ranks", [1, *(pytest.param(ranks, marks=pytest.mark.alone) for ranks in (2, 3, 4))]
+)
+def test_tests_under_mpirun(ranks, launched_set, tmp_path):
+    run(tmp_path, ranks, ["--timeout=60", "-m", "not slow", "tests/mpi"], "tests/mpi", launched_set)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS + 30)
 @pytest.mark.parametrize("ranks", [5, 8])
-def test_communicators_under_mpirun(ranks, launched_sets, tmp_path):
+def test_communicators_under_mpirun(ranks, launched_set, tmp_path):
     files = ["tests/mpi/test_collectives.py", "tests/mpi/test_node.py"]
-    run(tmp_path, ranks, ["--timeout=120", *files], "communicators", launched_sets, 2 * SECONDS)
+    run(tmp_path, ranks, ["--timeout=120", *files], "communicators", launched_set, 2 * SECONDS)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS + 30)
-def test_large_arrays_under_mpirun(launched_sets, tmp_path):
+def test_large_arrays_under_mpirun(launched_set, tmp_path):
     arguments = ["--timeout=300", "-m", "slow", "tests/mpi/test_large.py"]
-    run(tmp_path, 2, arguments, "large arrays", launched_sets, 2 * SECONDS)
+    run(tmp_path, 2, arguments, "large arrays", launched_set, 2 * SECONDS)
 
 
-def run(folder, ranks, arguments, title, launched_sets, seconds=SECONDS):
+def run(folder, ranks, arguments, title, launched_set, seconds=SECONDS):
     # The ranks' temporary directories have a place of their own, where nothing is old: several
     # processes that remove the same old ones at the same time disturb each other.
     env = {"PYTEST_DEBUG_TEMPROOT": str(folder)}
@@ -51,4 +54,4 @@ def run(folder, ranks, arguments, title, launched_sets, seconds=SECONDS):
     closing = CLOSING_LINE.findall(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-4000:]
     assert closing, done.stdout[-6000:]
-    launched_sets.append(f"mpirun -n {ranks}, {title}: {closing[0]} on each rank")
+    launched_set(f"mpirun -n {ranks}, {title}: {closing[0]} on each rank")

@@ -9,7 +9,7 @@ import pytest
 from launched import mpirun_prefix, run_bounded
 from slurm_jobs import run_job, run_step
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.alone, pytest.mark.slurm, pytest.mark.timeout(180)]
 
 REPORT = """\
 import sys

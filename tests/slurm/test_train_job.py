@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "jobs" / "train.sbatch"
 DIGITS = REPOSITORY / "jobs" / "digits.toml"
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.slurm, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
