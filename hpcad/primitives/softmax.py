@@ -14,8 +14,9 @@ from hpcad.errors import ShapeError
 from hpcad.primitives import reduction
 from hpcad.primitives.elementwise import cast, floating, multiply, subtract
 from hpcad.primitives.layout import expand_dims
-from hpcad.primitives.precision import in_single
+from hpcad.primitives.precision import in_single, widened
 from hpcad.primitives.shapes import as_array, same
+from hpcad.primitives.streamed_loss import is_streamed, streamed_loss, streamed_loss_back
 
 
 def _softmax(x: Any) -> Any:
@@ -96,7 +97,7 @@ in_range = Primitive("in_range", _in_range, same, constant=True)  # the labels, 
 
 def _cross_entropy(logits: Any, labels: Any) -> tuple[Any, Any]:
     """Losses, and the softmax as residual."""
-    logits = floating(logits)
+    logits = widened(floating(logits))
     _check_labels(logits, labels)
     index = labels[..., None].astype(np.intp)
     shifted = logits - logits.max(axis=-1, keepdims=True)
@@ -112,9 +113,13 @@ def _one_hot(labels: Any, classes: int, dtype: Any) -> Any:
     return (xp.arange(classes) == labels[..., None]).astype(dtype)
 
 
+def _wide(logits: Any) -> Any:
+    return cast(logits, dtype=np.float32) if is_half(logits.dtype) else logits
+
+
 def _error(saved: Any, logits: Any, labels: Any) -> Any:
     """``softmax(logits) - one_hot(labels)``, the gradient of the loss of each sample."""
-    p = softmax(logits) if saved is None else saved
+    p = softmax(_wide(logits)) if saved is None else saved
     return subtract(p, _one_hot(labels, np.shape(p)[-1], p.dtype))
 
 
@@ -124,6 +129,11 @@ def _cross_entropy_vjp(
     """``(softmax(logits) - one_hot(labels)) g``."""
     if saved is not None and isinstance(g, np.ndarray):
         return [_cross_entropy_vjp_in_place(g, saved, labels), None]
+    if saved is None and is_streamed(_logits, labels, g):
+        # The first is that of the forward pass: a program finds what is computed twice.
+        labels = in_range(labels, classes=np.shape(_logits)[-1])
+        log_sums = streamed_loss(_logits, labels)[1]
+        return [streamed_loss_back(_logits, labels, log_sums, g), None]
     return [multiply(_error(saved, _logits, labels), expand_dims(g, -1)), None]
 
 
@@ -164,7 +174,4 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     array, shape (...)
         ``log sum exp(logits) - logits[label]``, in nats; float32 of logits in half precision.
     """
-    logits = as_array(logits)
-    if is_half(logits.dtype):
-        logits = cast(logits, dtype=np.float32)
-    return _cross_entropy_primitive(logits, labels)
+    return _cross_entropy_primitive(as_array(logits), labels)

@@ -40,6 +40,7 @@ WIDER = {
     "allreduce_max", "allreduce_min", "allreduce_prod", "alike",
 }
 # fmt: on
+SINGLE = {"cross_entropy"}  # whose answer is float32: losses are averaged
 ULPS = 16  # roundings, relative to the largest number of an array
 MORE = {"log_ndtr": 64}  # whose derivative is the exponential of a large number
 
@@ -95,7 +96,7 @@ def test_values_and_derivatives_are_those_of_single_precision(name, half):
                 strict=True,
             ):
                 _close(found, expected, half)
-                if value_of(expected).dtype == np.float32:
+                if value_of(expected).dtype == np.float32 and name not in SINGLE:
                     assert value_of(found).dtype == half
             if primitive.differentiable and not primitive.constant:
                 _check_derivatives(primitive, ours, single, half, rng)

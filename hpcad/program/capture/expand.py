@@ -29,7 +29,8 @@ from hpcad.primitives.elementwise import (
 from hpcad.primitives.indexing import getitem
 from hpcad.primitives.normalization import _normalised
 from hpcad.primitives.pooling import max_pool_parts
-from hpcad.primitives.softmax import in_range
+from hpcad.primitives.softmax import _wide, in_range
+from hpcad.primitives.streamed_loss import is_streamed, streamed_loss
 from hpcad.primitives.tiled_attention import has_tiles, tiled_attention
 
 
@@ -66,6 +67,9 @@ def _cross_entropy(logits: Any, labels: Any) -> Any:
     if not is_real(logits.dtype) or getattr(labels, "shape", None) != logits.shape[:-1]:
         return NotImplemented
     labels = in_range(labels, classes=logits.shape[-1])
+    if is_streamed(logits, labels):
+        return streamed_loss(logits, labels)[0]
+    logits = _wide(logits)
     shifted = subtract(logits, extremes.max(logits, -1, True))
     total = reduction.sum(exp(shifted), -1)
     classes = backend_of(value_of(logits)).xp.arange(logits.shape[-1])

@@ -9,6 +9,7 @@ from hpcad.primitives.convolution import conv, conv_input, conv_weight
 from hpcad.primitives.indexing import add_rows, take_rows
 from hpcad.primitives.pooling import max_pool_parts, pick, unpool
 from hpcad.primitives.randomness import uniform_rows
+from hpcad.primitives.streamed_loss import streamed_loss, streamed_loss_back
 from hpcad.primitives.tiled_attention import tiled_attention, tiled_attention_back
 from hpcad.program.cuda.routines import convolution
 from hpcad.program.cuda.routines.convolution import Product
@@ -75,6 +76,19 @@ CASES = {
     ),
 }
 Q, K, V, OUT_GRADIENT = (normal(2, 5, 3, 4).transpose(0, 2, 1, 3) for _ in range(4))
+LOGITS, LABELS = normal(3, 4, 7), rng.integers(0, 7, (3, 4))
+LOG_SUMS = streamed_loss.evaluate([LOGITS, LABELS], {})[1]
+CASES["streamed_loss"] = (streamed_loss, [LOGITS, LABELS], {})
+CASES["streamed_loss_back"] = (
+    streamed_loss_back,
+    [LOGITS, LABELS, LOG_SUMS, normal(3, 4)],
+    {},
+)
+CASES["streamed_loss_back of a mean"] = (
+    streamed_loss_back,
+    [LOGITS, LABELS, LOG_SUMS, np.broadcast_to(np.float32(1 / 12), (3, 4))],
+    {},
+)
 CASES["tiled_attention"] = (tiled_attention, [Q, K, V], {"causal": True})
 CASES["tiled_attention_back"] = (
     tiled_attention_back,

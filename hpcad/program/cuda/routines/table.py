@@ -16,6 +16,7 @@ from hpcad.program.cuda.routines.add_rows import add_rows
 from hpcad.program.cuda.routines.attention import Attention
 from hpcad.program.cuda.routines.convolution import Convolution, Recipe
 from hpcad.program.cuda.routines.copies import copy
+from hpcad.program.cuda.routines.cross_entropy import cross_entropy, cross_entropy_gradient
 from hpcad.program.cuda.routines.patches import Geometry
 from hpcad.program.cuda.routines.pooling import max_pool, pick, unpool
 from hpcad.program.cuda.routines.routine import DeviceRoutine
@@ -270,11 +271,41 @@ def _attention_back(instruction: Instruction, arrays: Arrays, _b: float, _f: int
     return spec.backward(), _pointers(q, k, v, out, g, log_sums, dq, dk, dv)
 
 
+# -- losses ---------------------------------------------------------------------------------------
+
+
+def _loss(instruction: Instruction, arrays: Arrays, _beta: float, _f: int) -> Found | None:
+    logits, labels = (arrays(x) for x in instruction.args)
+    losses, log_sums = (arrays(x) for x in instruction.outs)
+    if not _plain(logits, labels, losses, log_sums):
+        return None
+    types = str(logits.dtype), str(labels.dtype)
+    routine = cross_entropy(*types, labels.size, logits.shape[-1])
+    return routine, _pointers(logits, labels, losses, log_sums)
+
+
+def _loss_back(instruction: Instruction, arrays: Arrays, _beta: float, _f: int) -> Found | None:
+    logits, labels, log_sums, g = (arrays(x) for x in instruction.args)
+    out = arrays(instruction.out)
+    same = not any(g.strides)  # one number for all rows, as of a mean
+    if not _plain(logits, labels, log_sums, out, *[] if same else [g]):
+        return None
+    if g.dtype != log_sums.dtype:
+        return None
+    types = str(logits.dtype), str(labels.dtype)
+    routine = cross_entropy_gradient(
+        *types, labels.size, logits.shape[-1], scales=1 if same else labels.size, in_place=False
+    )
+    return routine, _pointers(logits, labels, log_sums, g, out)
+
+
 ROUTINES: dict[str, Callable[[Instruction, Arrays, float, int], Found | None]] = {
     "add_rows": _add_rows,
     "contiguous": _contiguous,
     "max_pool_parts": _max_pool,
     "pick": _pick,
+    "streamed_loss": _loss,
+    "streamed_loss_back": _loss_back,
     "take_rows": _take_rows,
     "tiled_attention": _attention,
     "tiled_attention_back": _attention_back,
