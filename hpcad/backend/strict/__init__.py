@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.backend.strict import cuda, dispatch, tables
+from hpcad.backend.strict import cuda, tables
+from hpcad.backend.strict.answers import view_of
 from hpcad.backend.strict.arrays import ndarray
 from hpcad.backend.strict.chapters import Chapter
 from hpcad.backend.strict.counts import COUNTS, Counts, forbid_synchronisation
@@ -87,7 +88,7 @@ class lib:  # noqa: N801
         def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
             """A view with any shape and strides, which must stay within the memory."""
             raw = np.lib.stride_tricks.as_strided(x.raw, shape, strides)
-            return dispatch.view_of(x, raw)
+            return view_of(x, raw)
 
 
 _numpy = Chapter("numpy", np, tables.LACKING["numpy"])

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from hpcad.backend.strict import dispatch, indexing
+from hpcad.backend.strict.answers import view_of
 from hpcad.backend.strict.blocks import bytes_at
 from hpcad.backend.strict.device import Device
+from hpcad.backend.strict.known import current_stream
 from hpcad.backend.strict.memory import MemoryPointer
 from hpcad.backend.strict.pools import allocate
-from hpcad.backend.strict.streams import current_stream
 from hpcad.backend.strict.transfers import Transfers
 from hpcad.backend.strict.work import enqueue
 
@@ -194,22 +195,22 @@ class ndarray(Transfers, NDArrayOperatorsMixin):  # noqa: N801  # CuPy's name
 
     def view(self, dtype: Any = None, type: Any = None) -> ndarray:
         """The same memory as elements of another type."""
-        return dispatch.view_of(self, self.raw.view(self.dtype if dtype is None else dtype))
+        return view_of(self, self.raw.view(self.dtype if dtype is None else dtype))
 
     @property
     def T(self) -> ndarray:  # noqa: N802
         """The transpose, a view."""
-        return dispatch.view_of(self, self.raw.T)
+        return view_of(self, self.raw.T)
 
     @property
     def mT(self) -> ndarray:  # noqa: N802
         """Each matrix transposed, a view."""
-        return dispatch.view_of(self, self.raw.mT)
+        return view_of(self, self.raw.mT)
 
     @property
     def real(self) -> ndarray:
         """The real part, a view."""
-        return dispatch.view_of(self, self.raw.real)
+        return view_of(self, self.raw.real)
 
     @real.setter
     def real(self, value: Any) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend.strict import dispatch
+from hpcad.backend.strict.answers import new_like
 from hpcad.backend.strict.arrays import ndarray
 from hpcad.backend.strict.blocks import drain
 from hpcad.backend.strict.counts import synchronised
 from hpcad.backend.strict.host import is_pinned
-from hpcad.backend.strict.streams import LOCK, current_stream
+from hpcad.backend.strict.known import LOCK, current_stream
 
 
 def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
@@ -23,7 +24,7 @@ def empty_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: Any = Non
                shape: Any = None) -> ndarray:  # fmt: skip
     """Memory full of poison, of the shape and type of another array."""
     like = np.empty_like(a.raw, dtype, order, shape=shape)
-    return dispatch._new(like)
+    return new_like(like)
 
 
 def asarray(a: Any, dtype: Any = None, order: Any | None = None, *, copy: bool | None = None,
@@ -79,7 +80,7 @@ def _from_host(source: np.ndarray, blocking: bool) -> ndarray:
         drain()
         stream = current_stream()
         stream.refuse_capture("a copy from the host")
-        found = dispatch._new(source)
+        found = new_like(source)
         if found.size:
             # CuPy copies other memory to pinned memory of its own first.
             ordered = source if is_pinned(source) else np.array(source)

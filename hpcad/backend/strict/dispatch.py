@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcad.backend.strict import tables
+from hpcad.backend.strict.answers import answer_of
 from hpcad.backend.strict.counts import synchronised
 from hpcad.backend.strict.errors import line_of_caller
-from hpcad.backend.strict.memory import MemoryPointer
-from hpcad.backend.strict.streams import current_stream
+from hpcad.backend.strict.known import current_stream
 from hpcad.backend.strict.work import enqueue
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def call(
         return None if into else outs[0]
     with np.errstate(all="ignore"):
         answer = func(*plain_args, **plain_kwargs)
-    return _wrapped(name, lambda: func(*plain_args, **plain_kwargs), answer, inputs)
+    return answer_of(name, lambda: func(*plain_args, **plain_kwargs), answer, inputs)
 
 
 def _in_place(name: str, func: Any, args: Any, kwargs: Any, inputs: Any, outs: Any) -> None:
@@ -185,85 +185,3 @@ def storage(x: Any, inputs: list[Any], name: str) -> Any:
             "arrays; move it first with asarray()"
         )
     return x
-
-
-def _wrapped(name: str, again: Callable[[], Any], answer: Any, inputs: list[Any]) -> Any:
-    """The answer as device arrays: views of the arguments, or new ones that the work fills."""
-    flat: list[Any] = []
-    build = _flatten(answer, flat)
-    out: list[Any] = []
-    fresh: list[int] = []
-    for i, x in enumerate(flat):
-        source = next((y for y in inputs if _is_view(x, y)), None)
-        if source is not None:
-            out.append(view_of(source, x))
-        elif isinstance(x, np.ndarray | np.generic) or type(x) in _NUMBERS:
-            fresh.append(i)
-            out.append(_new(np.asarray(x)))
-        else:
-            out.append(x)
-    if fresh:
-        _fill(name, again, flat, out, fresh, inputs)
-    return build(iter(out))
-
-
-def _fill(
-    name: str, again: Callable[[], Any], flat: Any, out: Any, fresh: list[int], inputs: list[Any]
-) -> None:
-    """One piece of work that writes all new arrays."""
-    targets = {i: out[i].raw for i in fresh}
-    capturing = current_stream().capture is not None
-
-    def run() -> None:
-        found = flat
-        if capturing:
-            found = []
-            _flatten(again(), found)
-        for i, target in targets.items():
-            target[...] = found[i]
-
-    reads, writes = [x.span() for x in inputs], [out[i].span() for i in fresh]
-    enqueue(name, reads, writes, run)
-
-
-_NUMBERS = (bool, int, float, complex)
-
-
-def _flatten(answer: Any, flat: list[Any]) -> Callable[[Any], Any]:
-    """Append the parts of an answer; return what builds it again from others."""
-    if isinstance(answer, tuple) and hasattr(answer, "_fields"):
-        parts = [_flatten(each, flat) for each in answer]
-        return lambda found: type(answer)(*[part(found) for part in parts])
-    if type(answer) in (tuple, list):
-        parts = [_flatten(each, flat) for each in answer]
-        return lambda found: type(answer)([part(found) for part in parts])
-    flat.append(answer)
-    return next
-
-
-def _is_view(x: Any, source: ndarray) -> bool:
-    if not isinstance(x, np.ndarray) or x.size == 0 or source.size == 0:
-        return False
-    address: int = x.ctypes.data
-    memory = source.data.mem
-    return memory.ptr <= address < memory.ptr + max(memory.size, 1)
-
-
-def view_of(source: ndarray, raw: np.ndarray) -> ndarray:
-    """A device array of the same memory, seen as ``raw`` sees the storage."""
-    array: Any = object.__new__(type(source))
-    array.base = source
-    memory = source.data.mem
-    address = raw.ctypes.data if raw.size else source.data.ptr
-    array.data = MemoryPointer(memory, address - memory.ptr)
-    array._lie(raw.shape, raw.dtype, array.data, raw.strides)
-    return array
-
-
-def _new(like: np.ndarray) -> ndarray:
-    """A new array of that shape, type and order of axes."""
-    from hpcad.backend.strict.arrays import ndarray
-
-    if like.flags.c_contiguous or not like.flags.f_contiguous:
-        return ndarray(like.shape, like.dtype)
-    return ndarray(like.shape, like.dtype, order="F")

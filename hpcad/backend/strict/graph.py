@@ -10,7 +10,8 @@ from hpcad.backend.strict.capture import Capture, Node, Span, check_order
 from hpcad.backend.strict.clocks import Access
 from hpcad.backend.strict.counts import COUNTS
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.streams import LOCK, Stream, current_stream
+from hpcad.backend.strict.known import LOCK, current_stream
+from hpcad.backend.strict.streams import Stream
 
 
 class Graph:

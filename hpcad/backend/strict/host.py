@@ -18,7 +18,7 @@ from xxhash import xxh3_64_intdigest as _digest
 from hpcad.backend.strict.blocks import POISON
 from hpcad.backend.strict.clocks import Clock
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.streams import HOST, LOCK, WAITED
+from hpcad.backend.strict.known import HOST, LOCK, WAITED
 
 _pinned: dict[int, int] = {}  # address -> bytes
 _addresses: list[int] = []  # the same, sorted

@@ -9,7 +9,7 @@ import numpy as np
 from hpcad.backend.strict.counts import synchronised
 from hpcad.backend.strict.dispatch import SCALARS, apply_at, call, is_device, storage
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.streams import current_stream
+from hpcad.backend.strict.known import current_stream
 from hpcad.backend.strict.work import enqueue
 
 if TYPE_CHECKING:

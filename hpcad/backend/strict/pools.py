@@ -20,8 +20,8 @@ from hpcad.backend.strict.blocks import (
 from hpcad.backend.strict.capture import Node, Span
 from hpcad.backend.strict.counts import COUNTS
 from hpcad.backend.strict.errors import line_of_caller
+from hpcad.backend.strict.known import LOCK, current_stream
 from hpcad.backend.strict.memory import Memory, MemoryPointer
-from hpcad.backend.strict.streams import LOCK, current_stream
 
 KEPT_BYTES = 64 << 20  # of freed memory in a pool; more is returned
 

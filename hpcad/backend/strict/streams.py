@@ -1,4 +1,4 @@
-"""Streams and events: who waits for whom.
+"""Streams: what is ordered behind what.
 
 Work is done when it is given, so the device is never behind. What is checked is what the clocks
 allow: a result may be used only by those who waited for it, as if every stream ran late.
@@ -7,30 +7,18 @@ allow: a result may be used only by those who waited for it, as if every stream 
 from __future__ import annotations
 
 import itertools
-import threading
 from typing import Any, NoReturn
 
 from hpcad.backend.strict.capture import Capture
 from hpcad.backend.strict.clocks import Clock, merge
-from hpcad.backend.strict.counts import COUNTS, synchronised
+from hpcad.backend.strict.counts import synchronised
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-
-LOCK = threading.RLock()
-HOST: Clock = {}  # what the host has waited for
-DEVICE: Clock = {}  # all work that was given so far
-WAITED: list[Any] = []  # called when the host has waited for something
+from hpcad.backend.strict.events import Event
+from hpcad.backend.strict.known import DEVICE, HOST, LOCK, host_knows, set_default, stack
 
 _numbers = itertools.count(1)
 _ahead_of_null: Clock = {}  # work of blocking streams
 _capturing: list[Stream] = []
-_local = threading.local()
-
-
-def host_knows(clock: Clock) -> None:
-    """The host has waited for work."""
-    merge(HOST, clock)
-    for function in WAITED:
-        function()
 
 
 class Stream:
@@ -65,6 +53,8 @@ class Stream:
         self.count = 0
         self.clock: Clock = {}
         self.capture: Capture | None = None
+        self._asked: Event | None = None  # by done
+        self._asked_at = 0
         if null and hasattr(Stream, "null"):
             self.__dict__ = Stream.null.__dict__
 
@@ -80,29 +70,29 @@ class Stream:
     # -- the current stream ---------------------------------------------------------------
 
     def __enter__(self) -> Stream:
-        _stack().append(self)
+        stack().append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _stack().pop()
+        stack().pop()
 
     def use(self) -> Stream:
         """Make it the current stream of this thread."""
-        _stack()[-1] = self
+        stack()[-1] = self
         return self
 
     # -- order ----------------------------------------------------------------------------
 
     def begin_work(self) -> int:
         """Number the next work, behind all that it is ordered behind; with :data:`LOCK` held."""
-        self._take_in()
+        self.take_in()
         self.count += 1
         self.clock[self.ptr] = DEVICE[self.ptr] = self.count
         if not self.is_non_blocking:
             merge(_ahead_of_null, self.clock)
         return self.count
 
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
         """Know what the host knows and, for the legacy stream's sake, what blocking ones do."""
         merge(self.clock, HOST)
         if self.ptr == 0:
@@ -153,13 +143,15 @@ class Stream:
         with LOCK:
             self.refuse_capture("synchronize()")
             synchronised(f"synchronize() of stream {self.ptr}")
-            self._take_in()
+            self.take_in()
             host_knows(self.clock)
 
     @property
     def done(self) -> bool:
-        """Whether all work is over: not at first, so that whoever asks must ask again."""
-        return self.record().done
+        """Whether all work is over: not when asked first, unless the host waited for it."""
+        if self._asked is None or self._asked_at != self.count:
+            self._asked, self._asked_at = self.record(), self.count
+        return self._asked.done
 
     def refuse_capture(self, what: str) -> None:
         """Raise :class:`StrictDeviceError` while the stream captures."""
@@ -206,100 +198,8 @@ class Stream:
         return self.capture is not None
 
 
-class Event:
-    """A place in a stream's work, with CuPy's interface."""
-
-    def __init__(
-        self, block: bool = False, disable_timing: bool = False, interprocess: bool = False
-    ) -> None:
-        self.clock: Clock = {}
-        self.capture: Capture | None = None
-        self._stream: Stream | None = None
-        self._asked = True  # as CUDA has it: an event that was never recorded is over
-        self._keeps_time = not disable_timing
-
-    def record(self, stream: Stream | None = None) -> None:
-        """Stand behind all work that a stream (the current one) was given so far."""
-        stream = current_stream() if stream is None else stream
-        with LOCK:
-            self._stream, self._asked = stream, False
-            if stream.is_capturing():
-                self.capture = stream.capture
-                assert self.capture is not None
-                self.clock = dict(self.capture.clocks.get(stream.ptr, {}))
-            else:
-                stream._take_in()
-                self.capture, self.clock = None, dict(stream.clock)
-
-    @property
-    def done(self) -> bool:
-        """Whether the work is over: not when asked first, unless the host waited for it."""
-        with LOCK:
-            self._refuse_capture("done")
-            if not self._asked and not self._known():
-                self._asked = True
-                return False
-            host_knows(self.clock)
-            return True
-
-    def synchronize(self) -> None:
-        """Let the host wait for it."""
-        with LOCK:
-            self._refuse_capture("synchronize()")
-            if self._known():
-                return
-            stream = self._stream
-            if stream is not None and self.clock.get(stream.ptr, 0) < stream.count:
-                COUNTS.event_waits += 1
-            else:
-                synchronised("synchronize() of the last event of a stream")
-            host_knows(self.clock)
-
-    def _known(self) -> bool:
-        return all(HOST.get(stream, 0) >= count for stream, count in self.clock.items())
-
-    def _refuse_capture(self, what: str) -> None:
-        if self.capture is not None:
-            raise StrictDeviceError(
-                f"{what} at {line_of_caller()} of an event that was recorded in a capture: it "
-                "stands in a graph, and the host cannot wait for it; record one after the launch"
-            )
-
-
-def elapsed_time(start: Event, end: Event) -> float:
-    """0 milliseconds: the strict device has no clock. It checks that a GPU could tell.
-
-    Raises
-    ------
-    StrictDeviceError
-        An event keeps no time, was never recorded, or the host has not waited for it.
-    """
-    for event in (start, end):
-        event._refuse_capture("get_elapsed_time()")
-        what = f"get_elapsed_time() at {line_of_caller()} of an event that "
-        if not event._keeps_time:
-            raise StrictDeviceError(f"{what}was made with disable_timing=True; make it without")
-        if event._stream is None:
-            raise StrictDeviceError(f"{what}was never recorded; record it on the stream first")
-        if not event._known():
-            raise StrictDeviceError(f"{what}may not be over; synchronize() the later one first")
-    return 0.0
-
-
 Stream.null = Stream(null=True)
-
-
-def current_stream(device_id: int = -1) -> Stream:
-    """The stream that this thread's work goes to."""
-    stack = _stack()
-    return stack[-1]
-
-
-def _stack() -> list[Stream]:
-    stack = getattr(_local, "stack", None)
-    if stack is None:
-        stack = _local.stack = [Stream.null]
-    return stack
+set_default(Stream.null)
 
 
 def synchronize_device() -> None:

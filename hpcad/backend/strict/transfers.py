@@ -10,7 +10,8 @@ from numpy.lib.array_utils import byte_bounds
 from hpcad.backend.strict import host
 from hpcad.backend.strict.blocks import drain, span_of
 from hpcad.backend.strict.counts import COUNTS, synchronised
-from hpcad.backend.strict.streams import LOCK, Stream, current_stream, host_knows
+from hpcad.backend.strict.known import LOCK, current_stream, host_knows
+from hpcad.backend.strict.streams import Stream
 from hpcad.backend.strict.work import order as ordered
 
 

@@ -12,7 +12,8 @@ from hpcad.backend.strict.capture import Node, Span, check_order
 from hpcad.backend.strict.clocks import Access
 from hpcad.backend.strict.counts import COUNTS
 from hpcad.backend.strict.errors import StrictDeviceError, line_of_caller
-from hpcad.backend.strict.streams import HOST, LOCK, Stream, current_stream
+from hpcad.backend.strict.known import HOST, LOCK, current_stream
+from hpcad.backend.strict.streams import Stream
 
 FORGET = 64  # accesses that a block remembers before what is over is forgotten
 

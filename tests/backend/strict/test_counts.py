@@ -96,3 +96,15 @@ def test_an_event_is_done_when_it_is_asked_again():
     assert event.done
     assert xp.cuda.Event().done  # never recorded
     assert x.shape == (4,)
+
+
+def test_a_stream_is_done_when_it_is_asked_again():
+    stream = xp.cuda.Stream(non_blocking=True)
+    with stream:
+        x = xp.ones(4)
+        assert not stream.done
+        assert stream.done
+        x += 1
+        assert not stream.done
+    stream.synchronize()
+    assert stream.done
