@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +147,20 @@ class TrainingProgram:
         weight = len(batch) / batch.global_size
         run = self._function(batch, fields)
         before = self._compiling
-        loss = run(
-            fields, batch.ids, np.array(step), weight * self.engine.world.size, *self._loss_scale()
-        )
+        share = weight * self.engine.world.size
+        with self._overflow():
+            loss = run(fields, batch.ids, np.array(step), share, *self._loss_scale())
         if self._compiling > before:
             self.phases.move("forward", "compilation", self._compiling - before)
         if isinstance(loss.value, np.ndarray | np.generic):
             return float(loss) * weight
         return DeviceShare(loss.value, weight)
+
+    def _overflow(self) -> AbstractContextManager[Any]:
+        """Gradients of scaled losses may overflow without a warning: their step is left out."""
+        if self.optimizer.loss_scale is None:
+            return nullcontext()
+        return np.errstate(over="ignore", invalid="ignore")
 
     def _loss_scale(self) -> tuple[Any, ...]:
         scale = self.optimizer.loss_scale
