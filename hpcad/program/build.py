@@ -12,6 +12,7 @@ from hpcad.program.emission.target import HostTarget
 from hpcad.program.fusion.fuse import fuse
 from hpcad.program.fusion.unfused import unfused
 from hpcad.program.improve.contractions import merge_products
+from hpcad.program.improve.epilogues import add_biases
 from hpcad.program.improve.kept import keep_transposes
 from hpcad.program.improve.order import hold
 from hpcad.program.improve.patterns import combine
@@ -51,7 +52,7 @@ def _on_device(
     name: str, program: Program, tree: Structure, options: Options, target: DeviceTarget
 ) -> Executable:
     """Products that cuBLASLt takes as they lie, and kernels in CUDA C++."""
-    program = add_in_place(merge_products(rematerialise(program)))
+    program = add_biases(add_in_place(merge_products(rematerialise(program))))
     if options.memory is not None:
         _fit(name, program, options.memory)
     with target.running():

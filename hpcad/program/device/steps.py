@@ -50,6 +50,8 @@ class DeviceStepMaker(StepMaker):
             return self._call(instruction, op)
         if instruction.name == "matmul":
             return self._product(instruction, instruction.args, beta)
+        if instruction.name == "matmul_bias":
+            return self._product(instruction, instruction.args[:2], 0.0, instruction.args[2])
         if instruction.name == "matmul_add":
             return self._product(instruction, instruction.args[1:], 1.0)
         if instruction.name == "in_range":
@@ -68,18 +70,23 @@ class DeviceStepMaker(StepMaker):
     def _real(self, value: Any) -> Any:
         return self.target.real(self.arrays(value))
 
-    def _product(self, instruction: Instruction, factors: list[Any], beta: float) -> Step:
-        """``c = a b + beta c``, by cuBLASLt where it takes the layouts as they are."""
+    def _product(
+        self, instruction: Instruction, factors: list[Any], beta: float, added: Any = None
+    ) -> Step:
+        """``c = a b + beta c``, and a bias, by cuBLASLt where it takes the layouts as they are."""
         scope: dict[str, Any] = {}
         a, b = (self._name(x, scope) for x in factors)
         c = self._name(instruction.out, scope)
         arrays = [self._real(x) for x in (*factors, instruction.out)]
-        bound = bind_product(self.xp, *arrays, beta=beta)
+        bias = None if added is None else self._real(added)
+        epilogue = None if added is None else "bias"
+        bound = bind_product(self.xp, *arrays, beta=beta, epilogue=epilogue, bias=bias)
         products = [] if bound is None else [bound]
         if bound is None:
-            bound = _copied_product(self.target, arrays, beta)
+            bound = _copied_product(self.target, arrays, beta, bias)
         sign = "+=" if beta else "="
-        comment = f"{c} {sign} {a} @ {b}; {shapes([*factors, instruction.out])}"
+        more = "" if added is None else f" + {self._name(added, scope)}"
+        comment = f"{c} {sign} {a} @ {b}{more}; {shapes([*factors, instruction.out])}"
         step = self._device_step("product", instruction, f"gemm_{c}", bound, comment)
         step.products = products
         m, k, n = arrays[0].shape[-2], arrays[0].shape[-1], arrays[2].shape[-1]
@@ -216,13 +223,15 @@ def _nothing() -> None:
     """A check of nothing."""
 
 
-def _copied_product(target: DeviceTarget, arrays: list[Any], beta: float) -> Callable[[], None]:
+def _copied_product(
+    target: DeviceTarget, arrays: list[Any], beta: float, bias: Any
+) -> Callable[[], None]:
     """A product of arrays that lie in memory in a way that has to be changed first."""
     a, b, c = arrays
     gemm = target.backend.gemm
 
     def call() -> None:
-        answer = gemm(a.copy(order="C"), b.copy(order="C"))
+        answer = gemm(a.copy(order="C"), b.copy(order="C"), bias=bias)
         if beta:
             c.__iadd__(answer)
         else:

@@ -32,7 +32,7 @@ def text(random):
 MODELS = {
     "mlp": (lambda: MLP(MLPConfig([32], dropout=0.1), 64, 10), vectors),
     "cnn": (lambda: CNN(CNNConfig([8, 16], 32), (8, 8), 10), images),
-    "gpt": (lambda: CharGPT(CharGPTConfig(width=16, layers=2, heads=2), 11, 8), text),
+    "gpt": (lambda: CharGPT(CharGPTConfig(width=16, layers=2, heads=2, bias=True), 11, 8), text),
 }
 
 
@@ -107,6 +107,7 @@ def test_attention_is_one_kernel_each_way_on_arrays_as_they_lie():
     run = Run("gpt", "strict")
     run.take(0)
     names = [step.name for step in run.compiled.program.steps]
+    assert names.count("matmul_bias") == 2  # what no elementwise operation reads
     assert names.count("tiled_attention") == names.count("tiled_attention_back") == 2
     # Queries, keys and values are windows of one product, and so are their gradients.
     assert not {"contiguous", "concatenate", "getitem"} & set(names)
