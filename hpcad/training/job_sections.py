@@ -98,7 +98,7 @@ class TrainingSection:
     steps: int | None = bounded(None, at_least=1)
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
-    loss_scale: float = bounded(2.0**16, at_least=1, at_most=2.0**24)
+    loss_scale: float = bounded(2.0**16, at_least=1, at_most=2**24)
     loss_scale_interval: int = bounded(2000, at_least=1)
     device: Literal["auto", "cpu", "gpu", "strict"] = "cpu"
     log_every: int = bounded(50, at_least=1)
