@@ -101,10 +101,36 @@ def check(case: Case, library: ctypes.CDLL, orders: Sequence[int] = (0, 1)) -> N
             found = [_moved(flat) for flat in start]
             case.emulate(library, number, found, order)
             for one, other in zip(found, expected, strict=True):
-                _same(one, other, case)
+                same(one, other, case)
             runs.append(found)
         for one, other in zip(runs[0], runs[-1], strict=True):
             assert one.tobytes() == other.tobytes()
+
+
+def check_on_device(case: Case, xp: Any, bind: Callable[..., Any], shift: int = 0) -> None:
+    """The same on a device, with operands that lie ``shift`` elements behind an aligned place.
+
+    Parameters
+    ----------
+    case : Case
+    xp : module
+        CuPy, or the strict device.
+    bind : callable
+        Of the routine that is loaded: ``bind(pointers, scalars)``.
+    shift : int
+    """
+    expected = case.arrays()
+    places, device = [], []
+    for flat in expected:
+        start = shift * flat.itemsize
+        memory = np.zeros(start + flat.nbytes, np.uint8)
+        memory[start:] = flat.view(np.uint8)
+        device.append(xp.asarray(memory))
+        places.append(device[-1].data.ptr + start + GUARD * flat.itemsize)
+    bind(places, case.scalars)()
+    case.expected(expected)
+    for memory, flat in zip(device, expected, strict=True):
+        same(xp.asnumpy(memory)[shift * flat.itemsize :].view(flat.dtype), flat, case)
 
 
 def _moved(flat: np.ndarray) -> np.ndarray:
@@ -113,7 +139,7 @@ def _moved(flat: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _same(found: np.ndarray, expected: np.ndarray, case: Case) -> None:
+def same(found: np.ndarray, expected: np.ndarray, case: Case) -> None:
     if found.dtype.kind in "iub":
         np.testing.assert_array_equal(found, expected)
         return
