@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from gpu_marks import flops_per_token
 
-from hpcad.models import CharGPT, CharGPTConfig
+from hpcad.models import GPT2, GPT2Config
 
 POOL = 8  # different batches, in the memory of the device before anything is timed
+PADDING = 64  # the embedding has a multiple of so many rows: 50304 of GPT-2's
 PRECISIONS = ("bfloat16", "tf32", "float32")
 
 
@@ -22,9 +23,8 @@ class GptCase:
     ----------
     name : str
     layers, heads, width, length : int
-    vocabulary : int
-        Rows of the embedding, padded; tokens stay below ``symbols``.
     symbols : int
+        Tokens; the embedding has more rows.
     batch : int
         Rows of ``length`` tokens.
     precision : {"bfloat16", "tf32", "float32"}
@@ -36,7 +36,6 @@ class GptCase:
     heads: int
     width: int
     length: int
-    vocabulary: int
     symbols: int
     batch: int
     precision: str = "bfloat16"
@@ -44,6 +43,11 @@ class GptCase:
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.1
     clip_norm: float = 1.0
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding."""
+        return -(-self.symbols // PADDING) * PADDING
 
     @property
     def parameters(self) -> int:
@@ -76,13 +80,13 @@ class GptCase:
         return asdict(self)
 
 
-GPT2 = GptCase("gpt2-124m", 12, 12, 768, 1024, 50304, 50257, batch=32)
-TINY = GptCase("tiny", 2, 2, 32, 16, 64, 61, batch=2, learning_rate=1e-3)
+SMALL = GptCase("gpt2-124m", 12, 12, 768, 1024, 50257, batch=32)  # GPT-2's own name for it
+TINY = GptCase("tiny", 2, 2, 32, 16, 61, batch=2, learning_rate=1e-3)
 
 
 def case_of(tiny: bool, batch: int | None, precision: str) -> GptCase:
     """Return the step with a batch size (None: the tiny one's own) and a precision."""
-    case = replace(TINY if tiny else GPT2, precision=precision)
+    case = replace(TINY if tiny else SMALL, precision=precision)
     return case if batch is None else replace(case, batch=batch)
 
 
@@ -91,10 +95,17 @@ def from_dict(fields: dict[str, Any]) -> GptCase:
     return GptCase(**(fields | {"betas": tuple(fields["betas"])}))
 
 
-def new_model(case: GptCase) -> CharGPT:
+def new_model(case: GptCase) -> GPT2:
     """Return the network of a case, not initialised."""
-    config = CharGPTConfig(layers=case.layers, heads=case.heads, width=case.width, bias=True)
-    return CharGPT(config, case.vocabulary, case.length)
+    config = GPT2Config(
+        layers=case.layers,
+        heads=case.heads,
+        width=case.width,
+        vocabulary=case.symbols,
+        padding=PADDING,
+        context=case.length,
+    )
+    return GPT2(config)
 
 
 def initial_arrays(case: GptCase) -> dict[str, np.ndarray]:

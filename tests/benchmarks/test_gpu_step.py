@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import gpu_step
 import gpu_step_measure
 import pytest
-from gpu_cases import GPT2, TINY, case_of, from_dict, new_model
+from gpu_cases import SMALL, TINY, case_of, from_dict, new_model
 from gpu_marks import flops_per_token, lines_of, marks, mfu, peak_of, why_no_marks
 from gpu_step_contenders import HPCAD, GpuContender
 from gpu_step_measure import TOLERANCE, best_compiled_torch, measure, require_same
@@ -24,10 +24,11 @@ CARD = "NVIDIA H100 80GB HBM3"
 
 
 def test_a_token_costs_what_llm_c_says():
-    assert GPT2.parameters == 124_475_904
-    assert GPT2.flops_per_token == 6 * 124_475_904 + 6 * 12 * 768 * 1024
-    assert GPT2.flops_per_token == pytest.approx(0.8035e9, rel=1e-4)
-    assert GPT2.tokens == 32 * 1024
+    assert SMALL.vocabulary == 50304
+    assert SMALL.parameters == 124_475_904
+    assert SMALL.flops_per_token == 6 * 124_475_904 + 6 * 12 * 768 * 1024
+    assert SMALL.flops_per_token == pytest.approx(0.8035e9, rel=1e-4)
+    assert SMALL.tokens == 32 * 1024
 
 
 def test_llm_c_reaches_the_utilisation_that_it_publishes():
@@ -129,7 +130,7 @@ def fake(monkeypatch):
 
 
 def test_contenders_take_turns_and_are_held_to_the_marks(fake):
-    found = measure(GPT2, FIELD, SETTINGS)
+    found = measure(SMALL, FIELD, SETTINGS)
     assert found["interleaved"]
     assert [c["verdict"] for c in found["comparisons"]] == ["faster", "faster"]
     assert best_compiled_torch(found) == pytest.approx(327_680)
@@ -143,7 +144,7 @@ def test_contenders_take_turns_and_are_held_to_the_marks(fake):
 
 def test_what_does_not_fit_together_is_measured_alone_and_says_so(fake):
     fake.room = 1
-    found = measure(GPT2, FIELD, SETTINGS)
+    found = measure(SMALL, FIELD, SETTINGS)
     assert not found["interleaved"]
     assert list(found["milliseconds"]) == [contender.name for contender in FIELD]
     assert "NOT IN TURN" in "\n".join(step_lines(found, CARD))
@@ -153,14 +154,14 @@ def test_what_does_not_fit_together_is_measured_alone_and_says_so(fake):
 def test_what_does_not_fit_alone_is_an_error(fake):
     fake.room = 0
     with pytest.raises(WorkerError, match="out of memory"):
-        measure(GPT2, FIELD, SETTINGS)
+        measure(SMALL, FIELD, SETTINGS)
 
 
 @pytest.mark.parametrize("losses", [[11.0, 10.8], [float("nan"), 10.9]])
 def test_other_losses_are_refused(fake, losses):
     fake.losses = {"torch eager": losses}
     with pytest.raises(DifferentWorkError, match="losses of torch eager differ"):
-        measure(GPT2, FIELD, SETTINGS)
+        measure(SMALL, FIELD, SETTINGS)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
@@ -175,7 +176,7 @@ def test_the_tolerance_is_that_of_the_precision(precision):
 
 
 def test_products_are_held_to_a_product_and_kernels_to_a_copy(fake):
-    lines = profile_lines(measure(GPT2, FIELD, SETTINGS))
+    lines = profile_lines(measure(SMALL, FIELD, SETTINGS))
     assert "5.00 ms together; as graphs the whole takes 80.00 ms" in lines[0]
     products = next(line for line in lines if line.startswith("a, b, c"))
     assert products.split()[3:] == ["2", "4.000", "80.0%", "500.0", "250", "50%"]
