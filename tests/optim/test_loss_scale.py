@@ -12,6 +12,9 @@ from hpcad.errors import ConfigError
 from hpcad.optim.decision import decision_kernel, left_out_by
 from hpcad.optim.on_device import with_numbers_in_memory
 from hpcad.optim.passes import _plan
+from hpcad.program.cuda.compile import OPTIONS
+from hpcad.program.cuda.generate import generate, translation_unit
+from hpcad.program.cuda.nvrtc import find_nvrtc
 from hpcad.program.kernels.interpret import interpret
 
 
@@ -124,6 +127,22 @@ def test_the_update_of_a_device_is_left_out_where_its_factor_is_zero(kind):
                 expected = given
             for a, b, old in zip(given, expected, arrays, strict=False):
                 np.testing.assert_array_equal(a, b if factor else old)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_the_kernels_compile_for_devices(architecture):
+    nvrtc = find_nvrtc()
+    if nvrtc is None:
+        pytest.skip("NVRTC is not installed (pip install 'hpcad[nvrtc]')")
+    _, optimizer = trained(optim.LossScale(), optim.AdamW, 1)
+    kernels = [decision_kernel(2, 1.0, 2000), decision_kernel(1, None, 1)]
+    for each in _plan(optimizer, optimizer.arenas[0]):
+        moved = with_numbers_in_memory(each.kernel)
+        kernels.append(left_out_by(moved, len(moved.operands) - 1))
+    codes = [generate(kernel, f"kernel_{i}") for i, kernel in enumerate(kernels)]
+    options = (f"--gpu-architecture={architecture}", *OPTIONS)
+    made, _ = nvrtc.compile(translation_unit(codes), "scaling.cu", options)
+    assert all(f".text.{entry}\0".encode() in made for code in codes for entry in code.entries)
 
 
 def test_the_state_is_put_back():
