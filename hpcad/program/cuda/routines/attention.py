@@ -18,20 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.program.cuda.parts import Launch, Variant
+from hpcad.program.cuda.routines.attention_text import backward_text, forward_text, ways
 from hpcad.program.cuda.routines.routine import DeviceRoutine, Flat
-from hpcad.program.cuda.routines.writing import (
-    COMPUTED,
-    STORED,
-    bodies,
-    function,
-    identifier,
-    itemsize,
-    require,
-    rounded,
-)
+from hpcad.program.cuda.routines.writing import COMPUTED, identifier, itemsize, require, rounded
 
-BLOCK = 128
 LONGEST = 128  # elements of a row
 Steps = tuple[int, int, int]  # elements from one batch, head and row to the next
 
@@ -89,6 +79,23 @@ class Attention:
         q, k = ((heads * n * dim, n * dim, dim) for n in (queries, keys))
         return cls(dtype, batch, heads, queries, keys, dim, causal, q, k, k, q)
 
+    def sizes(self, which: str) -> tuple[int, int, int]:
+        """Batches, heads and rows of an array: ``"q"``, ``"dq"``..."""
+        rows = self.keys if which[-1] in "kv" else self.queries
+        return self.batch, self.heads, rows
+
+    def layout(self, which: str) -> Steps:
+        """Where rows lie; gradients, unless it is said, as what they are gradients of."""
+        steps: Steps | None = getattr(self, which)
+        return steps or self.layout({"g": "out"}.get(which, which[1:]))
+
+    def operand(self, which: str, writes: bool = False) -> Flat:
+        """The span of an array; what lies in its gaps stays."""
+        pairs = zip(self.sizes(which), self.layout(which), strict=True)
+        count = sum((n - 1) * step for n, step in pairs) + self.dim
+        whole = count == math.prod(self.sizes(which)) * self.dim
+        return Flat(self.dtype, count, "read" if not writes else "write" if whole else "update")
+
     @property
     def log_sums(self) -> int:
         """Numbers (B, H, T) that the way back needs."""
@@ -112,12 +119,12 @@ class Attention:
         """
         _check(self)
         operands = (
-            *(_span(self, which, "read") for which in "qkv"),
-            _span(self, "out", "update" if _has_gaps(self, "out") else "write"),
+            *(self.operand(which) for which in "qkv"),
+            self.operand("out", writes=True),
             Flat(COMPUTED[self.dtype], self.log_sums, "write"),
         )
         name = identifier("attention", self)
-        variants = tuple(_forward(self, name, operands, fast) for fast in _ways(self))
+        variants = tuple(forward_text(self, name, operands, fast) for fast in ways(self))
 
         def reference(arrays: list[np.ndarray], _scalars: list[Any]) -> None:
             q, k, v, out = _views(self, arrays[:4], ("q", "k", "v", "out"))
@@ -140,14 +147,13 @@ class Attention:
         """
         _check(self)
         given, found = ("q", "k", "v", "out", "g"), ("dq", "dk", "dv")
-        roles = ["update" if _has_gaps(self, which) else "write" for which in found]
         operands = (
-            *(_span(self, which, "read") for which in given),
+            *(self.operand(which) for which in given),
             Flat(COMPUTED[self.dtype], self.log_sums, "read"),
-            *(_span(self, which, role) for which, role in zip(found, roles, strict=True)),
+            *(self.operand(which, writes=True) for which in found),
         )
         name = identifier("attention_back", self)
-        variants = tuple(_backward(self, name, operands, fast) for fast in _ways(self))
+        variants = tuple(backward_text(self, name, operands, fast) for fast in ways(self))
         scratch = rounded(self.log_sums * itemsize(COMPUTED[self.dtype]))
 
         def reference(arrays: list[np.ndarray], _scalars: list[Any]) -> None:
@@ -166,7 +172,7 @@ class Attention:
         return DeviceRoutine(name, variants, scratch, (), operands, reference, flops)
 
 
-# -- layouts --------------------------------------------------------------------------------------
+# -- what the routines compute, in NumPy ----------------------------------------------------------
 
 
 def _check(spec: Attention) -> None:
@@ -182,34 +188,13 @@ def _check(spec: Attention) -> None:
     require(min(spec.queries, spec.keys) > 0, "attention: there are no queries or no keys")
 
 
-def _sizes(spec: Attention, which: str) -> tuple[int, int, int]:
-    rows = spec.keys if which[-1] in "kv" else spec.queries
-    return spec.batch, spec.heads, rows
-
-
-def _layout(spec: Attention, which: str) -> Steps:
-    """Where rows lie; gradients, unless it is said, as what they are gradients of."""
-    steps: Steps | None = getattr(spec, which)
-    return steps or _layout(spec, {"g": "out"}.get(which, which[1:]))
-
-
-def _span(spec: Attention, which: str, role: str) -> Flat:
-    sizes, steps = _sizes(spec, which), _layout(spec, which)
-    last = sum((n - 1) * step for n, step in zip(sizes, steps, strict=True))
-    return Flat(spec.dtype, last + spec.dim, role)
-
-
-def _has_gaps(spec: Attention, which: str) -> bool:
-    return _span(spec, which, "").count != math.prod(_sizes(spec, which)) * spec.dim
-
-
 def _views(spec: Attention, arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
     """Arrays as (B, H, T, D)."""
     return [
         np.lib.stride_tricks.as_strided(
             flat,
-            (*_sizes(spec, which), spec.dim),
-            [step * flat.itemsize for step in (*_layout(spec, which), 1)],
+            (*spec.sizes(which), spec.dim),
+            [step * flat.itemsize for step in (*spec.layout(which), 1)],
         )
         for flat, which in zip(arrays, names, strict=True)
     ]
@@ -223,90 +208,3 @@ def _scores(spec: Attention, q: np.ndarray, k: np.ndarray) -> np.ndarray:
         hidden = np.arange(spec.keys) > np.arange(spec.queries)[:, None] + shift
         scores = np.where(hidden, -np.inf, scores)
     return scores.astype(real, copy=False)
-
-
-# -- text -----------------------------------------------------------------------------------------
-
-
-def _ways(spec: Attention) -> tuple[bool, ...]:
-    """Whether by tensor cores: first so, where rows lie in pieces of 16 bytes."""
-    arrays = ("q", "k", "v", "out", "dq", "dk", "dv", "g")
-    steps = [spec.dim, *(step for which in arrays for step in _layout(spec, which))]
-    regular = itemsize(spec.dtype) == 2 and not any(step % 8 for step in steps)
-    return (True, False) if regular else (False,)
-
-
-def _alignment(operands: Sequence[Flat], fast: bool) -> tuple[int, ...]:
-    sizes = (itemsize(operand.dtype) for operand in operands)
-    return tuple(16 if fast and size == 2 else size for size in sizes)
-
-
-def _templates(spec: Attention, fast: bool, columns: int) -> str:
-    """The types and sizes of a function: how long rows are, and columns at a time."""
-    length = -(-spec.dim // 16) * 16
-    types = [STORED[spec.dtype], *([] if fast else [STORED[COMPUTED[spec.dtype]]])]
-    return ", ".join([*types, str(length), str(columns)])
-
-
-def _columns(spec: Attention, fast: bool, back: bool) -> int:
-    """As many as shared memory has place for."""
-    if not fast:
-        return 16 if spec.dtype == "float64" else 32
-    return (64 if spec.dim <= 64 else 32) // (2 if back else 1)
-
-
-def _steps(spec: Attention, *names: str) -> str:
-    return ", ".join(f"hp_steps{{{', '.join(map(str, _layout(spec, name)))}}}" for name in names)
-
-
-def _spec_text(spec: Attention) -> str:
-    sizes = (spec.batch, spec.heads, spec.queries, spec.keys, spec.dim, int(spec.causal))
-    return f"hp_attention{{{', '.join(map(str, sizes))}, {1 / math.sqrt(spec.dim)!r}}}"
-
-
-def _bodies(fast: bool) -> str:
-    if fast:
-        return bodies("attention.cu", "tensor.cu", "attention_tensor.cu")
-    return bodies("attention.cu", "attention_plain.cu")
-
-
-def _launch(spec: Attention, entry: str, rows: int, fast: bool) -> Launch:
-    tiles = -(-rows // (64 if fast else 32))
-    return Launch(entry, (tiles * spec.batch * spec.heads, 1), BLOCK)
-
-
-def _forward(spec: Attention, name: str, operands: tuple[Flat, ...], fast: bool) -> Variant:
-    launch = _launch(spec, f"{name}_{'tensor' if fast else 'plain'}", spec.queries, fast)
-    called = "hp_attend" if fast else "hp_attend_plainly"
-    templates = _templates(spec, fast, _columns(spec, fast, back=False))
-    call = (
-        f"{called}<{templates}>(p0, p1, p2, p3, p4, {_steps(spec, 'q', 'k', 'v', 'out')}, "
-        f"{_spec_text(spec)});"
-    )
-    source = _bodies(fast) + function(launch, operands, (), False, call)
-    return Variant(_alignment(operands, fast), (launch,), source)
-
-
-def _backward(spec: Attention, name: str, operands: tuple[Flat, ...], fast: bool) -> Variant:
-    real, text = STORED[COMPUTED[spec.dtype]], _spec_text(spec)
-    stem = f"{name}_{'tensor' if fast else 'plain'}"
-    called = "hp_attend_back" if fast else "hp_attend_back_plainly"
-    templates = _templates(spec, fast, _columns(spec, fast, back=True))
-    dots, nothing = f"({real} *)scratch", f"({STORED[spec.dtype]} *)0"
-    first = Launch(f"{stem}_dots", (-(-spec.log_sums // (BLOCK // 32)), 1), BLOCK)
-    calls = [
-        (first, f"hp_attention_dots(p4, p3, {dots}, {_steps(spec, 'g', 'out')}, {text});"),
-        (
-            _launch(spec, f"{stem}_keys", spec.keys, fast),
-            f"{called}<true, {templates}>(p1, p2, p0, p4, p7, p8, p5, {dots}, "
-            f"{_steps(spec, 'k', 'v', 'q', 'g', 'dk', 'dv')}, {text});",
-        ),
-        (
-            _launch(spec, f"{stem}_queries", spec.queries, fast),
-            f"{called}<false, {templates}>(p0, p4, p1, p2, p6, {nothing}, p5, {dots}, "
-            f"{_steps(spec, 'q', 'g', 'k', 'v', 'dq', 'dq')}, {text});",
-        ),
-    ]
-    sources = [function(launch, operands, (), True, call) for launch, call in calls]
-    launches = tuple(launch for launch, _ in calls)
-    return Variant(_alignment(operands, fast), launches, _bodies(fast) + "".join(sources))
