@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from hpcad.autodiff.conversion import CAPTURED
-from hpcad.primitives import sets
+from hpcad.primitives import reduction, sets
 from hpcad.primitives.indexing import is_tracked, plain_index, scatter
 from hpcad.primitives.shapes import as_array
 
@@ -123,7 +123,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     if not is_tracked(weights) or weights.level == CAPTURED:
         return sets.bincount(x, weights, least=minlength)
     index = plain_index((x,), True)
-    length = max(minlength, int(index[0].max(initial=-1)) + 1)
+    length = max(minlength, int(reduction.highest(index[0], None, -1)) + 1)
     return scatter(weights, index=index, before=(length,))
 
 

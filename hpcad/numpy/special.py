@@ -229,7 +229,7 @@ def logsumexp(
 
 def _finite_top(a: Any, axis: Any) -> Any:
     """The largest element, as a constant; 0 in the place of infinities."""
-    top = np.max(a, axis=axis, keepdims=True, initial=-np.inf)
+    top = reduction.highest(a, axis, -np.inf, keepdims=True)
     return np.where(np.isfinite(top), top, 0.0).astype(top.dtype)
 
 

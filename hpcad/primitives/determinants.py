@@ -57,8 +57,13 @@ def _regular(x: Any) -> bool:
         inverse = np.linalg.inv(x)
     except np.linalg.LinAlgError:
         return False
-    norms = np.abs(x).sum(-1).max(-1, initial=0) * np.abs(inverse).sum(-1).max(-1, initial=0)
+    norms = _norm(x) * _norm(inverse)
     return bool(np.all(norms < _REGULAR.get(norms.dtype.char, 1e7)))
+
+
+def _norm(x: Any) -> Any:
+    """The largest sum of a row of every matrix."""
+    return reduction.highest(np.abs(x).sum(-1), -1, 0)
 
 
 def _cofactors(x: Any) -> Any:

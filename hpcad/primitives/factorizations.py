@@ -20,6 +20,7 @@ from hpcad.primitives.matrices import (
     H,
     T,
     conj,
+    each_matrix,
     hermitian,
     imag,
     lower,
@@ -65,7 +66,7 @@ cholesky = Primitive("cholesky", _cholesky, lambda x: x, [_cholesky_vjp], jvp=[_
 def _lu(x: Any) -> tuple[Any, Any, Any]:
     if x.size == 0:  # SciPy makes other shapes of empty stacks
         return x, x, x
-    p, low, u = scipy_of(x, "linalg").lu(x)
+    p, low, u = each_matrix(scipy_of(x, "linalg").lu, x)
     return p.astype(x.dtype, copy=False), low, u
 
 

@@ -85,3 +85,20 @@ def reciprocal(x: Any, scale: Any) -> Any:
     eps = np.finfo(plain.dtype).eps
     vanishing = np.abs(plain) <= plain.shape[-1] * eps * size
     return elementwise.where(vanishing, 0, 1 / elementwise.where(vanishing, 1, x))
+
+
+def each_matrix(function: Any, x: Any) -> Any:
+    """A function of SciPy's of every matrix of a stack; CuPy's take one at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Returns one matrix or several.
+    x : plain array, shape (..., n, n)
+    """
+    if len(x.shape) == 2 or not backend_of(x).on_device:
+        return function(x)
+    found = [function(matrix) for matrix in x.reshape(-1, *x.shape[-2:])]
+    if not isinstance(found[0], tuple):
+        return np.stack(found).reshape(x.shape)
+    return tuple(np.stack(parts).reshape(x.shape) for parts in zip(*found, strict=True))

@@ -16,11 +16,11 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import value_of
 from hpcad.backend import backend_of, scipy_of
 from hpcad.primitives.joining import concatenate
-from hpcad.primitives.matrices import T
+from hpcad.primitives.matrices import T, each_matrix
 
 
 def _expm(x: Any) -> Any:
-    return scipy_of(x, "linalg").expm(x) if x.size else x * 1.0
+    return each_matrix(scipy_of(x, "linalg").expm, x) if x.size else x * 1.0
 
 
 def _along(x: Any, t: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
+from hpcad.backend import backend_of
 from hpcad.backend.half import is_half, is_inexact
 from hpcad.primitives import shapes
 from hpcad.primitives.elementwise import cast, divide, multiply
@@ -145,3 +146,17 @@ def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """How many elements are not zero."""
     return _count_nonzero(as_array(x), axis=static(axis), keepdims=keepdims)
+
+
+def highest(x: Any, axis: Any, initial: float, keepdims: bool = False) -> Any:
+    """Maxima of a plain array, and ``initial``, which no element is below, where there is none.
+
+    CuPy's ``max`` takes no ``initial``.
+    """
+    backend = backend_of(x)
+    if not backend.on_device:
+        return np.max(x, axis=axis, keepdims=keepdims, initial=initial)
+    if x.size == 0:
+        shape = shapes.reduced(x.shape, axis=axis, keepdims=keepdims)
+        return backend.xp.full(shape, initial, x.dtype)
+    return x.max(axis=axis, keepdims=keepdims)

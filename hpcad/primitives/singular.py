@@ -17,6 +17,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.autodiff.tensor import value_of
+from hpcad.primitives import reduction
 from hpcad.primitives.contraction import as_diagonal, diagonal
 from hpcad.primitives.extremes import largest
 from hpcad.primitives.factorizations import complement_cotangent, complement_tangent
@@ -120,7 +121,7 @@ svdvals = Primitive(
 def _matrix_rank(x: Any, *, rtol: Any, tol: Any) -> Any:
     s = np.linalg.svd(x, compute_uv=False)
     if tol is None:
-        tol = threshold(x, rtol) * np.max(s, -1, initial=0)
+        tol = threshold(x, rtol) * reduction.highest(s, -1, 0)
     return np.count_nonzero(s > np.expand_dims(tol, -1), axis=-1)
 
 

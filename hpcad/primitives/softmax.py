@@ -42,7 +42,7 @@ def softmax(x: Any) -> Any:
 
 def _logsumexp(x: Any) -> Any:
     x = floating(x)
-    top = x.max(axis=-1, initial=-np.inf)
+    top = reduction.highest(x, -1, -np.inf)
     top = np.where(np.isfinite(top), top, top.dtype.type(0))  # inf - inf would be NaN
     e = x - top[..., None]
     np.exp(e, out=e)

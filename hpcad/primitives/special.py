@@ -43,7 +43,14 @@ def special(name: str) -> Callable[..., Any]:
         library = scipy_of(next(filter(is_device_array, args), None), "special")
         if not hasattr(library, name):
             raise ConfigError(f"{library.__name__} has no {name}; compute it with device='cpu'")
-        answer = getattr(library, name)(*args)
+        try:
+            answer = getattr(library, name)(*args)
+        except TypeError as error:
+            if library.__name__.startswith("scipy") or not any(map(is_complex, args)):
+                raise
+            raise ConfigError(
+                f"{library.__name__} has no {name} of complex numbers; compute it with device='cpu'"
+            ) from error
         wanted = np.result_type(*args)  # float16, and complex64 with float32, come back doubled
         return answer.astype(wanted) if wanted.kind in "fc" and answer.dtype != wanted else answer
 

@@ -30,6 +30,8 @@ CASES = [
 
 # CuPy has them of orders 0 and 1 only; the slope of order 1 needs order 2.
 BESSEL = ("jv", "iv", "ive")
+# CuPy has them for real numbers only.
+REAL_ONLY = ("erf", "erfc", "erfcx", "ndtr", "log_ndtr")
 
 
 def check_primitive(name, args, params, xp):
@@ -38,7 +40,8 @@ def check_primitive(name, args, params, xp):
     expected = differentiated(primitive, args, params)
     moved = {key: _moved(value, xp, np.ndarray) for key, value in params.items()}
     there = [_moved(a, xp, (np.ndarray, np.generic)) for a in args]
-    if name in BESSEL and params["order"] > 0:
+    complex_ = any(getattr(a, "dtype", np.dtype(int)).kind == "c" for a in args)
+    if (name in BESSEL and params["order"] > 0) or (name in REAL_ONLY and complex_):
         with pytest.raises(ConfigError, match="has no"):
             differentiated(primitive, there, moved)
         return

@@ -135,6 +135,7 @@ def call(
     name = func.__name__ if name is None else name
     inputs: list[ndarray] = []
     plain_args, plain_kwargs = storage(args, inputs, name), storage(kwargs, inputs, name)
+    _check_arguments(name, inputs, kwargs)
     if name in tables.METADATA:
         return func(*plain_args, **plain_kwargs)
     _check_capture(name, len(args))
@@ -150,6 +151,17 @@ def call(
     with np.errstate(all="ignore"):
         answer = func(*plain_args, **plain_kwargs)
     return answer_of(name, lambda: func(*plain_args, **plain_kwargs), answer, inputs)
+
+
+def _check_arguments(name: str, inputs: list[ndarray], kwargs: Any) -> None:
+    """Refuse what CuPy's function of that name does not take."""
+    unknown = tables.KEYWORDS.get(name, frozenset()) & set(kwargs)
+    if unknown:
+        raise TypeError(f"CuPy's {name}() has no keyword argument {', '.join(sorted(unknown))}")
+    if name in tables.REAL_ONLY and any(x.dtype.kind == "c" for x in inputs):
+        raise TypeError(f"Wrong type (complex) of arguments for cupy_{name}")
+    if name in tables.ONE_MATRIX and any(x.ndim > 2 for x in inputs):
+        raise ValueError(f"CuPy's {name} takes one matrix, not a stack of them")
 
 
 def _in_place(name: str, func: Any, args: Any, kwargs: Any, inputs: Any, outs: Any) -> None:

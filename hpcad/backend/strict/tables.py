@@ -41,6 +41,36 @@ SPECIAL = names(
 )
 LINALG = names("expm lu lu_factor lu_solve solve_triangular")
 
+# Of these, CuPy takes one matrix and no stacks.
+ONE_MATRIX = names("expm lu lu_factor lu_solve solve_triangular")
+
+# Ufuncs and special functions that have no complex version in CuPy.
+REAL_ONLY = names(
+    "erf erfc erfcx exp1 expi log_ndtr logical_and logical_not logical_or logical_xor ndtr"
+)
+
+# Keyword arguments that CuPy's functions (and the methods of that name) do not have.
+_KEYWORDS = {
+    "initial where": "amax amin max min nanmax nanmin nanprod nansum prod sum add.reduce "
+    "multiply.reduce",
+    "where": "all any mean nanmean",
+    "correction mean where": "nanstd nanvar std var",
+    "order stable": "argsort sort",
+    "kind order": "argpartition partition",
+    "max min": "clip",
+    "keepdims": "count_nonzero",
+    "kind": "isin",
+    "mode": "take",
+    "sorted": "unique",
+    "weights": "percentile quantile",
+    "axis": "lexsort",
+    "upper": "cholesky",
+    "hermitian": "svd",
+    "hermitian rtol": "pinv matrix_rank",
+    "out": "fft fft2 fftn hfft ifft ifft2 ifftn ihfft irfft irfft2 irfftn rfft rfft2 rfftn",
+}
+KEYWORDS = {name: names(words) for words, all_ in _KEYWORDS.items() for name in all_.split()}
+
 # Methods of arrays.
 METHODS = names(
     "all any argmax argmin argpartition argsort astype choose clip compress conj conjugate "
@@ -67,6 +97,7 @@ MUTATING = names("copyto fill_diagonal place put put_along_axis putmask")
 
 # The shape of the answer depends on values: the host reads how many there are.
 SYNCHRONISING = names(
+    "expm "
     "argwhere bincount compress digitize extract flatnonzero histogram histogram2d "
     "histogramdd intersect1d nonzero setdiff1d setxor1d trim_zeros union1d unique unique_all "
     "unique_counts unique_inverse unique_values"

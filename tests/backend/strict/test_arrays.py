@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpcad.backend import scipy_of
 from hpcad.backend import strict as xp
 from hpcad.backend.strict import StrictDeviceError
 
@@ -138,6 +139,12 @@ def test_functions_that_cupy_lacks_are_refused():
         _ = xp.geomspace
     with pytest.raises(NotImplementedError, match=r"maximum\.reduce"):
         np.maximum.reduce(x)
+    with pytest.raises(TypeError, match=r"max\(\) has no keyword argument initial"):
+        x.max(axis=0, initial=0)
+    with pytest.raises(TypeError, match="cupy_logical_and"):
+        np.logical_and(x + 1j, x)
+    with pytest.raises(ValueError, match="one matrix"):
+        scipy_of(x, "linalg").expm(xp.ones((2, 3, 3)))
     with pytest.raises(TypeError, match="no where"):
         np.add(x, x, where=x > 1)
 

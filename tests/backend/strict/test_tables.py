@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 
 import numpy as np
 import pytest
@@ -32,6 +33,28 @@ def test_special_functions_of_cupy():
     library = importlib.import_module("cupyx.scipy.special")
     has = {name for name, _ in functions(library) if hasattr(scipy.special, name)}
     assert has >= tables.SPECIAL
+
+
+def parameters(function):
+    try:
+        return set(inspect.signature(function).parameters)
+    except (ValueError, TypeError):
+        return None
+
+
+@pytest.mark.parametrize("name", [n for n in tables.KEYWORDS if "." not in n])
+def test_keyword_arguments_that_cupy_lacks(name):
+    chapter = next(c for c in ("", "linalg", "fft") if hasattr(getattr(np, c, np), name))
+    theirs, ours = (getattr(getattr(m, chapter, m), name) for m in (np, cupy))
+    assert tables.KEYWORDS[name] <= (parameters(theirs) or tables.KEYWORDS[name])
+    assert not tables.KEYWORDS[name] & parameters(ours)
+
+
+def test_functions_without_complex_versions():
+    special = importlib.import_module("cupyx.scipy.special")
+    for name in tables.REAL_ONLY:
+        function = getattr(cupy, name, None) or getattr(special, name)
+        assert not any(set(kind.split("->")[0]) & set("FD") for kind in function.types)
 
 
 def test_methods_of_cupy():
