@@ -13,6 +13,7 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import get_backend
 from hpcad.backend.gemm import Gemm, bind, describe
 from hpcad.backend.half import is_half
+from hpcad.backend.half import is_half
 from hpcad.errors import CaptureError
 from hpcad.program.emission.names import Names, literal, shapes
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value, values_in
@@ -103,8 +104,9 @@ class StepMaker:
             return self._product(instruction, instruction.args, beta)
         if instruction.name == "matmul_add":
             return self._product(instruction, instruction.args[1:], 1.0)
-        if isinstance(op.value, np.ufunc) and not instruction.params and _is_numpys(op.value):
-            return self._ufunc(instruction, op)
+        ufunc = _ufunc_of(instruction, op)
+        if ufunc is not None:
+            return self._ufunc(instruction, ufunc)
         found = routine(instruction, self.arrays, beta) if self.native else None
         if found is not None:
             return self._routine(instruction, found)
@@ -140,11 +142,11 @@ class StepMaker:
             step.text = f"np.matmul({a}, {b}, out={c})"
         return step
 
-    def _ufunc(self, instruction: Instruction, op: Primitive) -> Step:
+    def _ufunc(self, instruction: Instruction, ufunc: np.ufunc) -> Step:
         scope: dict[str, Any] = {}
         args = [self._name(x, scope) for x in instruction.args]
         out = self._name(instruction.out, scope)
-        text = f"np.{op.value.__name__}({', '.join([*args, f'out={out}'])})"
+        text = f"np.{ufunc.__name__}({', '.join([*args, f'out={out}'])})"
         return self._new("other", instruction, text, scope, shapes([instruction.out]))
 
     def _routine(self, instruction: Instruction, found: Routine) -> Step:
@@ -260,8 +262,14 @@ def _placing(instruction: Instruction, outs: list[np.ndarray]) -> Callable[[Any]
     return place
 
 
-def _is_numpys(ufunc: np.ufunc) -> bool:
-    return getattr(np, ufunc.__name__, None) is ufunc
+def _ufunc_of(instruction: Instruction, op: Primitive) -> np.ufunc | None:
+    """NumPy's own function, where an instruction is nothing but a call of it."""
+    value = getattr(op.value, "__wrapped__", op.value)  # what is around it is for bfloat16
+    if not isinstance(value, np.ufunc) or instruction.params:
+        return None
+    if value is not op.value and any(is_half(v.dtype) for v in instruction.inputs()):
+        return None
+    return value if getattr(np, value.__name__, None) is value else None
 
 
 @functools.cache
