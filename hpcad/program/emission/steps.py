@@ -13,7 +13,6 @@ from hpcad.autodiff.primitive import Primitive
 from hpcad.backend import get_backend
 from hpcad.backend.gemm import Gemm, bind, describe
 from hpcad.backend.half import is_half
-from hpcad.backend.half import is_half
 from hpcad.errors import CaptureError
 from hpcad.program.emission.names import Names, literal, shapes
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value, values_in
