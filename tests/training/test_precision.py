@@ -118,6 +118,21 @@ def test_compiled_steps_in_half_precision():
     np.testing.assert_allclose(compiled, eager, rtol=0.02)
 
 
+def test_what_a_compiled_step_computes_in_which_type():
+    """Products of halves; gradients of weights as float32; weights converted as they lie."""
+    trainer, _ = trainer_of("gpt", "bfloat16", 1, compile=True)
+    trainer.run()
+    steps = trainer._program._compiled.program.steps
+    products = [step.comment.split("; ")[1].split(", ") for step in steps if step.kind == "product"]
+    shapes = {str(list(p.shape)).replace(" ", "") for p in trainer.model.parameters()}
+    shapes.add("[16,64]")  # of the head, which is the embedding transposed
+    single = [p[-1].removeprefix("float32") for p in products if p[-1].startswith("float32")]
+    assert len(single) == 2 * 4 + 1
+    assert set(single) <= shapes
+    assert all(x.startswith("bfloat16") for p in products for x in p[:-1])
+    assert any("(64, 16): " in step.comment and "tokens_weight" in step.comment for step in steps)
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "compile"),
     [("mlp", "bfloat16", True), ("gpt", "bfloat16", False), ("mlp", "float16", False)],

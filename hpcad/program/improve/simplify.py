@@ -36,6 +36,13 @@ def simplify(program: Program) -> Program:
     return improved
 
 
+def _is_turned_parameter(arg: Any) -> bool:
+    """Whether a value is the transpose of a parameter."""
+    if not isinstance(arg, Value) or arg.origin != "result" or arg.source.name != "transpose":
+        return False
+    return isinstance(arg.source.args[0], Value) and arg.source.args[0].origin == "parameter"
+
+
 def _is_value(out: Any) -> bool:
     return isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], Value)
 
@@ -80,6 +87,9 @@ class _Forwards:
         if op.name in ("sum", "max", "min") and params["keepdims"] and instruction.out.shape:
             self._reduce(op, args, params, instruction)
             return
+        if op.name == "cast" and _is_turned_parameter(args[0]):
+            self._convert(op, args[0].source, params, instruction)
+            return
         if op.name == "getitem" and _only_adds_axes(params["index"]):
             op, params = RESHAPE, {"shape": instruction.out.shape, "before": params["before"]}
         same = self._identity(op, args, params, instruction)
@@ -107,6 +117,15 @@ class _Forwards:
         self.take(first)
         before = {"shape": out.shape, "before": shape}
         instruction.op, instruction.args, instruction.params = RESHAPE, [first.out], before
+        self.take(instruction)
+
+    def _convert(self, op: Primitive, turned: Any, params: Any, instruction: Instruction) -> None:
+        """A weight that is transposed and converted, in the other order: both as it lies."""
+        weight, dtype = turned.args[0], instruction.out.dtype
+        first = Instruction(op, [weight], params, [], instruction.line)
+        first.outs.append(Value(weight.shape, dtype, "result", first))
+        self.take(first)
+        instruction.op, instruction.args, instruction.params = turned.op, [first.out], turned.params
         self.take(instruction)
 
     def _canonical(self, arg: Any) -> Any:
