@@ -197,3 +197,16 @@ def test_other_layouts_are_left_to_the_caller():
     assert device_routine(*instruction_of(op, [wide, index], params, [out]), 0.0) is None
     short = index.astype(np.int16)
     assert device_routine(*instruction_of(op, [table, short], params, [out]), 0.0) is None
+
+
+def test_only_the_variant_that_addresses_allow_is_compiled():
+    op, (_, index), params = CASES["take_rows"]
+    wide = np.zeros((9, 8), np.float32)
+    shifted = np.zeros(4 * 5 * 8 + 1, np.float32)[1:].reshape(4, 5, 8)
+    names = set()
+    for out in (np.zeros((4, 5, 8), np.float32), shifted):
+        routine, pointers = device_routine(*instruction_of(op, [wide, index], params, [out]), 0.0)
+        (variant,) = routine.variants
+        assert all(p % a == 0 for p, a in zip(pointers, variant.alignment, strict=True))
+        names.add((routine.name, *routine.entries))
+    assert len(names) == 2

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.backend.half import named
+from hpcad.program.cuda.routines.found import narrowed
 from hpcad.program.cuda.routines.patches import Geometry, add_patches, take_patches
 from hpcad.program.cuda.routines.pooling import max_pool, unpool
 from hpcad.program.cuda.routines.routine import DeviceRoutine
@@ -28,6 +29,11 @@ class Routine:
 
     routine: DeviceRoutine
     pointers: list[int]
+
+    @classmethod
+    def at(cls, routine: DeviceRoutine, *places: int) -> Routine:
+        """With nothing but the variant that these addresses allow."""
+        return cls(narrowed(routine, places), list(places))
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class Convolution:
             return [], x.reshape(part.rows, part.columns)
         matrix = self._patches(part, address)
         routine = take_patches(self.dtype, part)
-        return [Routine(routine, [address_of(x), address])], matrix
+        return [Routine.at(routine, address_of(x), address)], matrix
 
     def _unpooled(
         self, part: Geometry, g: np.ndarray, winner: np.ndarray | None, address: int
@@ -140,8 +146,8 @@ class Convolution:
             return [], g.reshape(part.rows, self.filters)
         full = self._full(part, address)
         routine = unpool(self.dtype, full.shape, 2)
-        pointers = [address_of(g), address_of(winner), address_of(full)]
-        return [Routine(routine, pointers)], full.reshape(part.rows, self.filters)
+        places = (address_of(a) for a in (g, winner, full))
+        return [Routine.at(routine, *places)], full.reshape(part.rows, self.filters)
 
     def forward(
         self,
@@ -163,8 +169,8 @@ class Convolution:
                 made += [*before, Product(matrix, _flat(w), rows, bias=bias)]
                 if winner is not None:
                     routine = max_pool(self.dtype, full.shape, 2, relu)
-                    places = [address_of(a) for a in (full, out[some], winner[some])]
-                    made.append(Routine(routine, places))
+                    places = (address_of(a) for a in (full, out[some], winner[some]))
+                    made.append(Routine.at(routine, *places))
             return made
 
         return Recipe(self.workspace, steps, self.flops)
@@ -203,7 +209,7 @@ class Convolution:
                     continue
                 made.append(Product(rows, _flat(w).T, self._patches(part, address)))
                 routine = add_patches(self.dtype, part)
-                made.append(Routine(routine, [address, address_of(out[some])]))
+                made.append(Routine.at(routine, address, address_of(out[some])))
             return made
 
         return Recipe(self.workspace, steps, self.flops)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,3 +23,12 @@ def plain(*arrays: np.ndarray) -> bool:
 def pointers(*arrays: np.ndarray) -> list[int]:
     """Addresses of the first elements."""
     return [address_of(array) for array in arrays]
+
+
+def narrowed(routine: DeviceRoutine, places: Sequence[int]) -> DeviceRoutine:
+    """The routine with nothing but the variant that these addresses allow: less to compile."""
+    for number, variant in enumerate(routine.variants):
+        pairs = zip(places, variant.alignment, strict=True)
+        if len(routine.variants) > 1 and all(place % step == 0 for place, step in pairs):
+            return replace(routine, name=f"{routine.name}_{number}", variants=(variant,))
+    return routine

@@ -15,7 +15,7 @@ from hpcad.program.cuda.routines import recipes, streamed
 from hpcad.program.cuda.routines.add_rows import add_rows
 from hpcad.program.cuda.routines.convolution import Recipe
 from hpcad.program.cuda.routines.copies import copy
-from hpcad.program.cuda.routines.found import Arrays, Found, plain, pointers
+from hpcad.program.cuda.routines.found import Arrays, Found, narrowed, plain, pointers
 from hpcad.program.cuda.routines.pooling import max_pool, pick, unpool
 from hpcad.program.cuda.routines.take_rows import take_rows
 from hpcad.program.cuda.routines.uniform_rows import uniform_rows
@@ -50,7 +50,7 @@ def device_routine(
         found = find(instruction, arrays, beta, fault)
     except DeviceError:
         return None
-    return found
+    return None if found is None else (narrowed(*found), found[1])
 
 
 def device_recipe(instruction: Instruction, arrays: Arrays, beta: float) -> Recipe | None:
