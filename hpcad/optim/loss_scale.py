@@ -108,6 +108,12 @@ class LossScale:
         clip = 1.0 if clip_norm is None or norm <= clip_norm else clip_norm / norm
         return clip / scale
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last gradient overflowed though the scale is 1; waits for a device."""
+        now = self.state()
+        return now["scale"] == LOWEST and now["good"] == 0 and now["skipped"] > 0
+
     def _agreed(self, finite: bool) -> bool:
         if self.communicator is None:
             return finite

@@ -11,6 +11,7 @@ import numpy as np
 from hpcad.autodiff import Tensor
 from hpcad.backend import Array
 from hpcad.errors import ConfigError, HpcadError
+from hpcad.optim import LossScale
 from hpcad.parallel import World
 from hpcad.parallel.mean import global_mean
 from hpcad.training.result import Result
@@ -113,6 +114,21 @@ def require_finite(world: World, loss: float, arenas: Sequence[Array], result: R
         f"the loss or a parameter is no longer a number at step {result.step}; lower the learning "
         f"rate or clip the gradient ([optimizer] clip_norm), and {where}"
     )
+
+
+def require_scale(loss_scale: LossScale | None, result: Result) -> None:
+    """Stop when gradients overflow whatever the scale of the loss; on all ranks alike.
+
+    Raises
+    ------
+    HpcadError
+        With what to do.
+    """
+    if loss_scale is not None and loss_scale.exhausted:
+        raise HpcadError(
+            f"gradients overflow at step {result.step}, though the loss scale is down to 1: the "
+            "model needs a wider range than float16 has; train with precision bfloat16 or float32"
+        )
 
 
 def require_same(world: World, settings: Mapping[str, Any]) -> None:

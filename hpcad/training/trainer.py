@@ -25,6 +25,7 @@ from hpcad.training.checks import (
     require_finite,
     require_method,
     require_same,
+    require_scale,
 )
 from hpcad.training.evaluation import BATCH, Evaluate, evaluate
 from hpcad.training.phases import PhaseTimer
@@ -222,6 +223,7 @@ class Trainer:
             if report.due:
                 loss = report.mean_loss()
                 self._require_finite(loss)
+                require_scale(self.optimizer.loss_scale, result)
             report.step(batch.epoch, batch.global_size, rate, loss)
             before = phases.seconds()
             self._poll(phases, report)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hpcad import nn
+from hpcad import cli, nn
 from hpcad.data import open_dataset
 from hpcad.errors import ConfigError
 from hpcad.models import GPT2, REGISTRY, GPT2Config
 from hpcad.training.job import load_job
+from hpcad.training.metrics import read_metrics
 
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "gpt2_124m.toml"
 TINY = GPT2Config(layers=3, heads=2, width=12, vocabulary=50, padding=16, context=10)
@@ -133,6 +135,37 @@ def test_the_job():
     with nn.undrawn():
         model = REGISTRY["gpt2"].build(job.model.config, data)
     assert model.parameter_count() == 124_475_904
+
+
+SMALL = ("model.layers=1", "model.heads=2", "model.width=16", "model.context=8", "data.window=8",
+         "data.batch=8", "training.steps=3", "training.device=cpu", "training.compile=false",
+         "training.log_every=1", "schedule.warmup=1", "checkpoint.enabled=false")  # fmt: skip
+
+
+def test_the_job_trains_on_a_packed_text(tmp_path, capsys):
+    """Cut into the tokens of a vocabulary file."""
+    (tmp_path / "text").write_text("the cat sat on the mat and the dog sat on the cat; " * 40)
+    words = ["the ", "cat", "dog", "sat on ", "mat", "and ", " ", ";", "a", "t"]
+    (tmp_path / "vocabulary.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
+    arguments = ["data", "pack", tmp_path / "packed", "--text", tmp_path / "text"]
+    arguments += ["--tokenizer", tmp_path / "vocabulary.json", "--split", "0.9"]
+    assert cli.main([str(word) for word in arguments]) == 0
+    parts = [f"data.{k}={tmp_path}/packed/{v}" for k, v in (("train", "train"), ("test", "val"))]
+    settings = [*SMALL, *parts, "model.vocabulary=10", "model.padding=16"]
+    assert (
+        cli.main(["train", str(JOB), "--set", *settings, f"output.directory={tmp_path}/run"]) == 0
+    )
+    rows = [row["loss"] for row in read_metrics(tmp_path / "run") if "loss" in row]
+    assert len(rows) == 3
+    assert rows[0] == pytest.approx(math.log(16), abs=0.1)
+    assert "GPT2 with " in capsys.readouterr().out
+
+
+def test_the_job_trains_on_synthetic_tokens(tmp_path):
+    settings = [*SMALL, "data.test=none", f"output.directory={tmp_path}/run"]
+    assert cli.main(["train", str(JOB), "--set", *settings]) == 0
+    rows = [row["loss"] for row in read_metrics(tmp_path / "run") if "loss" in row]
+    assert rows[0] == pytest.approx(math.log(50304), abs=0.1)
 
 
 def test_data_that_do_not_fit():

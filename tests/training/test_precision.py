@@ -12,7 +12,7 @@ from launched import mpirun, run_bounded
 import hpcad
 from hpcad import nn, optim
 from hpcad.data import ArrayDataset, open_dataset
-from hpcad.errors import ConfigError
+from hpcad.errors import ConfigError, HpcadError
 from hpcad.models import (
     CNN,
     GPT2,
@@ -180,6 +180,17 @@ def test_a_loss_scale_recovers_from_overflow():
     assert scale.state()["scale"] == 2.0 ** (24 - skipped)
     assert abs(np.mean(losses[-5:]) - np.mean(right[-5:])) < 0.05 * right[0]
     assert all(np.isfinite(array).all() for array in state_of(trainer).values())
+
+
+def test_gradients_that_always_overflow_end_the_run():
+    class Steep(MLP):
+        def loss(self, batch):
+            return super().loss(batch) * 1e20
+
+    trainer, _ = trainer_of("mlp", "float16", 20, optim.LossScale(4.0), log_every=5)
+    trainer.model.__class__ = Steep
+    with pytest.raises(HpcadError, match="overflow at step 5, though the loss scale is down to 1"):
+        trainer.run()
 
 
 RANKS = """
