@@ -11,8 +11,8 @@ from hpcad.backend.strict.answers import new_like
 from hpcad.backend.strict.arrays import ndarray
 from hpcad.backend.strict.blocks import drain
 from hpcad.backend.strict.counts import synchronised
-from hpcad.backend.strict.host import is_pinned
 from hpcad.backend.strict.known import LOCK, current_stream
+from hpcad.backend.strict.pinned import is_pinned
 
 
 def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:

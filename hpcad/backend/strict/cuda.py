@@ -5,10 +5,10 @@ from hpcad.backend.strict.device import Device
 from hpcad.backend.strict.events import Event
 from hpcad.backend.strict.events import elapsed_time as get_elapsed_time
 from hpcad.backend.strict.graph import Graph
-from hpcad.backend.strict.host import PinnedMemory as PinnedMemoryPointer
-from hpcad.backend.strict.host import alloc_pinned_memory
 from hpcad.backend.strict.known import current_stream as get_current_stream
 from hpcad.backend.strict.memory import Memory, MemoryPointer, UnownedMemory
+from hpcad.backend.strict.pinned import PinnedMemory as PinnedMemoryPointer
+from hpcad.backend.strict.pinned import alloc_pinned_memory
 from hpcad.backend.strict.pools import MemoryPool, get_allocator, set_allocator, using_allocator
 from hpcad.backend.strict.pools import allocate as alloc
 from hpcad.backend.strict.streams import Stream

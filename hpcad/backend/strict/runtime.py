@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpcad.backend.strict import host
+from hpcad.backend.strict import pinned
 from hpcad.backend.strict.streams import synchronize_device
 
 streamCaptureModeGlobal, streamCaptureModeThreadLocal, streamCaptureModeRelaxed = 0, 1, 2  # noqa: N816
@@ -57,12 +57,12 @@ def getDeviceProperties(device: int) -> dict[str, Any]:  # noqa: N802
 
 def hostRegister(address: int, nbytes: int, flags: int = 0) -> None:  # noqa: N802
     """Pin memory that is there already."""
-    host.pin(address, nbytes)
+    pinned.pin(address, nbytes)
 
 
 def hostUnregister(address: int) -> None:  # noqa: N802
     """The opposite."""
-    host.unpin(address)
+    pinned.unpin(address)
 
 
 def deviceSynchronize() -> None:  # noqa: N802

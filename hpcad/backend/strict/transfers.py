@@ -11,6 +11,7 @@ from hpcad.backend.strict import host
 from hpcad.backend.strict.blocks import drain, span_of
 from hpcad.backend.strict.counts import COUNTS, synchronised
 from hpcad.backend.strict.known import LOCK, current_stream, host_knows
+from hpcad.backend.strict.pinned import is_pinned
 from hpcad.backend.strict.streams import Stream
 from hpcad.backend.strict.work import order as ordered
 
@@ -59,7 +60,7 @@ class Transfers:
             target = np.empty(self.raw.shape, self.raw.dtype, order) if out is None else out
             if self.raw.size == 0:
                 return target
-            at_once = blocking or not host.is_pinned(target)
+            at_once = blocking or not is_pinned(target)
             if at_once:
                 synchronised("a copy to the host")
             span = span_of(*self.span(), "a copy to the host")
@@ -89,7 +90,7 @@ class Transfers:
             if self.raw.size == 0:
                 return
             source = np.asarray(arr, order="C" if self.raw.flags.c_contiguous else "F")
-            self._fill_from(source, stream, waits=not host.is_pinned(source))
+            self._fill_from(source, stream, waits=not is_pinned(source))
 
     def _fill_from(self, source: np.ndarray, stream: Stream, waits: bool) -> None:
         if waits:
@@ -100,7 +101,7 @@ class Transfers:
         COUNTS.bytes_to_device += self.raw.nbytes
         host.deliver(source, stream.clock)
         self.raw[...] = source
-        if host.is_pinned(source):
+        if is_pinned(source):
             host.leaves(source, stream.ptr, count)
         if waits:
             host_knows(stream.clock)

@@ -79,6 +79,36 @@ def test_one_slot_without_an_event_is_wrong(stream):
         stream.synchronize()
 
 
+def test_a_slot_that_is_freed_too_early_is_noticed(stream):
+    x, slot = xp.zeros(4), pinned()
+    x.set(slot)
+    del slot
+    with pytest.raises(StrictDeviceError, match=r"freed before the copy given at strict/test_host"):
+        stream.synchronize()
+    slot = pinned()
+    x.get(out=slot, blocking=False)
+    part = slot[2:]
+    del slot
+    stream.synchronize()  # a view is enough
+    slot = pinned()
+    x.get(out=slot, blocking=False)
+    del slot
+    with pytest.raises(StrictDeviceError, match="freed before"):
+        stream.synchronize()
+    assert part.shape == (2,)
+
+
+def test_arrays_with_columns_first_arrive_as_they_are(stream):
+    values = np.arange(6.0).reshape(2, 3)
+    x, slot = xp.asarray(values.T), pinned(6).reshape(2, 3).T
+    x.get(out=slot, blocking=False)
+    stream.synchronize()
+    np.testing.assert_array_equal(slot, values.T)
+    slot *= 2
+    x.set(slot)
+    np.testing.assert_array_equal(x.get(), 2 * values.T)
+
+
 def test_memory_that_is_not_pinned_makes_the_host_wait(stream):
     x = xp.zeros(4)
     with pytest.raises(StrictDeviceError, match="not pinned"), xp.forbid_synchronisation():
