@@ -147,7 +147,7 @@ def _with_factors(
     return out
 
 
-def _widened(x: np.ndarray | None) -> np.ndarray | None:
+def _widened(x: Any) -> Any:
     """Half precision as float32, other arrays as they are."""
     return x if x is None or not is_half(x.dtype) else x.astype(np.float32)
 
