@@ -70,7 +70,7 @@ train: $(VENV)/.installed-$(MPI)
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/hpcad train $(JOB) $(if $(SET),--set $(SET))
 
 test: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
 	$(BIN)/pytest -m slow
