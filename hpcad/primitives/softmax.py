@@ -84,12 +84,18 @@ def _check_labels(logits: Any, labels: Any) -> None:
 def _in_range(labels: Any, *, classes: int) -> Any:
     if labels.dtype.kind not in "iu":
         raise ShapeError(f"cross_entropy: labels must be integers, not {labels.dtype}")
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+    if labels.size and _is_outside(labels, classes):
         raise ShapeError(
             f"cross_entropy: labels from {labels.min()} to {labels.max()} do not fit "
             f"{classes} classes, which count from 0"
         )
     return labels
+
+
+def _is_outside(labels: Any, classes: int) -> bool:
+    if backend_of(labels).on_device:  # which is read once, and not twice
+        return bool(((labels < 0) | (labels >= classes)).any())
+    return labels.min() < 0 or labels.max() >= classes
 
 
 in_range = Primitive("in_range", _in_range, same, constant=True)  # the labels, if they are

@@ -3,13 +3,14 @@
 Device code takes a module, CuPy or this one. What would be wrong on a GPU, or slow, is refused here
 with :class:`StrictDeviceError`, or makes NaNs:
 
-- arrays are opaque: no implicit conversion, no host arrays in device work;
+- arrays are opaque: no implicit conversion, no host arrays in device work; functions, arguments
+  and types that CuPy does not have are refused, and assignments whose answer a GPU leaves open;
 - memory that is fresh or was freed is poisoned, and an address in freed memory is refused, also at
   the launch of a graph that was captured while it was there;
 - work on two streams on the same bytes needs an event between, or the host in between;
 - while a stream captures nothing runs; allocations (but from a private pool), copies to and from
   the host and synchronisation are refused;
-- pinned memory must not be written over before the copy from it is over, and what is copied to it
+- pinned memory must not be written over or freed before the copy from it is over, and what is copied to it
   arrives only when the host waits;
 - synchronisations, copies, allocations and launches are counted (:data:`COUNTS`), and
   :func:`forbid_synchronisation` forbids the first.
