@@ -10,8 +10,8 @@ with :class:`StrictDeviceError`, or makes NaNs:
 - work on two streams on the same bytes needs an event between, or the host in between;
 - while a stream captures nothing runs; allocations (but from a private pool), copies to and from
   the host and synchronisation are refused;
-- pinned memory must not be written over or freed before the copy from it is over, and what is copied to it
-  arrives only when the host waits;
+- pinned memory must not be written over or freed before the copy from it is over, and what is
+  copied to it arrives only when the host waits;
 - synchronisations, copies, allocations and launches are counted (:data:`COUNTS`), and
   :func:`forbid_synchronisation` forbids the first.
 
