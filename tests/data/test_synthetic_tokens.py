@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpcad import cli
 from hpcad.data import Loader, open_dataset, verify_dataset
 from hpcad.data.synthetic_tokens import ENTROPY, VOCABULARY, tokens_at
 from hpcad.errors import DataError
@@ -66,10 +67,13 @@ def test_a_loader_reads_them():
     np.testing.assert_array_equal(batch.fields["x"][:, 1:], batch.fields["y"][:, :-1])
 
 
-def test_what_cannot_be():
+def test_what_cannot_be(capsys):
     with pytest.raises(DataError, match=r"stream of 262144 tokens: window= .* None and 1"):
         open_dataset(TEST)
     with pytest.raises(DataError, match="made while it is read: there are no files"):
         verify_dataset(TEST)
+    for command in ("bench", "inspect"):
+        assert cli.main(["data", command, TEST]) == DataError.exit_code
+        assert "made while it is read: there are no files" in capsys.readouterr().err
     with pytest.raises(DataError, match="sample ids from 0 to 262144"):
         open_dataset(TEST, window=8).read(np.array([0, 2**18]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hpcad.data.bench import bench, report
+from hpcad.data.builtin import resolve
 from hpcad.data.commands.options import say
 from hpcad.data.dataset import open_dataset
 from hpcad.errors import ConfigError
@@ -33,6 +34,7 @@ def _bench(options: argparse.Namespace) -> int:
     if options.step_ms is not None and not options.step_ms > 0:
         raise ConfigError(f"--step-ms must be above 0, not {options.step_ms}")
     world = init()
+    resolve(options.dataset)  # complains of what has no files
     dataset = open_dataset(options.dataset, world.communicator, window=options.window, verify=False)
     ways = bench(
         dataset,
