@@ -182,6 +182,7 @@ def test_numbers_that_are_not_finite_are_refused_where_asked(tmp_path, arrays, b
     assert store.latest().step == 2
 
 
+@pytest.mark.alone
 def test_the_stall_is_measured(store, disk, arrays):
     store.save(1, arrays, {}, wait=False)
     threading.Timer(0.2, disk.gate.set).start()
