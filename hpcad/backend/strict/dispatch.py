@@ -89,7 +89,7 @@ def _known(called: Any) -> bool:
 
 def _check_method(name: str, method: str) -> None:
     if name not in tables.UFUNC_METHODS.get(method, frozenset()):
-        raise NotImplementedError(f"`cupy_{name}.{method}` is not supported yet")
+        raise TypeError(f"`cupy_{name}.{method}` is not supported yet")
 
 
 def _operand(x: Any) -> bool:

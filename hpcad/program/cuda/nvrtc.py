@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
 
 from hpcad.backend.native.compiler import CompilationError
-from hpcad.errors import DeviceError
+from hpcad.backend.native.nvidia import find_library
 
-_TOOLKITS = ("/usr/local/cuda", "/opt/cuda")
-_NAMES = ("libnvrtc.so.13", "libnvrtc.so.12")
-_LIBRARY = re.compile(r"libnvrtc\.so\.(\d+)$")
+VARIABLE = "HPCAD_NVRTC"
 
 
 class Nvrtc:
@@ -108,42 +102,9 @@ def find_nvrtc(newest: int | None = None) -> Nvrtc | None:
         The CUDA version (its first number) of the driver that will load the code: older drivers
         refuse newer code.
     """
-    return _find(os.environ.get("HPCAD_NVRTC", ""), newest)
+    return _find(os.environ.get(VARIABLE, ""), newest)
 
 
 @functools.cache
 def _find(wish: str, newest: int | None) -> Nvrtc | None:
-    for path in [wish] if wish else _candidates():
-        try:
-            nvrtc = Nvrtc(path)
-        except (OSError, AttributeError) as error:
-            if wish:
-                raise DeviceError(
-                    f"HPCAD_NVRTC={wish} cannot be loaded as NVRTC ({error}); name the file "
-                    "libnvrtc.so of a CUDA toolkit, or unset it"
-                ) from error
-            continue
-        if newest is None or nvrtc.version[0] <= newest:
-            return nvrtc
-    return None
-
-
-def _candidates() -> Iterator[str]:
-    """Paths and names of libraries, those of newer toolkits first."""
-    found: dict[str, int] = {}
-    for folder in _folders():
-        for path in folder.glob("libnvrtc.so.*"):
-            if matched := _LIBRARY.search(path.name):
-                found[str(path)] = int(matched[1])
-    yield from sorted(found, key=lambda path: -found[path])
-    yield from _NAMES
-
-
-def _folders() -> Iterator[Path]:
-    wheels = importlib.util.find_spec("nvidia")
-    for place in (wheels.submodule_search_locations or []) if wheels is not None else []:
-        yield from Path(place).glob("*/lib")
-    for setting in ("CUDA_HOME", "CUDA_PATH"):
-        if os.environ.get(setting):
-            yield Path(os.environ[setting], "lib64")
-    yield from (Path(toolkit, "lib64") for toolkit in _TOOLKITS)
+    return find_library("libnvrtc.so", Nvrtc, VARIABLE, wish, newest)

@@ -8,6 +8,7 @@ import pytest
 
 from hpcad.backend.cublaslt import search
 from hpcad.backend.cublaslt.binding import version_of
+from hpcad.backend.native import nvidia
 from hpcad.errors import DeviceError
 
 
@@ -36,7 +37,7 @@ def folders(monkeypatch, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     monkeypatch.setattr(search, "CublasLt", Loaded)
-    monkeypatch.setattr(search, "_folders", lambda: iter([tmp_path / "one", tmp_path / "two"]))
+    monkeypatch.setattr(nvidia, "_folders", lambda: iter([tmp_path / "one", tmp_path / "two"]))
     return tmp_path
 
 
@@ -69,13 +70,13 @@ def test_another_library_is_an_error(monkeypatch):
     import _ctypes
 
     monkeypatch.setenv(search.VARIABLE, _ctypes.__file__)
-    with pytest.raises(DeviceError, match="cannot be loaded as cuBLASLt"):
+    with pytest.raises(DeviceError, match="cannot be loaded as libcublasLt"):
         search.find_cublaslt()
 
 
 def test_toolkits_are_searched(monkeypatch):
     monkeypatch.setenv("CUDA_HOME", "/some/toolkit")
-    assert Path("/some/toolkit/lib64") in list(search._folders())
+    assert Path("/some/toolkit/lib64") in list(nvidia._folders())
 
 
 @pytest.mark.parametrize(
