@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.errors import ShapeError
+from hpcad.program.device.pinned import Pinned
 from hpcad.program.instruction import Instruction
 from hpcad.program.kernels.ir import Kernel, Node, Operand, Store
 
@@ -31,8 +32,7 @@ class Faults:
         self.xp = xp
         self._counts = xp.zeros(MOST, np.int64)
         self._what: list[str] = []
-        self._slot: np.ndarray | None = None
-        self._sent: Any = None
+        self._slot: Pinned | None = None
 
     def address(self, instruction: Instruction, what: str) -> int:
         """Return the address of an int64, 0 as long as nothing is wrong; 0 where all are taken."""
@@ -45,16 +45,13 @@ class Faults:
         """Send the numbers to the host, behind the work of the current stream."""
         if not self._what:
             return
-        cuda = self.xp.cuda
         if self._slot is None:
-            memory = cuda.alloc_pinned_memory(self._counts.nbytes)
-            self._slot = np.frombuffer(memory, np.int64, MOST)
-            self._sent = cuda.Event(disable_timing=True)
-        elif not self._sent.done:
+            self._slot = Pinned(self.xp, (MOST,), np.int64)
+        elif not self._slot.idle:
             return  # those of the run before are still on their way
-        stream = cuda.get_current_stream()
-        self._counts.get(stream=stream, out=self._slot, blocking=False)
-        self._sent.record(stream)
+        stream = self.xp.cuda.get_current_stream()
+        self._counts.get(stream=stream, out=self._slot.array, blocking=False)
+        self._slot.copied(stream)
 
     def check(self, *, wait: bool = False) -> None:
         """Raise if something was wrong in a run whose numbers have arrived.
@@ -72,12 +69,13 @@ class Faults:
         if self._slot is None:
             return
         if wait:
+            self._slot.wait()
             self.send()
-            self._sent.synchronize()
-        elif not self._sent.done:
+            self._slot.wait()
+        elif not self._slot.idle:
             return
-        if self._slot.any():
-            i = int(np.flatnonzero(self._slot)[0])
+        if self._slot.array.any():
+            i = int(np.flatnonzero(self._slot.array)[0])
             raise ShapeError(f"{self._what[i]}; found on the device after the step had begun")
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.program.device.pinned import Pinned
+
 SLOTS = 2  # pinned copies on their way at the same time
 
 
@@ -24,8 +26,7 @@ class Staging:
 
     def __init__(self, xp: Any, place: Any) -> None:
         self.xp, self.place = xp, place
-        self._slots: list[np.ndarray] = []
-        self._events: list[Any] = []
+        self._slots: list[Pinned] = []
         self._next = 0
 
     def put(self, array: Any) -> None:
@@ -39,22 +40,12 @@ class Staging:
 
     def _put_host(self, array: Any) -> None:
         if not self._slots:
-            self._make_slots()
-        slot, event = self._slots[self._next], self._events[self._next]
-        event.synchronize()  # over for long, unless the host is two steps ahead
-        slot[...] = array
+            shape, dtype = self.place.shape, self.place.dtype
+            self._slots = [Pinned(self.xp, shape, dtype) for _ in range(SLOTS)]
+        slot = self._slots[self._next]
+        slot.wait()  # over for long, unless the host is two steps ahead
+        slot.array[...] = array
         stream = self.xp.cuda.get_current_stream()
-        self.place.set(slot, stream=stream)
-        event.record(stream)
+        self.place.set(slot.array, stream=stream)
+        slot.copied(stream)
         self._next = (self._next + 1) % SLOTS
-
-    def _make_slots(self) -> None:
-        cuda, place = self.xp.cuda, self.place
-        for _ in range(SLOTS):
-            memory = cuda.alloc_pinned_memory(place.nbytes)
-            self._slots.append(
-                np.frombuffer(memory, np.uint8, place.nbytes).view(place.dtype).reshape(place.shape)
-            )
-            event = cuda.Event(disable_timing=True)
-            event.record(cuda.get_current_stream())
-            self._events.append(event)
