@@ -10,6 +10,7 @@ arrays.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,12 +65,15 @@ def weak(value: Value) -> Value:
     NumPy sees to that for its own types, but makes float32 of a bfloat16 and a Python number.
     """
 
+    modules = sys.modules  # without ml_dtypes nobody has made such an array: there is less to ask
+
     @functools.wraps(value)
     def of(x: Any, y: Any) -> Any:
-        if type(y) is float:
-            y = as_bfloat16(y, x)
-        elif type(x) is float:
-            x = as_bfloat16(x, y)
+        if "ml_dtypes" in modules:
+            if type(y) is float:
+                y = as_bfloat16(y, x)
+            elif type(x) is float:
+                x = as_bfloat16(x, y)
         return value(x, y)
 
     return of
