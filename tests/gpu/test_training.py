@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
-from hpcad import optim
-from hpcad.backend import get_backend
-from hpcad.data import open_dataset
-from hpcad.models import CNN, MLP, CNNConfig, MLPConfig
-from hpcad.training import Prepare, Trainer
+from ..training.on_device import MODELS, losses
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 if not cupy.cuda.is_available():
@@ -19,32 +13,10 @@ if not cupy.cuda.is_available():
 
 pytestmark = pytest.mark.gpu
 
-MODELS = {
-    "mlp": lambda: MLP(MLPConfig([32], dropout=0.1), 64, 10),
-    "cnn": lambda: CNN(CNNConfig([8, 16], 32), (8, 8), 10),
-}
 
-
-def losses(kind, device, directory):
-    backend = get_backend(device)
-    model = MODELS[kind]()
-    model.initialize(1, np.float32, backend)
-    Trainer(
-        model,
-        optim.AdamW(model, 1e-3, weight_decay=0.01, clip_norm=1.0),
-        open_dataset("builtin:digits/train"),
-        test=open_dataset("builtin:digits/test"),
-        batch=64,
-        steps=20,
-        log_every=1,
-        prepare=Prepare(np.float32, 0.0625, backend=backend),
-        directory=directory,
-    ).run()
-    rows = map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())
-    return [row["loss"] for row in rows if "loss" in row]
-
-
+@pytest.mark.parametrize("compile", [True, False], ids=["compiled", "eager"])
 @pytest.mark.parametrize("kind", MODELS)
-def test_losses_equal_those_on_numpy(kind, tmp_path):
-    found = losses(kind, "gpu", tmp_path / "gpu")
-    np.testing.assert_allclose(found, losses(kind, "cpu", tmp_path / "cpu"), rtol=2e-4)
+def test_losses_equal_those_on_numpy(kind, compile, tmp_path):
+    found = losses(kind, "gpu", tmp_path / "gpu", 20, compile)
+    host = losses(kind, "cpu", tmp_path / "cpu", 20, compile)
+    np.testing.assert_allclose(found, host, rtol=2e-4)
