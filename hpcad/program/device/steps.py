@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.cublaslt.product import BoundProduct, bind_product
+from hpcad.backend.cudnn import bind_attention, bind_attention_back
 from hpcad.errors import CaptureError
 from hpcad.program.cuda.generate import generate
 from hpcad.program.cuda.launch import load
@@ -59,6 +60,10 @@ class DeviceStepMaker(StepMaker):
         fault = 0
         if instruction.name in ("take_rows", "add_rows"):
             fault = self.target.faults.address(instruction, "an index means no row of the table")
+        if instruction.name in ("tiled_attention", "tiled_attention_back"):
+            step = self._attention(instruction)
+            if step is not None:
+                return step
         found = device_routine(instruction, self.arrays, beta, fault)
         if found is not None:
             return self._device_routine(instruction, found)
@@ -91,6 +96,20 @@ class DeviceStepMaker(StepMaker):
         step.products = products
         m, k, n = arrays[0].shape[-2], arrays[0].shape[-1], arrays[2].shape[-1]
         step.flops = 2 * m * n * k * int(np.prod(arrays[2].shape[:-2], dtype=int))
+        return step
+
+    def _attention(self, instruction: Instruction) -> Step | None:
+        """Attention by cuDNN, where that is asked for and has a plan."""
+        bind = bind_attention if instruction.name == "tiled_attention" else bind_attention_back
+        arrays = (self._real(x) for x in (*instruction.args, *instruction.outs))
+        bound = bind(self.xp, *arrays, causal=instruction.params["causal"])
+        if bound is None:
+            return None
+        outs = ", ".join(self.names.of(out) for out in instruction.outs)
+        comment = f"{outs} = {instruction.name} by cuDNN; {shapes(instruction.outs)}"
+        name = f"cudnn_{instruction.name}_{self.names.of(instruction.outs[0])}"
+        step = self._device_step("routine", instruction, name, bound, comment)
+        step.flops = bound.flops
         return step
 
     def _device_routine(self, instruction: Instruction, found: Any) -> Step:
