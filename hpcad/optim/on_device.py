@@ -96,48 +96,47 @@ class DeviceUpdate:
         loss_scale: LossScale | None,
         load: Callable[[list[Kernel]], Sequence[Any]],
     ) -> None:
-        counts = [len(each.kernel.scalars) for plan in plans for each in plan]
-        self._count = max(counts, default=1)  # numbers of a step; the last is the clip factor
+        passes = [(i, each) for i, plan in enumerate(plans) for each in plan]
+        # The numbers of a step, the last of them the clip factor; the norm; squares of each arena.
+        self._count = max((len(each.kernel.scalars) for _, each in passes), default=1)
         self._memory = backend.zeros((self._count + 1 + len(arenas),), np.float64)
         self._memory[self._count - 1 : self._count] = 1.0
-        has_factor = clip_norm is not None or loss_scale is not None
-        given = self._count - 1 if has_factor else self._count
+        factor = _factor_kernel(len(arenas), clip_norm, loss_scale)
+        given = self._count if factor is None else self._count - 1
         self._staging = Staging(backend.xp, self._memory[:given])
-        kernels = [with_numbers_in_memory(each.kernel) for plan in plans for each in plan]
-        squares = [norm for norm in norms if norm is not None] if has_factor else []
-        state: list[Array] = []
-        clip: list[Kernel] = []
-        if loss_scale is not None:
-            kernels = [left_out_by(kernel, len(kernel.operands) - 1) for kernel in kernels]
-            state = [loss_scale.scale, loss_scale.good, loss_scale.skipped]
-            clip = [decision_kernel(len(arenas), clip_norm, loss_scale.interval)]
-        elif clip_norm is not None:
-            clip = [clip_kernel(len(arenas), clip_norm)]
-        wanted = list(dict.fromkeys([*squares, *clip, *kernels]))
+        squares = [norm for norm in norms if norm is not None and factor is not None]
+        updates = [_update_kernel(each, loss_scale) for _, each in passes]
+        wanted = list(dict.fromkeys([*squares, *([] if factor is None else [factor]), *updates]))
         loaded = dict(zip(wanted, load(wanted), strict=True))
-        masks = [
-            None if each.mask is None else backend.asarray(each.mask)
-            for plan in plans
-            for each in plan
+        masks = [None if e.mask is None else backend.asarray(e.mask) for _, e in passes]
+        self._held = (arenas, slots, masks, loss_scale)  # the kernels know only addresses
+        self._calls: list[Callable[[], None]] = [
+            loaded[norm].bind([arenas[i].grads.flat.data.ptr, self._square(i)])
+            for i, norm in enumerate(squares)
         ]
-        self._held = (arenas, slots, masks, state)  # the kernels know only addresses
-        self._calls: list[Callable[[], None]] = []
-        for i, norm in enumerate(squares):
-            pointers = [arenas[i].grads.flat.data.ptr, self._number(self._count + 1 + i)]
-            self._calls.append(loaded[norm].bind(pointers))
-        for kernel in clip:
-            totals = [self._number(self._count + 1 + i) for i in range(len(arenas))]
-            places = [self._number(self._count - 1), self._number(self._count)]
-            numbers = [array.data.ptr for array in state]
-            self._calls.append(loaded[kernel].bind([*totals, *places, *numbers]))
-        of_arena = [i for i, plan in enumerate(plans) for _ in plan]
-        passes = [each for plan in plans for each in plan]
-        for i, each, kernel, mask in zip(of_arena, passes, kernels, masks, strict=True):
+        if factor is not None:
+            self._calls.append(loaded[factor].bind(self._factor_places(len(arenas), loss_scale)))
+        for (i, each), kernel, mask in zip(passes, updates, masks, strict=True):
             arrays = (arenas[i].values.flat, arenas[i].grads.flat, *slots[i])
-            pointers = [a.data.ptr + each.start * a.itemsize for a in arrays]
-            pointers += [] if mask is None else [mask.data.ptr]
-            pointers += [self._number(n) for n in range(len(each.kernel.scalars))]
-            self._calls.append(loaded[kernel].bind(pointers))
+            self._calls.append(loaded[kernel].bind(self._update_places(each, arrays, mask)))
+
+    def _factor_places(self, arenas: int, loss_scale: LossScale | None) -> list[int]:
+        """Squares, factor and norm; and what a loss scale is."""
+        places = [self._square(i) for i in range(arenas)]
+        places += [self._number(self._count - 1), self._number(self._count)]
+        if loss_scale is None:
+            return places
+        state = (loss_scale.scale, loss_scale.good, loss_scale.skipped)
+        return places + [array.data.ptr for array in state]
+
+    def _update_places(self, each: Pass, arrays: Sequence[Array], mask: Array | None) -> list[int]:
+        places = [array.data.ptr + each.start * array.itemsize for array in arrays]
+        places += [] if mask is None else [mask.data.ptr]
+        return places + [self._number(n) for n in range(len(each.kernel.scalars))]
+
+    def _square(self, arena: int) -> int:
+        """The address of the squares of an arena's gradients."""
+        return self._number(self._count + 1 + arena)
 
     def _number(self, place: int) -> int:
         """The address of a number."""
@@ -157,3 +156,17 @@ class DeviceUpdate:
     def norm(self) -> Array:
         """The norm of the gradient before it was clipped, shape (), in the device's memory."""
         return self._memory[self._count]
+
+
+def _factor_kernel(
+    arenas: int, clip_norm: float | None, loss_scale: LossScale | None
+) -> Kernel | None:
+    """What makes the factor on gradients; None where they stay as they are."""
+    if loss_scale is not None:
+        return decision_kernel(arenas, clip_norm, loss_scale.interval)
+    return None if clip_norm is None else clip_kernel(arenas, clip_norm)
+
+
+def _update_kernel(each: Pass, loss_scale: LossScale | None) -> Kernel:
+    kernel = with_numbers_in_memory(each.kernel)
+    return kernel if loss_scale is None else left_out_by(kernel, len(kernel.operands) - 1)
