@@ -67,6 +67,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     plot.set_defaults(func=_plot)
     info = commands.add_parser("info", help="versions, MPI library, devices, BLAS, launcher")
     info.set_defaults(func=_info)
+    _add_doctor(commands)
     _add_room(commands, "data", "pack, split, check and measure datasets", asked="data" in argv[:1])
     text = "list, inspect, verify, compare, convert and prune checkpoints"
     _add_room(commands, "ckpt", text, asked="ckpt" in argv[:1])
@@ -134,6 +135,30 @@ def _add_train(commands: argparse._SubParsersAction[Any]) -> None:
         help="start over; an output directory of an earlier run is renamed, not removed",
     )
     train.set_defaults(func=_train)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[Any]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="look for mistakes of a launch, on all ranks",
+        description="Start it as the job: `mpirun -n 4 hpcad doctor`, `srun hpcad doctor`. Prints "
+        "what every rank has, and what to change. Ends with 13 where something is wrong, else 0.",
+        allow_abbrev=False,
+    )
+    doctor.add_argument(
+        "--device",
+        choices=("cpu", "gpu", "auto"),
+        default="auto",
+        help="what the job computes on; auto (the default): GPUs where every rank has one",
+    )
+    doctor.add_argument("--json", action="store_true", help="print facts and findings as JSON")
+    doctor.set_defaults(func=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from hpcad.launch.doctor.command import run
+
+    return run(arguments.device, as_json=arguments.json)
 
 
 def _info(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""`hpcad doctor`: finds the mistakes of a launch before it has cost node hours."""
