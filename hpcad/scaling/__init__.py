@@ -1,0 +1,1 @@
+"""Scaling studies: laws of step time, fits to measurements, and how far to trust them."""
