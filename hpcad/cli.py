@@ -71,6 +71,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     _add_room(commands, "data", "pack, split, check and measure datasets", asked="data" in argv[:1])
     text = "list, inspect, verify, compare, convert and prune checkpoints"
     _add_room(commands, "ckpt", text, asked="ckpt" in argv[:1])
+    _add_room(commands, "slurm", "write batch scripts for a site", asked="slurm" in argv[:1])
     return parser.parse_args(argv)
 
 
@@ -84,6 +85,11 @@ def _add_room(
         from hpcad.data.commands import add_parsers as add_data
 
         add_data(commands)
+    elif name == "slurm":
+        from hpcad.launch.batch.commands import add_parsers as add_slurm
+        from hpcad.models import REGISTRY
+
+        add_slurm(commands, {kind: entry.config for kind, entry in REGISTRY.items()})
     else:
         from hpcad.checkpoint.commands import add_parsers as add_checkpoint
 
