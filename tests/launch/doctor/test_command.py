@@ -88,19 +88,21 @@ def test_a_plain_process(plain_environment, capsys):
 @pytest.mark.parametrize(
     ("cores", "kind"), [(2, "too many threads"), (1, "threads on one core")], ids=["two", "one"]
 )
-def test_a_process_with_too_many_threads(plain_environment, monkeypatch, capsys, cores, kind):
+def test_a_process_with_too_many_threads(cores, kind):
     before = os.sched_getaffinity(0)
     if len(before) < cores:
         pytest.skip(f"needs {cores} cores")
-    monkeypatch.setenv("OMP_NUM_THREADS", "16")
-    os.sched_setaffinity(0, sorted(before)[:cores])
+    os.sched_setaffinity(0, sorted(before)[:cores])  # which a process that is started inherits
     try:
-        assert cli.main(["doctor", "--json"]) == UNHEALTHY
+        words = [sys.executable, *DOCTOR, "--json"]
+        done = run_bounded(words, timeout=60, env=UNSET | {"OMP_NUM_THREADS": "16"})
     finally:
         os.sched_setaffinity(0, before)
-    findings = json.loads(capsys.readouterr().out)["findings"]
-    assert [(each["kind"], each["ranks"]) for each in findings] == [(kind, [0])]
-    assert "OMP_NUM_THREADS=16" in findings[0]["what"]
+    assert done.returncode == UNHEALTHY, done.stderr
+    found = json.loads(done.stdout)["findings"]
+    (finding,) = (each for each in found if each["kind"] != "slow start")  # of a busy machine
+    assert (finding["kind"], finding["ranks"]) == (kind, [0])
+    assert "OMP_NUM_THREADS=16" in finding["what"]
 
 
 def test_the_table_says_once_what_is_the_same():
