@@ -72,6 +72,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     text = "list, inspect, verify, compare, convert and prune checkpoints"
     _add_room(commands, "ckpt", text, asked="ckpt" in argv[:1])
     _add_room(commands, "slurm", "write batch scripts for a site", asked="slurm" in argv[:1])
+    text = "run, report, compare and predict scaling studies"
+    _add_room(commands, "scaling", text, asked="scaling" in argv[:1])
     return parser.parse_args(argv)
 
 
@@ -85,6 +87,10 @@ def _add_room(
         from hpcad.data.commands import add_parsers as add_data
 
         add_data(commands)
+    elif name == "scaling":
+        from hpcad.scaling.commands import add_parsers as add_scaling
+
+        add_scaling(commands)
     elif name == "slurm":
         from hpcad.launch.batch.commands import add_parsers as add_slurm
         from hpcad.models import REGISTRY

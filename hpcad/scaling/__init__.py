@@ -1,1 +1,1 @@
-"""Scaling studies: laws of step time, fits to measurements, and how far to trust them."""
+"""Scaling studies: running, reporting and predicting them, on laws with honest intervals."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from hpcad.errors import DataError
-from hpcad.scaling.interval import Interval
-from hpcad.scaling.points import Array
+from hpcad.scaling.laws.interval import Interval
+from hpcad.scaling.laws.points import Array
 
 FEWEST = 6  # the smallest number of values with a 95 % interval: 1 - 2 / 2^6 = 96.9 %
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hpcad.scaling.points import Array
+from hpcad.scaling.laws.points import Array
 
 _STEP = 1e-30
 _MOST_DAMPING = 1e12

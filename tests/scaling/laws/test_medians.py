@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpcad.errors import DataError
-from hpcad.scaling.medians import efficiency, median, order_of_median
+from hpcad.scaling.laws.medians import efficiency, median, order_of_median
 
 
 @pytest.mark.parametrize(

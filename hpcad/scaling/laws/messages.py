@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpcad.scaling.models import Model, Parameter, scale
-from hpcad.scaling.points import Array, Conditions
+from hpcad.scaling.laws.models import Model, Parameter, scale
+from hpcad.scaling.laws.points import Array, Conditions
 
 
 def _ring(at: Conditions, alpha: Array, bandwidth: Array) -> Array:

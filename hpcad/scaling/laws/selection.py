@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcad.errors import DataError
-from hpcad.scaling.fit import Fit, fit
-from hpcad.scaling.interval import Interval
-from hpcad.scaling.models import Model
-from hpcad.scaling.points import Conditions, Points
+from hpcad.scaling.laws.fit import Fit, fit
+from hpcad.scaling.laws.interval import Interval
+from hpcad.scaling.laws.models import Model
+from hpcad.scaling.laws.points import Conditions, Points
 
 
 @dataclass(frozen=True, eq=False)

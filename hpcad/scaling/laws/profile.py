@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hpcad.scaling.points import Array
+from hpcad.scaling.laws.points import Array
 
 Cost = Callable[[Array], Array]
 

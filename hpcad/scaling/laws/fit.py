@@ -9,7 +9,7 @@ a study must provide: repetitions in random order, each a start of its own.
 
 Intervals
 ---------
-Profiles of the sum of squares with Student's t (:mod:`hpcad.scaling.profile`). Against the
+Profiles of the sum of squares with Student's t (:mod:`hpcad.scaling.laws.profile`). Against the
 alternatives: intervals by covariance are wrong where a law is curved or a parameter is close to a
 bound; a bootstrap of a handful of points draws from too few residuals, and costs a thousand fits.
 
@@ -28,13 +28,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcad.errors import DataError
-from hpcad.scaling.interval import Interval
-from hpcad.scaling.least_squares import Residuals, derivatives, minimise
-from hpcad.scaling.models import Model
-from hpcad.scaling.points import Array, Conditions, Points
-from hpcad.scaling.profile import ends
-from hpcad.scaling.student import t_quantile
-from hpcad.scaling.sufficiency import check_distinct, check_number
+from hpcad.scaling.laws.interval import Interval
+from hpcad.scaling.laws.least_squares import Residuals, derivatives, minimise
+from hpcad.scaling.laws.models import Model
+from hpcad.scaling.laws.points import Array, Conditions, Points
+from hpcad.scaling.laws.profile import ends
+from hpcad.scaling.laws.student import t_quantile
+from hpcad.scaling.laws.sufficiency import check_distinct, check_number
 
 # No clock tells times apart that differ by less than this share.
 _LEAST_NOISE = 1e-10

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hpcad.errors import DataError
-from hpcad.scaling.least_squares import derivatives
-from hpcad.scaling.models import Model
-from hpcad.scaling.points import Array, Points
+from hpcad.scaling.laws.least_squares import derivatives
+from hpcad.scaling.laws.models import Model
+from hpcad.scaling.laws.points import Array, Points
 
 _INDISTINCT = 1e-7
 

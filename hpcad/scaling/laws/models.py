@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.errors import DataError
-from hpcad.scaling.points import Array, Conditions, Points
+from hpcad.scaling.laws.points import Array, Conditions, Points
 
 
 @dataclass(frozen=True)

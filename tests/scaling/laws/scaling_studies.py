@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcad.scaling.fit import Fit, fit
-from hpcad.scaling.messages import OVERLAP, RING, TREE
-from hpcad.scaling.models import AMDAHL, GUSTAFSON, USL, Model
-from hpcad.scaling.points import Conditions, Points
+from hpcad.scaling.laws.fit import Fit, fit
+from hpcad.scaling.laws.messages import OVERLAP, RING, TREE
+from hpcad.scaling.laws.models import AMDAHL, GUSTAFSON, USL, Model
+from hpcad.scaling.laws.points import Conditions, Points
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import pytest
 from scaling_studies import STUDIES, powers
 
 from hpcad.errors import DataError
-from hpcad.scaling.fit import fit
-from hpcad.scaling.messages import OVERLAP, RING, TREE
-from hpcad.scaling.models import AMDAHL, GUSTAFSON, USL
-from hpcad.scaling.points import Points
-from hpcad.scaling.selection import hold_out, select
+from hpcad.scaling.laws.fit import fit
+from hpcad.scaling.laws.messages import OVERLAP, RING, TREE
+from hpcad.scaling.laws.models import AMDAHL, GUSTAFSON, USL
+from hpcad.scaling.laws.points import Points
+from hpcad.scaling.laws.selection import hold_out, select
 
 
 @pytest.mark.parametrize("name", ["amdahl", "gustafson", "usl", "overlap"])

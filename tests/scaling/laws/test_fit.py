@@ -9,12 +9,21 @@ import pytest
 from scaling_studies import STUDIES, powers
 
 from hpcad.errors import DataError
-from hpcad.scaling.fit import fit
-from hpcad.scaling.least_squares import minimise
-from hpcad.scaling.messages import OVERLAP, RING, TREE
-from hpcad.scaling.models import AMDAHL, GUSTAFSON, USL, Model, Parameter, scale, speedup, usl_peak
-from hpcad.scaling.points import Conditions, Points
-from hpcad.scaling.student import t_quantile
+from hpcad.scaling.laws.fit import fit
+from hpcad.scaling.laws.least_squares import minimise
+from hpcad.scaling.laws.messages import OVERLAP, RING, TREE
+from hpcad.scaling.laws.models import (
+    AMDAHL,
+    GUSTAFSON,
+    USL,
+    Model,
+    Parameter,
+    scale,
+    speedup,
+    usl_peak,
+)
+from hpcad.scaling.laws.points import Conditions, Points
+from hpcad.scaling.laws.student import t_quantile
 
 # Linear in its coordinates, so that the formulae of linear regression are exact.
 POWER = Model(

@@ -1,0 +1,1 @@
+"""Laws of step time against ranks, their fits to measurements, and how far to trust them."""
