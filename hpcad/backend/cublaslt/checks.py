@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.backend.cublaslt.enums import EPILOGUES
+from hpcad.backend.cublaslt.enums import EPILOGUES, mask_shape
 from hpcad.backend.cublaslt.layout import NAMES
 from hpcad.errors import ShapeError
 
@@ -37,7 +37,8 @@ def check_beside(epilogue: str, a: Any, b: Any, c: Any, bias: Any, aux: Any) -> 
     if end is None or epilogue.isupper():
         known = sorted({*EPILOGUES, *NAMES} - {"", *NAMES.values()})
         raise ShapeError(f"no epilogue is called {epilogue!r}; there are {', '.join(known)}")
-    wanted = {"bias": (c.shape[-2:][0 if epilogue == "bgrad_a" else 1],), "aux": tuple(c.shape)}
+    beside = mask_shape(*c.shape[-2:]) if end.mask else tuple(c.shape)
+    wanted = {"bias": (c.shape[-2:][0 if epilogue == "bgrad_a" else 1],), "aux": beside}
     for name, array, used in (("bias", bias, end.bias), ("aux", aux, end.aux)):
         given = None if array is None else tuple(array.shape)
         expected = wanted[name] if used else None

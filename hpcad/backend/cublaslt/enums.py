@@ -136,6 +136,14 @@ class HeuristicResult(ctypes.Structure):
     )
 
 
+MASK_BITS = 128  # rows of a mask begin at multiples of so many bits
+
+
+def mask_shape(rows: int, columns: int) -> tuple[int, int]:
+    """Shape of the array of bytes that holds one bit for each element of a row-major matrix."""
+    return rows, -(-columns // MASK_BITS) * MASK_BITS // 8
+
+
 @dataclass(frozen=True)
 class Epilogue:
     """What is done to ``x = alpha * a @ b + beta * c`` before it is stored.
@@ -148,11 +156,14 @@ class Epilogue:
         A vector that is added, or that receives a gradient.
     aux : {"", "read", "write"}
         A matrix beside the result.
+    mask : bool
+        Whether that holds one bit per element: where ``x`` was positive.
     """
 
     number: int
     bias: str = ""
     aux: str = ""
+    mask: bool = False
 
 
 # What they compute, for a row-major c of shape (m, n), is said in bind_product.
@@ -161,6 +172,10 @@ EPILOGUES = {
     "relu": Epilogue(2),
     "bias": Epilogue(4, bias="read"),
     "relu_bias": Epilogue(6, bias="read"),
+    "relu_aux": Epilogue(130, aux="write", mask=True),
+    "relu_aux_bias": Epilogue(134, bias="read", aux="write", mask=True),
+    "drelu": Epilogue(136, aux="read", mask=True),
+    "drelu_bgrad": Epilogue(152, bias="write", aux="read", mask=True),
     "gelu": Epilogue(32),
     "gelu_bias": Epilogue(36, bias="read"),
     "gelu_aux": Epilogue(160, aux="write"),

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from hpcad.backend.cublaslt.enums import EPILOGUES, type_name
+from hpcad.backend.cublaslt.enums import EPILOGUES, MASK_BITS, type_name
 from hpcad.backend.cublaslt.problem import Problem
 from hpcad.backend.gemm.views import layout
 
@@ -114,6 +114,8 @@ def arrange(
     Arrangement or None
         ``None`` where the library cannot be given the arrays as they are.
     """
+    if EPILOGUES[NAMES.get(epilogue, epilogue)].mask:
+        return _masked(a, b, c, adds, epilogue, bias, aux, tf32)
     if not _typed(a, b, c, bias, aux) or min(*c.shape, a.shape[-1]) < 1:
         return None
     lying = layout(c.shape, c.strides, c.itemsize)
@@ -126,6 +128,18 @@ def arrange(
         found = _of_rows(a, b, c, adds, TURNED.get(epilogue, epilogue), aux, tf32)
         return None if found is None else replace(found, swapped=False)
     return _of_rows(a, b, c, adds, epilogue, aux, tf32)
+
+
+def _masked(
+    a: Meta, b: Meta, c: Meta, adds: bool, epilogue: str, bias: Meta | None, aux: Any, tf32: bool
+) -> Arrangement | None:
+    """The product of two matrices with a mask of bits beside a ``c`` that lies row by row."""
+    if not _typed(a, b, c, bias) or len(c.shape) != 2 or min(*c.shape, a.shape[-1]) < 1:
+        return None
+    found, bits = _of_rows(a, b, c, adds, epilogue, None, tf32), 8 * aux.strides[0]
+    if found is None or aux.dtype != "uint8" or aux.strides[1] != 1 or bits % MASK_BITS:
+        return None
+    return replace(found, problem=replace(found.problem, aux_ld=bits))
 
 
 def _typed(a: Meta, b: Meta, c: Meta, *beside: Meta | None) -> bool:

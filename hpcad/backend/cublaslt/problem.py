@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from hpcad.backend.cublaslt.enums import EPILOGUES, Epilogue
+from hpcad.backend.cublaslt.enums import EPILOGUES, Epilogue, numpy_type
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Problem:
     epilogue : str
         A key of :data:`~hpcad.backend.cublaslt.enums.EPILOGUES`.
     aux_ld, aux_stride : int
+        Of a mask: in bits.
     alignment : tuple of int
         Bytes by which the addresses of A, B, D, bias and aux are divisible, 16 at most.
     """
@@ -96,7 +97,7 @@ def reach(rows: int, columns: int, ld: int, batch: int, stride: int) -> int:
 
 
 def reaches(problem: Problem) -> dict[str, int]:
-    """Elements that A, B, D, bias and aux reach over in memory."""
+    """Elements that A, B, D, bias and aux reach over in memory; a mask as elements of D."""
     p = problem
     a = (p.depth, p.rows) if p.trans_a else (p.rows, p.depth)
     b = (p.columns, p.depth) if p.trans_b else (p.depth, p.columns)
@@ -107,6 +108,9 @@ def reaches(problem: Problem) -> dict[str, int]:
     }
     if p.end.bias:
         found["bias"] = p.columns if p.epilogue == "BGRADB" else p.rows
-    if p.end.aux:
+    if p.end.mask:
+        nbytes = -(-reach(p.rows, p.columns, p.aux_ld, 1, 0) // 8)
+        found["aux"] = -(-nbytes // numpy_type(p.type_d).itemsize)
+    elif p.end.aux:
         found["aux"] = reach(p.rows, p.columns, p.aux_ld, p.batch, p.aux_stride)
     return found

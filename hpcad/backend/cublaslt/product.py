@@ -128,6 +128,10 @@ def bind_product(
         ==================  ===================================================================
         ``bias``            ``x + bias``; taken where only ``bias`` is given
         ``relu``            ``max(x, 0)``; ``relu_bias``: of ``x + bias``
+        ``relu_aux``        as ``relu``, and a bit of ``aux`` says where ``x`` is positive;
+                            ``relu_aux_bias``: of ``x + bias``
+        ``drelu``           ``x`` where the bit of ``aux`` is set, else 0
+        ``drelu_bgrad``     the same, and ``bias`` = its sum over all rows
         ``gelu``            ``gelu(x)`` with the tanh formula; ``gelu_bias``: of ``x + bias``
         ``gelu_aux``        as ``gelu``, and ``aux = x``
         ``gelu_aux_bias``   as ``gelu_bias``, and ``aux = x + bias``
@@ -139,7 +143,9 @@ def bind_product(
     bias : device array, shape (n,), for ``bgrad_a`` (m,)
         Of the dtype of ``c``. Gradients replace what it held.
     aux : device array, shape of ``c``
-        Of the dtype of ``c``; its rows start at multiples of 8 elements.
+        Of the dtype of ``c``; its rows start at multiples of 8 elements. A mask of bits is an array
+        of uint8 of shape :func:`~hpcad.backend.cublaslt.enums.mask_shape`, beside matrices only;
+        no one but the library knows the order of its bits.
     tf32 : bool, optional
         Round float32 operands to 10 bits of mantissa for the multiplications, which is faster.
         Else what :func:`hpcad.backend.cublaslt.allow_tf32` said.

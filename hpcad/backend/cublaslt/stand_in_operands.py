@@ -5,7 +5,15 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 
-from hpcad.backend.cublaslt.enums import EPILOGUES, Compute, Epilogue, Operation, Status, Type
+from hpcad.backend.cublaslt.enums import (
+    EPILOGUES,
+    MASK_BITS,
+    Compute,
+    Epilogue,
+    Operation,
+    Status,
+    Type,
+)
 
 BY_NUMBER = {end.number: (name, end) for name, end in EPILOGUES.items()}
 
@@ -86,9 +94,12 @@ def fits(operands: Operands) -> int:
         return Status.INVALID_VALUE
     if any(pointer == 0 for pointer in o.beside):
         return Status.INVALID_VALUE
-    if o.end.aux and (what["aux_ld"] < rows or what["aux_ld"] % 8 or what["aux_batch_stride"] % 8):
+    step = MASK_BITS if o.end.mask else 8
+    if o.end.aux and (
+        what["aux_ld"] < rows or what["aux_ld"] % step or what["aux_batch_stride"] % 8
+    ):
         return Status.INVALID_VALUE
-    if o.end.bias == "write" and o.d["batch"] > 1:
+    if (o.end.bias == "write" or o.end.mask) and o.d["batch"] > 1:
         return Status.NOT_SUPPORTED
     return Status.SUCCESS if _typed(o) and _eight(o) else Status.NOT_SUPPORTED
 

@@ -34,7 +34,7 @@ def spans(
         span = (o.what["bias_pointer"], o.bias_length * itemsize)
         (writes if o.end.bias == "write" else reads).append(span)
     if o.end.aux:
-        span = (o.what["aux_pointer"], _extent(_aux(o)))
+        span = (o.what["aux_pointer"], _mask_bytes(o) if o.end.mask else _extent(_aux(o)))
         (writes if o.end.aux == "write" else reads).append(span)
     return reads, writes
 
@@ -58,7 +58,7 @@ def product(
     b = b.swapaxes(1, 2) if o.what["trans_b"] == Operation.T else b
     a, b = a.astype(wide, copy=False), b.astype(wide, copy=False)
     if o.what["compute_type"] == Compute.tf32:
-        a, b = _tf32(a), _tf32(b)
+        a, b = tf32(a), tf32(b)
     bounds = [o.depth * i // parts for i in range(parts + 1)]
     rows, columns = b.swapaxes(1, 2), a.swapaxes(1, 2)  # as they lie, which NumPy is faster with
     sums = [np.matmul(rows[..., i:j], columns[:, i:j]) for i, j in pairwise(bounds)]
@@ -87,18 +87,22 @@ def _end(memory: View, o: Operands, a: Any, b: Any, x: np.ndarray) -> np.ndarray
     if o.end.bias:
         address, length = o.what["bias_pointer"], o.bias_length
         bias = memory(address, length * dtype.itemsize).view(dtype)
-    if o.end.aux:
+    if o.end.mask:
+        aux = memory(o.what["aux_pointer"], _mask_bytes(o))
+    elif o.end.aux:
         aux = _matrices(memory, o.what["aux_pointer"], _aux(o))
     if bias is not None and o.end.bias == "read":
         x = x + bias.astype(x.dtype)[:, None]
     if aux is not None and o.end.aux == "write":
-        aux[...] = x
+        aux[...] = _bits(o, x[0] > 0) if o.end.mask else x
     if name.startswith("relu"):
         x = np.maximum(x, 0)
     elif name.startswith("gelu"):
         x = _gelu(x)
     elif name.startswith("dgelu"):
         x = x * _gelu_slope(aux.astype(x.dtype))
+    elif name.startswith("drelu"):
+        x = np.where(_positive(o, aux), x, 0)
     if bias is not None and o.end.bias == "write":
         sums = {"BGRADA": a[0].sum(1), "BGRADB": b[0].sum(0)}
         bias[...] = sums.get(name, x[0].sum(1))
@@ -107,6 +111,23 @@ def _end(memory: View, o: Operands, a: Any, b: Any, x: np.ndarray) -> np.ndarray
 
 def _aux(o: Operands) -> dict[str, int]:
     return o.d | {"ld": o.what["aux_ld"], "batch_stride": o.what["aux_batch_stride"]}
+
+
+def _mask_bytes(o: Operands) -> int:
+    return o.d["columns"] * o.what["aux_ld"] // 8
+
+
+def _bits(o: Operands, positive: np.ndarray) -> np.ndarray:
+    """A mask; the order of its bits is the library's own affair, and may be another on a GPU."""
+    wide = np.zeros((o.d["columns"], o.what["aux_ld"]), bool)
+    wide[:, : o.d["rows"]] = positive.T
+    return np.packbits(wide, axis=1, bitorder="little").reshape(-1)
+
+
+def _positive(o: Operands, mask: np.ndarray) -> np.ndarray:
+    """What a mask says, shape (rows, columns)."""
+    rows = np.unpackbits(mask.reshape(o.d["columns"], -1), axis=1, bitorder="little")
+    return rows[:, : o.d["rows"]].T.astype(bool)
 
 
 def _extent(x: dict[str, int]) -> int:
@@ -127,7 +148,7 @@ def _dtype(number: int) -> np.dtype:
     return numpy_type(Type(number).name)
 
 
-def _tf32(x: np.ndarray) -> np.ndarray:
+def tf32(x: np.ndarray) -> np.ndarray:
     """Rounded to 10 bits of mantissa."""
     bits = np.ascontiguousarray(x).view(np.uint32)
     return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
