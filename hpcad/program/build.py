@@ -12,7 +12,9 @@ from hpcad.program.emission.target import HostTarget
 from hpcad.program.fusion.fuse import fuse
 from hpcad.program.fusion.unfused import unfused
 from hpcad.program.improve.contractions import merge_products
+from hpcad.program.improve.epilogue_choice import Epilogues
 from hpcad.program.improve.epilogues import add_biases
+from hpcad.program.improve.fuse_epilogues import fuse_epilogues
 from hpcad.program.improve.kept import keep_transposes
 from hpcad.program.improve.order import hold
 from hpcad.program.improve.patterns import combine
@@ -52,7 +54,8 @@ def _on_device(
     name: str, program: Program, tree: Structure, options: Options, target: DeviceTarget
 ) -> Executable:
     """Products that cuBLASLt takes as they lie, and kernels in CUDA C++."""
-    program = add_biases(add_in_place(merge_products(rematerialise(program))))
+    program = add_in_place(merge_products(rematerialise(program)))
+    program = add_biases(fuse_epilogues(program, options.epilogues or Epilogues()))
     if options.memory is not None:
         _fit(name, program, options.memory)
     with target.running():

@@ -50,6 +50,7 @@ class Compiled:
         self._entries: dict[Any, Entry] = {}
         self._last = Entry()
         self._program: Executable | None = None
+        self._prepared: tuple[Entry, Executable] | None = None
         self.seconds = 0.0
         functools.update_wrapper(self, function)
 
@@ -70,7 +71,7 @@ class Compiled:
         if entry is None:
             entry = self._new_entry((key, STATE.recording), leaves)
         self._last = entry
-        executable = entry.executable()
+        executable = self._taken(entry) or entry.executable()
         if executable is not None:
             return self._run(executable, entry, leaves, args, kwargs)
         if entry.obstacle is not None or any(map(is_differentiated, leaves)):
@@ -78,6 +79,36 @@ class Compiled:
         if self.options.ahead:
             return self._capture_ahead(entry, leaves, structure, args, kwargs)
         return self._capture(entry, leaves, structure, args, kwargs)
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Make the program of a call that comes next, where it has none; for captures ahead.
+
+        Nothing is run, so that what is to be decided about a program can be before its first run.
+        """
+        key, leaves, structure = of_call(args, kwargs)
+        entry = self._entries.get((key, STATE.recording))
+        if entry is None:
+            entry = self._new_entry((key, STATE.recording), leaves)
+        self._last = entry
+        if entry.executable() is not None or entry.obstacle is not None:
+            return
+        if any(map(is_differentiated, leaves)):
+            return
+        found = self._captured_ahead(entry, leaves, structure, args, kwargs)
+        if isinstance(found, Variant) and entry.obstacle is None and found.executable is not None:
+            self._prepared = (entry, found.executable)
+
+    def discard(self) -> None:
+        """Forget the programs, which something outside of the function has made out of date."""
+        self._prepared = None
+        for entry in self._entries.values():
+            entry.forget()
+            entry.watch = None
+
+    def _taken(self, entry: Entry) -> Executable | None:
+        """The program that was prepared for this call."""
+        prepared, self._prepared = self._prepared, None
+        return prepared[1] if prepared is not None and prepared[0] is entry else None
 
     # -- what a user asks for -----------------------------------------------------------------
 
@@ -163,19 +194,29 @@ class Compiled:
         self, entry: Entry, leaves: list[Any], structure: Structure, args: Any, kwargs: Any
     ) -> Any:
         """Record the function without its effects; then run the program that came of it."""
+        found = self._captured_ahead(entry, leaves, structure, args, kwargs)
+        if not isinstance(found, Variant):
+            return self._give_up(entry, *found, args, kwargs)
+        if entry.obstacle is None and found.executable is not None:
+            return self._run(found.executable, entry, leaves, args, kwargs)
+        return self.function(*args, **kwargs)
+
+    def _captured_ahead(
+        self, entry: Entry, leaves: list[Any], structure: Structure, args: Any, kwargs: Any
+    ) -> Variant | tuple[Capture, BaseException]:
+        """What came of a capture without effects; or the capture, and why it failed."""
         started = time.perf_counter()
         capture = Capture(ahead=True, before=entry.watch)
         try:
             _, tree = self._record(entry, capture, leaves, structure, args, kwargs)
-            variant = self._learn(entry, capture, tree)
+            return self._learn(entry, capture, tree)
         except CaptureError:
             raise
         except (Exception, Abandoned) as error:  # noqa: BLE001  (it shows again)
-            return self._give_up(entry, capture, error, args, kwargs)
-        self.seconds += time.perf_counter() - started
-        if entry.obstacle is None and variant.executable is not None:
-            return self._run(variant.executable, entry, leaves, args, kwargs)
-        return self.function(*args, **kwargs)
+            capture.release()
+            return capture, error
+        finally:
+            self.seconds += time.perf_counter() - started
 
     def _record(
         self, entry: Entry, capture: Capture, leaves: list[Any], structure: Structure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Options:
         Bytes that the plan should not exceed.
     log : bool
         Whether to say why a function stays eager.
+    epilogues : ~hpcad.program.improve.epilogue_choice.Epilogues or None
+        Which products of a device take elementwise work into their epilogues.
     """
 
     strict: bool = False
@@ -27,3 +30,4 @@ class Options:
     ahead: bool = False
     log: bool = True
     memory: int | None = None
+    epilogues: Any = None

@@ -31,14 +31,14 @@ def scratch(xp: Any, problem: Problem) -> tuple[list[Any], tuple[int, ...]]:
         if name not in found:
             pointers.append(0)
             continue
-        held = _filled(xp, found[name], types.get(name, p.type_d), alignment)
+        held = filled(xp, found[name], types.get(name, p.type_d), alignment)
         memory.append(held)
         pointers.append(held.data.ptr + alignment)
     return memory, tuple(pointers)
 
 
-def _filled(xp: Any, count: int, name: str, alignment: int) -> Any:
-    """Bytes that hold ``count`` numbers from ``alignment`` on."""
+def filled(xp: Any, count: int, name: str, alignment: int = 0) -> Any:
+    """Bytes that hold ``count`` random numbers of a type from ``alignment`` on."""
     numbers = np.random.default_rng(0).standard_normal(min(count, MOST), np.float32)
     pattern = xp.asarray((SIZE * numbers).astype(numpy_type(name)).view(np.uint8))
     nbytes = pattern.size // min(count, MOST) * count

@@ -18,8 +18,10 @@ from hpcad.program.cuda.routines.convolution import Product, Recipe, Routine
 from hpcad.program.cuda.routines.routine import DeviceRoutine
 from hpcad.program.cuda.routines.table import device_recipe, device_routine
 from hpcad.program.device.faults import outside_kernel
+from hpcad.program.device.fused_product import bind_fused
 from hpcad.program.emission.names import Names, shapes
 from hpcad.program.emission.steps import Arrays, Step, StepMaker, with_arrays
+from hpcad.program.improve.fused_products import EPILOGUE_OF
 from hpcad.program.instruction import Accumulate, Call, Instruction
 from hpcad.program.phantom import address_of
 
@@ -55,6 +57,8 @@ class DeviceStepMaker(StepMaker):
             return self._product(instruction, instruction.args[:2], 0.0, instruction.args[2])
         if instruction.name == "matmul_add":
             return self._product(instruction, instruction.args[1:], 1.0)
+        if instruction.name in EPILOGUE_OF:
+            return self._fused(instruction, EPILOGUE_OF[instruction.name], beta)
         if instruction.name == "in_range":
             return self._range_check(instruction)
         fault = 0
@@ -96,6 +100,24 @@ class DeviceStepMaker(StepMaker):
         step.products = products
         m, k, n = arrays[0].shape[-2], arrays[0].shape[-1], arrays[2].shape[-1]
         step.flops = 2 * m * n * k * int(np.prod(arrays[2].shape[:-2], dtype=int))
+        return step
+
+    def _fused(self, instruction: Instruction, epilogue: str, beta: float) -> Step:
+        """A product with an epilogue, and all that it writes."""
+        scope: dict[str, Any] = {}
+        a, b, *more = (self._name(x, scope) for x in instruction.args)
+        c, *beside = (self._name(x, scope) for x in instruction.outs)
+        args = [self._real(x) for x in instruction.args]
+        outs = [self._real(x) for x in instruction.outs]
+        call, products = bind_fused(self.target, epilogue, args, outs, beta)
+        what = f"{', '.join([epilogue, *more])}({a} @ {b})"
+        sign = "+=" if beta else "="
+        values = shapes([*instruction.args, *instruction.outs])
+        comment = f"{', '.join([c, *beside])} {sign} {what}; {values}"
+        step = self._device_step("product", instruction, f"gemm_{c}", call, comment)
+        step.products = products
+        (m, k), n = args[0].shape, args[1].shape[1]
+        step.flops = 2 * m * n * k
         return step
 
     def _attention(self, instruction: Instruction) -> Step | None:

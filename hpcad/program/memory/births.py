@@ -13,6 +13,7 @@ import numpy as np
 from hpcad.backend.gemm import layout as blas_layout
 from hpcad.program.fusion.fuse import Task
 from hpcad.program.fusion.groups import Group, Target, Way
+from hpcad.program.improve.fused_products import EPILOGUE_OF
 from hpcad.program.instruction import Accumulate, Call, Instruction, Value
 from hpcad.program.memory.places import Buffer, Place, outputs, reads, writes
 from hpcad.program.routines import ACCUMULATING
@@ -113,7 +114,9 @@ class Births:
     def _can_write(self, maker: Any, value: Value, beta: float) -> bool:
         if isinstance(maker, Group):
             return beta == 0.0 or any(t.value is value and not t.way for t in maker.targets)
-        name = maker.instruction.name
+        name, outs = maker.instruction.name, maker.instruction.outs
+        if name in EPILOGUE_OF:  # a product is added to what was there, a sum replaces it
+            return value is outs[0] or beta == 0.0
         return name in ACCUMULATING
 
     def _place_parts(self) -> None:

@@ -1,0 +1,241 @@
+"""Products that take activations, slopes and gradients of biases with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from hpcad import nn, optim
+from hpcad.backend import get_backend
+from hpcad.errors import ConfigError, DeviceError
+from hpcad.program.compiled import Compiled
+from hpcad.program.device import fused_product
+from hpcad.program.improve.epilogue_choice import Epilogues, wished
+from hpcad.program.options import Options
+
+STEPS = 3
+BACKEND = get_backend("strict")
+NEAR = {"float32": 2e-6, "bfloat16": 3e-2}
+
+
+class Block(nn.Module):
+    """What follows attention in GPT-2, with one of two activations."""
+
+    def __init__(self, activation, width=16, bias=True):
+        self.activation = activation
+        self.norm = nn.LayerNorm(width, True)
+        self.expand = nn.Linear(width, 4 * width, bias)
+        self.contract = nn.Linear(4 * width, width, bias)
+
+    def forward(self, x):
+        return x + self.contract(self.activation(self.expand(self.norm(x))))
+
+
+class Net(nn.Module):
+    def __init__(self, activation, bias=True, width=16):
+        self.first = nn.Linear(8, width)
+        self.block = Block(activation, width, bias)
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x):
+        return self.head(self.block(self.first(x)))
+
+
+class Run:
+    """Training in one form."""
+
+    def __init__(self, form, activation=nn.gelu, precision="float32", passes=1, **settings):
+        self.precision, self.passes = nn.Precision(precision), passes
+        self.model = Net(activation, **settings)
+        self.model.initialize(1, np.float32, BACKEND)
+        self.precision.apply(self.model)
+        self.optimizer = optim.SGD(self.model, 0.05)
+        self.epilogues = Epilogues(wish=wished(form))
+        options = Options(ahead=True, strict=True, epilogues=self.epilogues)
+        self.compiled = Compiled(self.step, options)
+
+    def step(self, x, y):
+        for _ in range(self.passes):
+            loss = nn.cross_entropy(self.model(x), y)
+            loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def train(self):
+        random = np.random.default_rng(0)
+        losses = []
+        for _ in range(STEPS):
+            x = random.standard_normal((3, 6, 8)).astype(self.precision.dtype)
+            y = random.integers(0, 5, (3, 6))
+            losses.append(self.compiled(BACKEND.asarray(x), BACKEND.asarray(y)).value)
+        gradients = [BACKEND.to_host(p.gradient) for p in self.model.parameters()]
+        return [float(BACKEND.to_host(loss)) for loss in losses], gradients
+
+    @property
+    def program(self):
+        return self.compiled.program
+
+    def names(self):
+        """How often each fused product is met."""
+        names = Counter(i.name for i in self.program.program.instructions)
+        return {n: count for n, count in names.items() if n.startswith("matmul_")}
+
+    def kernels(self):
+        """Kernels, and the bytes that kernels and products touch."""
+        steps = self.program.steps
+        return sum(s.kind == "kernel" for s in steps), sum(s.nbytes for s in steps)
+
+
+FUSED = {
+    ("gelu", "forward"): {"matmul_gelu_aux_bias": 1},
+    ("gelu", "backward"): {"matmul_dgelu": 1, "matmul_bias": 1},
+    ("gelu", "both"): {"matmul_gelu_aux_bias": 1, "matmul_dgelu": 1},
+    ("gelu", "both_bgrad"): {"matmul_gelu_aux_bias": 1, "matmul_dgelu_bgrad": 1},
+    ("relu", "forward"): {"matmul_relu_bias": 1},
+    ("relu", "both"): {"matmul_relu_aux_bias": 1, "matmul_drelu": 1},
+    ("relu", "both_bgrad"): {"matmul_relu_aux_bias": 1, "matmul_drelu_bgrad": 1},
+    ("relu", "bgrad"): {"matmul_bgrad_b": 4},
+    ("gelu", "both_bgrad,bgrad"): {
+        "matmul_gelu_aux_bias": 1, "matmul_dgelu_bgrad": 1, "matmul_bgrad_b": 3,
+    },
+}  # fmt: skip
+FEWER = {"forward": 1, "backward": 1, "both": 2, "both_bgrad": 3, "bgrad": 4, "both_bgrad,bgrad": 6}
+
+
+def separate(name, precision="float32", **settings):
+    run = Run("separate", getattr(nn, name), precision, **settings)
+    return run, *run.train()
+
+
+def close(found, wanted, near):
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=near, atol=near * max(1e-3, np.abs(b).max()))
+
+
+@pytest.mark.parametrize(("name", "form"), FUSED)
+def test_losses_and_gradients_are_those_of_separate_kernels(name, form):
+    plain, losses, gradients = separate(name)
+    assert plain.names() == {}
+    run = Run(form, getattr(nn, name))
+    found = run.train()
+    assert run.names() == FUSED[name, form]
+    np.testing.assert_allclose(found[0], losses, rtol=1e-6)
+    close(found[1], gradients, 2e-5)
+    (kernels, nbytes), (before, bytes_before) = run.kernels(), plain.kernels()
+    assert kernels == before - FEWER[form]
+    assert nbytes < bytes_before
+
+
+@pytest.mark.parametrize(("name", "form"), [("gelu", "both,bgrad"), ("relu", "both,bgrad")])
+def test_half_precision(name, form):
+    plain, losses, gradients = separate(name, "bfloat16")
+    run = Run(form, getattr(nn, name), "bfloat16")
+    found = run.train()
+    # Gradients of biases are summed in float32; those of the layer with the slope, too.
+    assert run.names()["matmul_bgrad_b"] == 4
+    np.testing.assert_allclose(found[0], losses, rtol=5e-3)
+    close(found[1], gradients, NEAR["bfloat16"])
+    assert run.kernels()[1] < plain.kernels()[1]
+
+
+def test_without_a_bias():
+    _, losses, gradients = separate("gelu", bias=False)
+    run = Run("both", bias=False)
+    found = run.train()
+    assert run.names() == {"matmul_gelu_aux": 1, "matmul_dgelu": 1}
+    np.testing.assert_allclose(found[0], losses, rtol=1e-6)
+    close(found[1], gradients, 2e-5)
+
+
+@pytest.mark.parametrize("form", ["both_bgrad", "both_bgrad,bgrad"])
+def test_gradients_that_are_added_to_what_is_there(form):
+    _, losses, gradients = separate("gelu", passes=2)
+    found = Run(form, passes=2).train()
+    np.testing.assert_allclose(found[0], losses, rtol=1e-6)
+    close(found[1], gradients, 2e-5)
+
+
+def test_aux_is_kept_from_the_forward_to_the_backward_pass():
+    run = Run("both", nn.relu)
+    run.train()
+    program = run.program
+    forward, back = (
+        next(
+            (i, t.instruction) for i, t in enumerate(program.schedule.tasks)
+            if getattr(t, "instruction", None) is not None and t.instruction.name == name
+        )
+        for name in ("matmul_relu_aux_bias", "matmul_drelu")
+    )  # fmt: skip
+    mask = forward[1].outs[1]
+    assert mask is back[1].args[2]
+    assert mask.nbytes == 18 * 16  # a bit for each of 64 columns, in steps of 128
+    buffer = program.storage.buffer(mask)
+    assert (buffer.first, buffer.last) == (forward[0], back[0])
+    others = [b for b in program.storage.owned() if b is not buffer]
+    for other in others:  # nobody else's memory meanwhile
+        apart = other.last < buffer.first or other.first > buffer.last
+        beside = (
+            other.offset + other.nbytes <= buffer.offset
+            or buffer.offset + buffer.nbytes <= other.offset
+        )
+        assert apart or beside
+
+
+def test_without_a_backward_pass_nothing_is_left_beside():
+    model = Net(nn.gelu)
+    model.initialize(1, np.float32, BACKEND)
+    x = BACKEND.asarray(np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32))
+    answers, names = [], {}
+    for form in ("separate", "forward"):
+        options = Options(ahead=True, strict=True, epilogues=Epilogues(wish=(form,)))
+        run = Compiled(lambda x: model(x).detach(), options)
+        answers.append(BACKEND.to_host(run(x).value))
+        names[form] = [i.name for i in run.program.program.instructions]
+    assert "matmul_gelu_bias" in names["forward"]
+    np.testing.assert_allclose(answers[1], answers[0], rtol=1e-5, atol=1e-6)
+
+
+def test_what_somebody_else_reads_stays_a_value():
+    def leaky(x):
+        return nn.relu(x) + 0.1 * x
+
+    run = Run("both", leaky)
+    run.train()
+    assert run.names() == {}  # a product with ReLU leaves no x for the other term
+
+
+def test_columns_that_are_no_multiple_of_eight():
+    run = Run("both", nn.gelu, width=7)  # 28 columns, and aux wants eights
+    run.train()
+    assert run.names() == {}
+
+
+def test_in_parts_where_the_library_refuses(monkeypatch):
+    _, losses, gradients = separate("gelu")
+    monkeypatch.setattr(fused_product, "bind_product", lambda *_args, **_more: None)
+    run = Run("both_bgrad,bgrad")
+    found = run.train()
+    assert run.names() == FUSED["gelu", "both_bgrad,bgrad"]
+    np.testing.assert_allclose(found[0], losses, rtol=1e-5)
+    close(found[1], gradients, 2e-5)
+
+
+def test_masks_are_made_by_the_library_or_not_at_all(monkeypatch):
+    monkeypatch.setattr(fused_product, "bind_product", lambda *_args, **_more: None)
+    with pytest.raises(Exception, match="relu_aux_bias") as caught:
+        Run("both", nn.relu).train()
+    assert isinstance(caught.value.__cause__ or caught.value, DeviceError)
+
+
+def test_a_form_that_there_is_not():
+    with pytest.raises(ConfigError, match="no form 'fuse', but"):
+        wished("both,fuse")
+
+
+def test_the_form_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("HPCAD_EPILOGUES", "both, bgrad")
+    assert Epilogues().wish == ("both", "bgrad")
+    monkeypatch.delenv("HPCAD_EPILOGUES")
+    assert Epilogues().wish == ()
