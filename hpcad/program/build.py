@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from hpcad.autodiff.pytree import Structure
+from hpcad.backend.cudnn import asked_for
 from hpcad.backend.native.compiler import find_compiler
 from hpcad.program.device.target import DeviceTarget
 from hpcad.program.emission.executable import Executable, NoCompiler
@@ -12,6 +13,7 @@ from hpcad.program.emission.target import HostTarget
 from hpcad.program.fusion.fuse import fuse
 from hpcad.program.fusion.unfused import unfused
 from hpcad.program.improve.contractions import merge_products
+from hpcad.program.improve.convolution_relus import join_relus
 from hpcad.program.improve.epilogue_choice import Epilogues
 from hpcad.program.improve.epilogues import add_biases
 from hpcad.program.improve.fuse_epilogues import fuse_epilogues
@@ -56,6 +58,8 @@ def _on_device(
     """Products that cuBLASLt takes as they lie, and kernels in CUDA C++."""
     program = add_in_place(merge_products(rematerialise(program)))
     program = add_biases(fuse_epilogues(program, options.epilogues or Epilogues()))
+    if asked_for():
+        program = join_relus(program)
     if options.memory is not None:
         _fit(name, program, options.memory)
     with target.running():

@@ -1,8 +1,9 @@
-"""Attention on the device by cuDNN, which a user asks for. Not yet run on a GPU.
+"""Attention and convolutions on the device by cuDNN, which a user asks for. Not yet run on a GPU.
 
 cuDNN is called by NVIDIA's package ``nvidia-cudnn-frontend`` with plain addresses, on a handle
 that belongs to a stream, so that it can be captured into a CUDA graph. See
-:func:`bind_attention` and :func:`bind_attention_back`; without ``HPCAD_CUDNN=1`` they bind nothing.
+:func:`bind_attention`, :func:`bind_attention_back` and :func:`plan_convolution`; without
+``HPCAD_CUDNN=1`` they bind and plan nothing.
 """
 
 from hpcad.backend.cudnn.attention import (
@@ -10,6 +11,18 @@ from hpcad.backend.cudnn.attention import (
     bind_attention,
     bind_attention_back,
 )
-from hpcad.backend.cudnn.search import find_cudnn
+from hpcad.backend.cudnn.convolution import BoundConvolution, bind_convolution, plan_convolution
+from hpcad.backend.cudnn.convolution_problem import ConvolutionProblem
+from hpcad.backend.cudnn.search import asked_for, find_cudnn
 
-__all__ = ["BoundAttention", "bind_attention", "bind_attention_back", "find_cudnn"]
+__all__ = [
+    "BoundAttention",
+    "BoundConvolution",
+    "ConvolutionProblem",
+    "asked_for",
+    "bind_attention",
+    "bind_attention_back",
+    "bind_convolution",
+    "find_cudnn",
+    "plan_convolution",
+]

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpcad.backend.cudnn.attention_graph import graph_of
+from hpcad.backend.cudnn.attention_problem import UID, problem_of
 from hpcad.backend.cudnn.context import context_of
-from hpcad.backend.cudnn.graph import Plan, plan_of
-from hpcad.backend.cudnn.problem import UID, problem_of
+from hpcad.backend.cudnn.plan import BoundCall, plan_of
 
 
-class BoundAttention:
-    """A call of cuDNN on arrays at known places; see :func:`bind_attention`.
-
-    Attributes
-    ----------
-    plan : Plan
-    flops : int
-    """
-
-    def __init__(self, plan: Plan, pointers: dict[int, int]) -> None:
-        self.plan, self.flops = plan, plan.problem.flops
-        self._pointers = pointers
-        self._lanes: dict[int, tuple[Any, Any]] = {}  # memory that a graph works in stays alive
-
-    def __call__(self) -> None:
-        stream = self.plan.context.xp.cuda.get_current_stream()
-        lane = self._lanes.get(stream.ptr)
-        if lane is None:
-            lane = self._lanes[stream.ptr] = self.plan.context.lane(stream, self.plan.workspace)
-        handle, memory = lane
-        self.plan.graph.execute(self._pointers, memory.data.ptr, handle=handle)
+class BoundAttention(BoundCall):
+    """Attention on arrays at known places; see :func:`bind_attention`."""
 
 
 def bind_attention(
@@ -92,7 +74,7 @@ def _bound(xp: Any, arrays: dict[str, Any], log_sums: Any, causal: bool) -> Boun
     problem = None if context is None else problem_of(arrays, log_sums, causal)
     if context is None or problem is None:
         return None
-    plan = plan_of(context, problem)
+    plan = plan_of(context, problem, graph_of)
     if plan is None:
         return None
     named = {**arrays, "log_sums": log_sums}

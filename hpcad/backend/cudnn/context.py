@@ -65,7 +65,7 @@ class Context:
             enough = lane is not None and lane.memory is not None and lane.memory.size >= nbytes
             if not enough and stream.is_capturing():
                 raise DeviceError(
-                    "attention by cuDNN was called for the first time on a stream that is being "
+                    "cuDNN was called for the first time on a stream that is being "
                     "captured; call it once before"
                 )
             if lane is None:

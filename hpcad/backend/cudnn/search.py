@@ -25,8 +25,8 @@ def asked_for() -> bool:
     wish = os.environ.get(VARIABLE, "").strip()
     if wish not in ("", "0", "1"):
         raise DeviceError(
-            f"{VARIABLE}={wish} means nothing; set it to 1 (attention by cuDNN, where it takes "
-            "the arrays) or 0 (by the kernels of hpcad)"
+            f"{VARIABLE}={wish} means nothing; set it to 1 (attention and convolutions by cuDNN, "
+            "where it takes the arrays) or 0 (by the kernels of hpcad)"
         )
     return wish == "1"
 

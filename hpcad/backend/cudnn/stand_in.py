@@ -1,9 +1,10 @@
 """What stands in for the module ``cudnn`` on the strict device.
 
-It takes graphs as nvidia-cudnn-frontend does, of attention only, and computes with NumPy what their
-tensors, strides, options and numbers say, through :func:`hpcad.backend.strict.enqueue`. So a wrong
-stride, scale, mask or address gives wrong numbers or an error. Where the library is silent about
-what it refuses, it is strict. It says nothing about which plans a GPU has, or how fast they are.
+It takes graphs as nvidia-cudnn-frontend does, of attention and of convolutions, and computes with
+NumPy what their tensors, strides, options and numbers say, through
+:func:`hpcad.backend.strict.enqueue`. So a wrong stride, scale, mask or address gives wrong numbers
+or an error. Where the library is silent about what it refuses, it is strict. It says nothing about
+which plans a GPU has, or how fast they are.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ class HeurMode(enum.Enum):
 
     A = 0
     FALLBACK = 1
+
+
+class NumericalNote(enum.Enum):
+    """What engines are marked with."""
+
+    TENSOR_CORE = "TENSOR_CORE"
+    DOWN_CONVERT_INPUTS = "DOWN_CONVERT_INPUTS"
+    NONDETERMINISTIC = "NONDETERMINISTIC"
 
 
 class NotSupported(Exception):  # noqa: N818 - stands in for cudnnGraphNotSupportedError
@@ -58,6 +67,7 @@ class StandIn:
     __version__ = "the stand-in of hpcad"
     data_type = DataType
     heur_mode = HeurMode
+    numerical_note = NumericalNote
     cudnnGraphNotSupportedError = NotSupported  # noqa: N815 - the name that the module has
 
     def __init__(self, xp: Any) -> None:
@@ -90,7 +100,7 @@ class StandIn:
     ) -> Graph:
         """A graph without operations."""
         if {intermediate_data_type, compute_data_type} != {DataType.FLOAT}:
-            raise ValueError("attention computes in float32, and keeps what is between so")
+            raise ValueError("cuDNN is told to compute in float32, and to keep what is between so")
         if not isinstance(handle, Handle):
             raise TypeError("cudnn.pygraph takes a handle")
         self.graphs.append(Graph(self, io_data_type))

@@ -9,16 +9,16 @@ import numpy as np
 
 from hpcad.autodiff.primitive import Primitive
 from hpcad.backend.cublaslt.product import BoundProduct, bind_product
-from hpcad.backend.cudnn import bind_attention, bind_attention_back
-from hpcad.errors import CaptureError
+from hpcad.backend.cudnn import BoundConvolution, bind_attention, bind_attention_back
 from hpcad.program.cuda.generate import generate
 from hpcad.program.cuda.launch import load
 from hpcad.program.cuda.parts import CudaKernel
-from hpcad.program.cuda.routines.convolution import Product, Recipe, Routine
+from hpcad.program.cuda.routines.convolution import Recipe, Routine
 from hpcad.program.cuda.routines.routine import DeviceRoutine
 from hpcad.program.cuda.routines.table import device_recipe, device_routine
 from hpcad.program.device.faults import outside_kernel
 from hpcad.program.device.fused_product import bind_fused
+from hpcad.program.device.recipes import bound, in_turn
 from hpcad.program.emission.names import Names, shapes
 from hpcad.program.emission.steps import Arrays, Step, StepMaker, with_arrays
 from hpcad.program.improve.fused_products import EPILOGUE_OF
@@ -71,7 +71,7 @@ class DeviceStepMaker(StepMaker):
         found = device_routine(instruction, self.arrays, beta, fault)
         if found is not None:
             return self._device_routine(instruction, found)
-        recipe = device_recipe(instruction, self.arrays, beta)
+        recipe = device_recipe(instruction, self.arrays, beta, self.xp)
         if recipe is not None:
             return self._recipe(instruction, recipe)
         return self._other(instruction, op, beta)
@@ -89,14 +89,14 @@ class DeviceStepMaker(StepMaker):
         arrays = [self._real(x) for x in (*factors, instruction.out)]
         bias = None if added is None else self._real(added)
         epilogue = None if added is None else "bias"
-        bound = bind_product(self.xp, *arrays, beta=beta, epilogue=epilogue, bias=bias)
-        products = [] if bound is None else [bound]
-        if bound is None:
-            bound = _copied_product(self.target, arrays, beta, bias)
+        call = bind_product(self.xp, *arrays, beta=beta, epilogue=epilogue, bias=bias)
+        products = [] if call is None else [call]
+        if call is None:
+            call = _copied_product(self.target, arrays, beta, bias)
         sign = "+=" if beta else "="
         more = "" if added is None else f" + {self._name(added, scope)}"
         comment = f"{c} {sign} {a} @ {b}{more}; {shapes([*factors, instruction.out])}"
-        step = self._device_step("product", instruction, f"gemm_{c}", bound, comment)
+        step = self._device_step("product", instruction, f"gemm_{c}", call, comment)
         step.products = products
         m, k, n = arrays[0].shape[-2], arrays[0].shape[-1], arrays[2].shape[-1]
         step.flops = 2 * m * n * k * int(np.prod(arrays[2].shape[:-2], dtype=int))
@@ -124,14 +124,14 @@ class DeviceStepMaker(StepMaker):
         """Attention by cuDNN, where that is asked for and has a plan."""
         bind = bind_attention if instruction.name == "tiled_attention" else bind_attention_back
         arrays = (self._real(x) for x in (*instruction.args, *instruction.outs))
-        bound = bind(self.xp, *arrays, causal=instruction.params["causal"])
-        if bound is None:
+        call = bind(self.xp, *arrays, causal=instruction.params["causal"])
+        if call is None:
             return None
         outs = ", ".join(self.names.of(out) for out in instruction.outs)
         comment = f"{outs} = {instruction.name} by cuDNN; {shapes(instruction.outs)}"
         name = f"cudnn_{instruction.name}_{self.names.of(instruction.outs[0])}"
-        step = self._device_step("routine", instruction, name, bound, comment)
-        step.flops = bound.flops
+        step = self._device_step("routine", instruction, name, call, comment)
+        step.flops = call.flops
         return step
 
     def _device_routine(self, instruction: Instruction, found: Any) -> Step:
@@ -172,35 +172,21 @@ class DeviceStepMaker(StepMaker):
         for step, routine, pointers in self._routines:
             _give(step, loaded[routine.name].bind(pointers))
         for step, parts in recipes:
-            calls = [
-                loaded[part.routine.name].bind(part.pointers)
-                if isinstance(part, Routine)
-                else self._bound(part)
-                for part in parts
-            ]
-            _give(step, _in_turn(calls))
-            step.products = [call for call in calls if isinstance(call, BoundProduct)]
+            calls = bound(self.target, parts, loaded)
+            _give(step, in_turn(calls))
+            step.products = [c for c in calls if isinstance(c, BoundProduct | BoundConvolution)]
 
     def _recipe(self, instruction: Instruction, recipe: Recipe) -> Step:
         """Routines and products one after the other: a convolution."""
         outs = ", ".join(self.names.of(out) for out in instruction.outs)
-        comment = f"{outs} = {instruction.name}; {shapes(instruction.outs)}"
+        by = f" by {recipe.by}" if recipe.by else ""
+        comment = f"{outs} = {instruction.name}{by}; {shapes(instruction.outs)}"
         name = f"{instruction.name}_{self.names.of(instruction.outs[0])}"
         step = self._device_step("routine", instruction, name, None, comment)
         step.flops = recipe.flops
         self.scratch_bytes = max(self.scratch_bytes, recipe.workspace)
         self._recipes.append((step, recipe))
         return step
-
-    def _bound(self, product: Product) -> Callable[[], None]:
-        """A product of a recipe, whose bias is added to every row."""
-        a, b, c = (self.target.real(x) for x in (product.a, product.b, product.c))
-        bias = None if product.bias is None else self.target.real(product.bias)
-        epilogue = None if bias is None else "bias"
-        call = bind_product(self.xp, a, b, c, beta=product.beta, epilogue=epilogue, bias=bias)
-        if call is None:
-            raise CaptureError(f"cuBLASLt takes no product of {a.shape} and {b.shape}")
-        return call
 
     def _other(self, instruction: Instruction, op: Primitive, beta: float) -> Step:
         """Any operation, by the array library, its answers copied to their places."""
@@ -250,14 +236,6 @@ class DeviceStepMaker(StepMaker):
 def _give(step: Step, call: Callable[[], None]) -> None:
     step.call = call
     step.scope = dict.fromkeys(step.scope, call)
-
-
-def _in_turn(calls: list[Callable[[], None]]) -> Callable[[], None]:
-    def call() -> None:
-        for each in calls:
-            each()
-
-    return call
 
 
 def _nothing() -> None:

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpcad.backend.cudnn import bind_attention, bind_attention_back, graph, problem
+from hpcad.backend.cudnn import attention, bind_attention, bind_attention_back
+from hpcad.backend.cudnn import attention_problem as problem
 from hpcad.backend.cudnn.context import context_of
 from hpcad.backend.strict import StrictDeviceError
 from hpcad.errors import DeviceError
@@ -71,8 +72,8 @@ def _other_rows(p):
 
 @pytest.mark.parametrize("change", [_no_mask, _other_rows])
 def test_what_a_graph_says_is_what_is_computed(xp, monkeypatch, change):
-    case, real = Case(xp), graph.graph_of
-    monkeypatch.setattr(graph, "graph_of", lambda m, p, **w: real(m, change(p), **w))
+    case, real = Case(xp), attention.graph_of
+    monkeypatch.setattr(attention, "graph_of", lambda m, p, **w: real(m, change(p), **w))
     for call in bound(case):
         call()
     with pytest.raises(AssertionError, match="out"):
@@ -90,7 +91,7 @@ def test_numbers_say_which_tensor_is_which(xp):
 
 
 def test_a_wrong_scale_shows(xp, monkeypatch):
-    monkeypatch.setattr(problem.Problem, "scale", 1.0)
+    monkeypatch.setattr(problem.AttentionProblem, "scale", 1.0)
     case = Case(xp)
     for call in bound(case):
         call()
@@ -128,7 +129,7 @@ def test_without_a_plan_the_kernels_do_it(xp, monkeypatch, caplog):
     one = Case(xp, causal=False, packed=False, queries=1, keys=1)
     assert bound(one) == (None, None)
     assert "one query and one key" in caplog.text
-    monkeypatch.setattr(graph, "MOST", 600)
+    monkeypatch.setattr(problem, "MOST", 600)
     forward, back = bound(Case(xp))
     assert forward is not None
     assert back is None  # it wants the matrix of scores

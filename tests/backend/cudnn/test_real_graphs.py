@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from hpcad.backend.cudnn.graph import graph_of
-from hpcad.backend.cudnn.problem import UID, problem_of
+from hpcad.backend.cudnn.attention_graph import graph_of
+from hpcad.backend.cudnn.attention_problem import UID, problem_of
 
 from .cases import Case
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hpcad.backend.cudnn import bind_attention
+from hpcad.backend.cudnn.attention_problem import UID
 from hpcad.backend.cudnn.context import context_of
-from hpcad.backend.cudnn.problem import UID
 from hpcad.backend.strict import StrictDeviceError
 
 from .cases import Case

@@ -30,6 +30,9 @@ ROUTINES = {
     "copy, turned": copy(
         (8, 12, 64, 512), "float32", (393216, 32768, 1, 64), "float32", (393216, 32768, 512, 1)
     ),
+    "weights, turned and added": copy(
+        (3, 3, 64, 128), "bfloat16", (192, 64, 1, 576), "float32", (24576, 8192, 128, 1), True
+    ),
     "patches": take_patches("float32", IMAGES),
     "adjoint of patches": add_patches("float32", IMAGES),
     "losses": cross_entropy("float32", "int64", 4096, 65, faults=True),
@@ -76,6 +79,7 @@ QUICK = (
     "unpooling",
     "picking",
     "copy, turned",
+    "weights, turned and added",
     "patches",
     "adjoint of patches",
     "losses and gradients",

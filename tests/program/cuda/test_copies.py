@@ -18,7 +18,7 @@ from .routine_cases import Case, check, emulator_of
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler to emulate with")
 
 
-def case(array, target, dtype=None):
+def case(array, target, accumulate=False):
     """A copy of one array, as it lies in memory, to where another of its shape lies."""
     return Case(
         copy(
@@ -27,6 +27,7 @@ def case(array, target, dtype=None):
             tuple(s // array.itemsize for s in array.strides),
             str(target.dtype),
             tuple(s // target.itemsize for s in target.strides),
+            accumulate,
         ),
         exact=True,
     )
@@ -52,6 +53,12 @@ CASES = {
     "converted and turned": case(new(40, 50, dtype="float64").T, new(50, 40)),
     "rounded": case(new(8, 12), new(8, 12, dtype="bfloat16")),
     "halves turned": case(new(40, 50, dtype="bfloat16").T, new(50, 40, dtype="float16")),
+    "added": case(new(8, 12), new(8, 12), True),
+    "added halves": case(
+        new(5, 4, 8, dtype="bfloat16"), new(5, 9, 8, dtype="bfloat16")[:, 3:7], True
+    ),
+    "added and turned": case(new(70, 45).T, new(45, 70), True),
+    "halves added to singles, turned": case(new(40, 50, dtype="bfloat16").T, new(50, 40), True),
     "of no axes": case(new(), new()),
     "empty": case(new(0, 3), new(0, 3)),
 }
@@ -91,6 +98,8 @@ def test_what_has_no_routine_is_refused():
         case(new(3), new(3, dtype="int32"))
     with pytest.raises(DeviceError, match="holds elements twice"):
         case(new(3, 2), np.broadcast_to(new(3, 1), (3, 2)))
+    with pytest.raises(DeviceError, match="sums of int32 have no routine"):
+        case(new(3, dtype="int32"), new(3, dtype="int32"), True)
     seven = new(3, 3, 3, 3, 3, 3, 3)
     with pytest.raises(DeviceError, match="7 axes"):
         case(seven.transpose(6, 4, 2, 0, 5, 3, 1), seven.transpose(1, 3, 5, 0, 2, 4, 6))

@@ -58,6 +58,19 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Clipped:
+    """``x = max(x, 0)``, in place.
+
+    Attributes
+    ----------
+    x : array
+        A phantom.
+    """
+
+    x: np.ndarray
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Steps one after the other.
 
@@ -66,13 +79,17 @@ class Recipe:
     workspace : int
         Bytes of memory that the steps share.
     steps : callable
-        ``steps(address)``, with the address of the workspace, a multiple of 256.
+        ``steps(address)``, with the address of the workspace, a multiple of 256: a list of
+        :class:`Routine`, :class:`Product`, :class:`Clipped`, and calls of cuDNN.
     flops : int
+    by : str
+        Whose work it is, where it is not only hpcad's and cuBLASLt's.
     """
 
     workspace: int
-    steps: Callable[[int], list[Routine | Product]]
+    steps: Callable[[int], list[Any]]
     flops: int
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,10 +175,10 @@ class Convolution:
         winner: np.ndarray | None = None,
         relu: bool = False,
     ) -> Recipe:
-        """``y = P(x) w + bias``; with ``winner``, then 2 x 2 max pooling, and perhaps ReLU."""
+        """``y = P(x) w + bias``; with ``winner``, then 2 x 2 max pooling; and perhaps ReLU."""
 
-        def steps(address: int) -> list[Routine | Product]:
-            made: list[Routine | Product] = []
+        def steps(address: int) -> list[Any]:
+            made: list[Any] = []
             for some, part in self._parts():
                 before, matrix = self._taken(part, x[some], address)
                 full = out[some] if winner is None else self._full(part, address)
@@ -171,6 +188,8 @@ class Convolution:
                     routine = max_pool(self.dtype, full.shape, 2, relu)
                     places = (address_of(a) for a in (full, out[some], winner[some]))
                     made.append(Routine.at(routine, *places))
+            if relu and winner is None:
+                made.append(Clipped(out))
             return made
 
         return Recipe(self.workspace, steps, self.flops)

@@ -23,6 +23,7 @@ from hpcad.program.cuda.routines.writing import (
     index_type,
     itemsize,
     require,
+    truth,
 )
 from hpcad.program.cuda.text import coordinates, offset
 from hpcad.program.kernels.writer import Writer
@@ -51,6 +52,7 @@ def copy(
     source_strides: Strides,
     target_dtype: str,
     target_strides: Strides,
+    accumulate: bool = False,
 ) -> DeviceRoutine:
     """The routine that copies an array into another layout, and perhaps to another type.
 
@@ -66,6 +68,9 @@ def copy(
     source_strides, target_strides : tuple of int
         In elements. A stride of the source may be 0, one of the target only along an axis of
         length 1.
+    accumulate : bool
+        Add to what stands in the target, of floating types; what is added is first rounded to the
+        target's type.
 
     Raises
     ------
@@ -88,8 +93,12 @@ def copy(
         _span(source_dtype, shape, source_strides, "read"),
         _span(target_dtype, shape, target_strides, "update"),
     )
-    facts = (shape, source_dtype, source_strides, target_dtype, target_strides)
-    write = _Writer(identifier("copy", *facts), axes, operands)
+    require(
+        not accumulate or target_dtype in COMPUTED,
+        f"copy: sums of {target_dtype} have no routine",
+    )
+    facts = (shape, source_dtype, source_strides, target_dtype, target_strides, accumulate)
+    write = _Writer(identifier("copy", *facts), axes, operands, accumulate)
 
     def reference(arrays: list[np.ndarray], _scalars: list[Any]) -> None:
         views = [
@@ -98,7 +107,8 @@ def copy(
                 arrays, operands, (source_strides, target_strides), strict=True
             )
         ]
-        views[1][...] = views[0].astype(views[1].dtype)
+        moved = views[0].astype(views[1].dtype)
+        views[1][...] = views[1] + moved if accumulate else moved
 
     return DeviceRoutine(write.name, write.variants(), 0, (), operands, reference)
 
@@ -141,11 +151,15 @@ def _view(flat: np.ndarray, operand: Flat, shape: tuple[int, ...], strides: Stri
 class _Writer:
     """Chooses a scheme: vectors, tiles that are turned, or one element after the other."""
 
-    def __init__(self, name: str, axes: _Axes, operands: tuple[Flat, Flat]) -> None:
+    def __init__(
+        self, name: str, axes: _Axes, operands: tuple[Flat, Flat], accumulate: bool
+    ) -> None:
         self.name, self.axes, self.operands = name, axes, operands
+        self.adds = truth(accumulate)
         source, target = (operand.dtype for operand in operands)
         bits = BITS.get(itemsize(source), "")
-        self.types = (bits, bits) if source == target else (STORED[source], STORED[target])
+        moved = source == target and not accumulate
+        self.types = (bits, bits) if moved else (STORED[source], STORED[target])
         self.kind = index_type(*(operand.count for operand in operands), math.prod(axes.extents))
 
     def variants(self) -> tuple[Variant, ...]:
@@ -199,7 +213,7 @@ class _Writer:
             coordinates(text, self.kind, "g", [*names[:-1], "group"], extents)
             text.add(f"const {self.kind} {names[-1]} = group * {lanes};")
             source, target = self._places(names)
-            text.add(f"hp_copy<{lanes}>({self._typed(source, target)});")
+            text.add(f"hp_copy<{lanes}, {self.adds}>({self._typed(source, target)});")
         return self._variant(f"{self.name}_v{lanes}", lanes, blocks_for(work, BLOCK), text)
 
     def _tiles(self, turned: int) -> Variant:
@@ -217,7 +231,7 @@ class _Writer:
             steps = (axes.source[last], axes.target[turned])
             numbers = ", ".join(map(str, (*sizes, *steps)))
             text.add(
-                f"hp_turn_tile<{', '.join(self.types)}, {self.kind}>"
+                f"hp_turn_tile<{self.adds}, {', '.join(self.types)}, {self.kind}>"
                 f"({self._typed(source, target)}, a * {TILE}, b * {TILE}, {numbers});"
             )
         return self._variant(f"{self.name}_t", 1, min(tiles, MOST_TILES), text)

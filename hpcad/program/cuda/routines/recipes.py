@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from hpcad.program.cuda.routines.found import Arrays, plain
 from hpcad.program.cuda.routines.patches import Geometry
 from hpcad.program.cuda.routines.writing import COMPUTED
 from hpcad.program.instruction import Instruction, Value
+
+#: ``make(geometry, filters, dtype, pooled)``: who knows the steps of a convolution.
+Make = Callable[..., Any]
 
 
 def _geometry(instruction: Instruction, images: Any, weight: Any) -> Geometry:
@@ -23,7 +27,9 @@ def _convolvable(*arrays: np.ndarray) -> bool:
     return len(dtypes) == 1 and dtypes <= set(COMPUTED) and plain(*arrays)
 
 
-def conv(instruction: Instruction, arrays: Arrays, _beta: float) -> Recipe | None:
+def conv(
+    instruction: Instruction, arrays: Arrays, _beta: float, make: Make = Convolution
+) -> Recipe | None:
     x, w = (arrays(v) for v in instruction.args[:2])
     given = instruction.args[2] if len(instruction.args) > 2 else None
     bias = arrays(given) if isinstance(given, Value) else None
@@ -32,28 +38,35 @@ def conv(instruction: Instruction, arrays: Arrays, _beta: float) -> Recipe | Non
         return None
     pool = instruction.name == "conv_pool"
     geometry = _geometry(instruction, x.shape, w.shape)
-    convolution = Convolution(geometry, w.shape[3], str(x.dtype), pooled=pool)
-    relu = instruction.params.get("relu", False)
-    return convolution.forward(x, w, bias, outs[0], outs[1] if pool else None, relu)
+    convolution = make(geometry, w.shape[3], str(x.dtype), pool)
+    relu = instruction.name == "conv_relu" or instruction.params.get("relu", False)
+    made: Recipe | None = convolution.forward(x, w, bias, outs[0], outs[1] if pool else None, relu)
+    return made
 
 
-def conv_input(instruction: Instruction, arrays: Arrays, _beta: float) -> Recipe | None:
+def conv_input(
+    instruction: Instruction, arrays: Arrays, _beta: float, make: Make = Convolution
+) -> Recipe | None:
     pooled = instruction.name == "conv_input_pooled"
     values = [arrays(v) for v in instruction.args]
     g, w, out = values[0], values[-1], arrays(instruction.out)
     if not _convolvable(*values, out):
         return None
     geometry = _geometry(instruction, out.shape, w.shape)
-    convolution = Convolution(geometry, w.shape[3], str(out.dtype), pooled)
-    return convolution.input(g, values[1] if pooled else None, w, out)
+    convolution = make(geometry, w.shape[3], str(out.dtype), pooled)
+    made: Recipe | None = convolution.input(g, values[1] if pooled else None, w, out)
+    return made
 
 
-def conv_weight(instruction: Instruction, arrays: Arrays, beta: float) -> Recipe | None:
+def conv_weight(
+    instruction: Instruction, arrays: Arrays, beta: float, make: Make = Convolution
+) -> Recipe | None:
     pooled = instruction.name == "conv_weight_pooled"
     values = [arrays(v) for v in instruction.args]
     x, g, out = values[0], values[1], arrays(instruction.out)
     if not (_convolvable(*values) and _convolvable(out)):  # sums of short types may be float32
         return None
     geometry = _geometry(instruction, x.shape, out.shape)
-    convolution = Convolution(geometry, out.shape[3], str(x.dtype), pooled)
-    return convolution.weight(x, g, values[2] if pooled else None, out, beta)
+    convolution = make(geometry, out.shape[3], str(x.dtype), pooled)
+    made: Recipe | None = convolution.weight(x, g, values[2] if pooled else None, out, beta)
+    return made

@@ -6,14 +6,18 @@ of the device. The primitives are the keys of :data:`hpcad.program.routines.ROUT
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from hpcad.backend.cudnn import asked_for
 from hpcad.errors import DeviceError
 from hpcad.program.cuda.routines import recipes, streamed
 from hpcad.program.cuda.routines.add_rows import add_rows
-from hpcad.program.cuda.routines.convolution import Recipe
+from hpcad.program.cuda.routines.convolution import Convolution, Recipe
+from hpcad.program.cuda.routines.convolution_by_cudnn import ConvolutionByCudnn
 from hpcad.program.cuda.routines.copies import copy
 from hpcad.program.cuda.routines.found import Arrays, Found, narrowed, plain, pointers
 from hpcad.program.cuda.routines.pooling import max_pool, pick, unpool
@@ -53,10 +57,23 @@ def device_routine(
     return None if found is None else (narrowed(*found), found[1])
 
 
-def device_recipe(instruction: Instruction, arrays: Arrays, beta: float) -> Recipe | None:
-    """The steps for a convolution, as :func:`device_routine` for other instructions."""
+def device_recipe(
+    instruction: Instruction, arrays: Arrays, beta: float, xp: Any = None
+) -> Recipe | None:
+    """The steps for a convolution, as :func:`device_routine` for other instructions.
+
+    Parameters
+    ----------
+    xp : module, optional
+        CuPy, or the strict device: cuDNN convolves, where it is asked for and has a plan.
+    """
     find = RECIPES.get(instruction.name)
-    return None if find is None else find(instruction, arrays, beta)
+    if find is None:
+        return None
+    made = None
+    if xp is not None and asked_for():
+        made = find(instruction, arrays, beta, functools.partial(ConvolutionByCudnn, xp))
+    return find(instruction, arrays, beta, Convolution) if made is None else made
 
 
 # -- rows -----------------------------------------------------------------------------------------
@@ -181,11 +198,12 @@ ROUTINES: dict[str, Callable[[Instruction, Arrays, float, int], Found | None]] =
     "uniform_rows": _uniform_rows,
     "unpool": _unpool,
 }
-RECIPES: dict[str, Callable[[Instruction, Arrays, float], Recipe | None]] = {
+RECIPES: dict[str, Callable[[Instruction, Arrays, float, recipes.Make], Recipe | None]] = {
     "conv": recipes.conv,
     "conv_input": recipes.conv_input,
     "conv_input_pooled": recipes.conv_input,
     "conv_pool": recipes.conv,
+    "conv_relu": recipes.conv,
     "conv_weight": recipes.conv_weight,
     "conv_weight_pooled": recipes.conv_weight,
 }

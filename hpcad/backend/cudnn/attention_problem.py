@@ -8,6 +8,8 @@ from typing import Any
 
 LONGEST = 128  # elements of a head
 _PIECE = 16  # bytes that are read together
+# Bytes of workspace. To add without atomics, the way back may want the matrix of all scores.
+MOST = 1 << 30
 
 GIVEN = ("q", "k", "v", "out")
 GIVEN_BACK = (*GIVEN, "g")
@@ -20,7 +22,7 @@ Steps = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Problem:
+class AttentionProblem:
     """Attention of arrays (B, H, T, D), forward or back.
 
     Attributes
@@ -41,6 +43,12 @@ class Problem:
     dim: int
     causal: bool
     steps: tuple[tuple[str, Steps], ...]
+
+    refused = ()  # the way back is asked for its deterministic algorithm
+
+    @property
+    def most(self) -> int:
+        return MOST
 
     @property
     def backward(self) -> bool:
@@ -71,7 +79,7 @@ class Problem:
         return forward * 5 // 2 if self.backward else forward
 
 
-def problem_of(arrays: dict[str, Any], log_sums: Any, causal: bool) -> Problem | None:
+def problem_of(arrays: dict[str, Any], log_sums: Any, causal: bool) -> AttentionProblem | None:
     """The problem of arrays (B, H, T, D); None where cuDNN does not take them as they lie.
 
     Hidden are the keys behind a query's own position, which is the same for cuDNN and for hpcad
@@ -91,7 +99,7 @@ def problem_of(arrays: dict[str, Any], log_sums: Any, causal: bool) -> Problem |
         return None
     sizes = batch, heads, queries, keys, dim
     known = tuple((name, step) for name, step in steps.items() if step is not None)
-    return Problem(str(q.dtype), *sizes, causal, known)
+    return AttentionProblem(str(q.dtype), *sizes, causal, known)
 
 
 def _steps(array: Any) -> Steps | None:
