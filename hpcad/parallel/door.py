@@ -15,13 +15,16 @@ from itertools import count
 from pathlib import Path
 from time import perf_counter
 from types import CodeType, FrameType
+from typing import TypeVar
 
-from hpcad.parallel.record import Call, Record, listeners, waiting
+from hpcad.parallel.record import Call, PassRecord, Record, listeners, waiting
 
 CAPACITY = 1024
 _KINDS = 4096  # different calls that a door remembers
 _ROOM = str(Path(__file__).resolve().parent)
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
+
+R = TypeVar("R", bound=Record)
 
 # What a record is made of. Short calls leave only this: a record costs a fifth of their time.
 Note = tuple[Call, int, CodeType, int, float, float]
@@ -36,6 +39,8 @@ def records() -> list[Record]:
 
 def longest_wait() -> Record | None:
     """Return the call for which this process has been waiting longest, if any."""
+    for record in waiting.copy():
+        record.look()
     return min(waiting.copy(), key=lambda record: record.waiting_since, default=None)
 
 
@@ -86,6 +91,28 @@ class Door:
                 self._check(record)
         return record
 
+    def enter_pass(
+        self,
+        operation: str,
+        dtype: str,
+        count: int,
+        name: str,
+        detail: str,
+        abort: Callable[[], None],
+    ) -> PassRecord:
+        """Record collectives that a device is about to be given, which all ranks have agreed about.
+
+        Parameters
+        ----------
+        abort : callable
+            Lets go of what hangs, when the watchdog ends the job because of them.
+        """
+        call = self.call(operation, dtype, count, name, detail)
+        record = self._numbered(PassRecord, call, sys._getframe(2), 0.0)
+        record.event, record._abort = None, abort
+        waiting.add(record)
+        return record
+
     def call(self, operation: str, dtype: str, count: int, name: str, detail: str) -> Call:
         """The description of a call, of which each is made once."""
         key = (operation, detail, dtype, count, name)
@@ -98,8 +125,11 @@ class Door:
 
     def record(self, call: Call, frame: FrameType, started: float = 0.0) -> Record:
         """Number a call that starts now, or has started, and keep it."""
+        return self._numbered(Record, call, frame, started)
+
+    def _numbered(self, kind: type[R], call: Call, frame: FrameType, started: float) -> R:
         frame = self.outer(frame)
-        record = Record(call, self._next(), frame.f_code, frame.f_lasti, started or perf_counter())
+        record = kind(call, self._next(), frame.f_code, frame.f_lasti, started or perf_counter())
         _records.append(record)
         return record
 

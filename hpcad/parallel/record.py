@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import CodeType, TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +52,11 @@ class Record:
         Counts the calls of the communicator from 0.
     started, finished, waiting_since : float
         On the clock of :func:`time.perf_counter`; ``finished`` is 0.0 while under way.
+    on_device : bool
+        Whether the host goes on meanwhile.
     """
 
+    on_device = False
     __slots__ = ("_at", "_code", "finished", "sequence", "started", "waiting_since", "what")
 
     def __init__(
@@ -152,6 +156,13 @@ class Record:
                 listen(self)
         waiting.discard(self)
 
+    def look(self) -> bool:
+        """Whether it has ended, as far as one can tell without waiting."""
+        return bool(self.finished)
+
+    def give_up(self) -> None:
+        """The job ends because of this call: let go of what hangs."""
+
     def __enter__(self) -> Record:
         return self
 
@@ -171,3 +182,37 @@ class Record:
             f"<{self.communicator} #{self.sequence} {self.operation}{named} "
             f"{self.dtype}[{self.count}] at {self.place}, {state}>"
         )
+
+
+class PassRecord(Record):
+    """Collectives that a device carries out by itself, behind one another.
+
+    The host looks now and then whether they are over; so its clock shows when that was noticed, and
+    nobody is told who draws timelines.
+
+    Attributes
+    ----------
+    event : event or None
+        Behind all of them, once they are with the device.
+    """
+
+    on_device = True
+    __slots__ = ("_abort", "event")
+
+    event: Any
+    _abort: Callable[[], None]
+
+    def look(self) -> bool:
+        """Ask the event; any thread may."""
+        if not self.finished and self.event is not None and self.event.done:
+            self.finish()
+        return bool(self.finished)
+
+    def finish(self) -> None:
+        """Stop the clock."""
+        self.finished = self.finished or perf_counter()
+        waiting.discard(self)
+
+    def give_up(self) -> None:
+        """Abort the communicator: that frees kernels which wait for other ranks."""
+        self._abort()

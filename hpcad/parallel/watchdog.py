@@ -104,6 +104,7 @@ class Watchdog:
             f"{self._report(record, waited)}; ending all ranks, because HPCAD_TIMEOUT is "
             f"{self._limit:g} seconds"
         )
+        record.give_up()  # what hangs in a device could keep the process from ending
         self._communicator.abort(CollectiveError.exit_code)
 
     def _write(self, text: str) -> None:
@@ -125,6 +126,12 @@ class Watchdog:
             for rank, x in sorted(said.items())
             if rank not in waiting
         ]
+        if record.on_device:  # all may wait there: what the hosts do says more
+            lines += [
+                f"  rank {rank} on {said[rank]['host']} waits for its device, and is at "
+                f"{said[rank]['where']}"
+                for rank in sorted(waiting)
+            ]
         silent = sorted(set(range(self._communicator.size)) - set(said))
         if silent and self._comm is not None:
             lines.append(f"  no answer from rank {', '.join(map(str, silent))}: stopped, or gone")

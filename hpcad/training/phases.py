@@ -44,6 +44,11 @@ class PhaseTimer:
         Returns seconds; monotonic.
     watch : callable, optional
         Called with name, beginning and end of every passage through a phase, when it ends.
+
+    Attributes
+    ----------
+    note : str
+        Stands under the table: what its rows are not.
     """
 
     effect_kind = "host"  # in a program on a device it keeps books, and nothing else
@@ -53,6 +58,7 @@ class PhaseTimer:
     ) -> None:
         self._clock, self._watch = clock, watch
         self._open: list[_Span] = []
+        self.note = ""
         self.reset()
 
     def reset(self) -> None:
@@ -128,7 +134,8 @@ class PhaseTimer:
         width = max(len(row[0]) for row in [*rows, header])
         lines = [f"{a:<{width}}  {b:>10}  {c:>10}  {d:>8}" for a, b, c, d in [header, *rows, total]]
         rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], f"{self.steps} steps"])
+        last = [f"{self.steps} steps", *([self.note] if self.note else [])]
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *last])
 
     def _charge(self, name: str, seconds: float) -> None:
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds

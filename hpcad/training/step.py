@@ -28,6 +28,13 @@ from hpcad.training.products import tune_products
 Loss = Callable[[Any, Mapping[str, Any]], Tensor]
 _log = logging.getLogger("hpcad")
 
+# What stands under the table of phases of a run on a device.
+HOST_ONLY = "of a step on a device: seconds of the host, which gives work to it"
+NOT_EXPOSED = (
+    "'exposed communication' is what it waited for other hosts, and what a step is longer for its "
+    "reductions is not measured"
+)
+
 
 class DeviceShare:
     """A share of a loss that lies in a device's memory: who asks for the number waits for it.
@@ -95,7 +102,10 @@ class TrainingProgram:
         self._looked_at = False  # whether the fields of batches can be told apart
         self._compiled: Compiled | None = None
         self._directory = directory
-        self._untuned = compile and backend_of(optimizer.arenas[0].values.flat).on_device
+        on_device = backend_of(optimizer.arenas[0].values.flat).on_device
+        self._untuned = compile and on_device
+        if on_device:
+            phases.note = HOST_ONLY if engine.measures_exposed else f"{HOST_ONLY}; {NOT_EXPOSED}"
         if compile:
             options = Options(ahead=True, log=engine.world.is_root)
             self._compiled = Compiled(self.step, options)

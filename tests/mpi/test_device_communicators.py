@@ -189,6 +189,11 @@ def test_the_door_records_dtype_count_and_way(group):
     assert kept.seconds > 0
 
 
+def test_a_blocking_call_is_waited_for_only_until_it_returns(group):
+    group.allreduce(cuda.zeros(12, np.float32), "sum", "returned")
+    assert "returned" not in [record.name for record in waiting]
+
+
 # Several nodes are left out: there only the ranks of one node may raise, which ends a true job.
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.endswith("nodes of 2")])
 def test_ranks_that_mean_different_calls_are_named_and_nothing_is_handed_over(kind):

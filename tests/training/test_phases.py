@@ -150,3 +150,13 @@ def test_real_time():
         time.sleep(0.02)
     phases.stop()
     assert 0.02 <= phases.seconds()["forward"] <= phases.total < 2
+
+
+def test_a_note_stands_under_the_table():
+    phases = PhaseTimer()
+    phases.stop()
+    assert phases.table().endswith("0 steps")
+    phases.note = "seconds of the host"
+    phases.reset()
+    phases.stop()
+    assert phases.table().endswith("0 steps\nseconds of the host")

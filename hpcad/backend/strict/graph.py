@@ -23,6 +23,7 @@ class Graph:
 
     def __init__(self, capture: Capture) -> None:
         self.nodes: tuple[Node, ...] = () if capture.failed else tuple(capture.nodes)
+        capture.nodes.clear()  # memory of the capture, and events, outlive the graph
         self._capture = capture
         self._reads = _joined(span for node in self.nodes for span in node.reads)
         self._writes = _joined(span for node in self.nodes for span in node.writes)

@@ -7,6 +7,7 @@ allow: a result may be used only by those who waited for it, as if every stream 
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import Any, NoReturn
 
 from hpcad.backend.strict.capture import Capture
@@ -19,6 +20,7 @@ from hpcad.backend.strict.known import DEVICE, HOST, LOCK, host_knows, set_defau
 _numbers = itertools.count(1)
 _ahead_of_null: Clock = {}  # work of blocking streams
 _capturing: list[Stream] = []
+_by_number: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
 
 
 class Stream:
@@ -57,6 +59,8 @@ class Stream:
         self._asked_at = 0
         if null and hasattr(Stream, "null"):
             self.__dict__ = Stream.null.__dict__
+        else:
+            _by_number[self.ptr] = self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and other.ptr == self.ptr
@@ -200,6 +204,14 @@ class Stream:
 
 Stream.null = Stream(null=True)
 set_default(Stream.null)
+
+
+def stream_of(ptr: int) -> Stream:
+    """The stream of a number, as libraries are given it."""
+    try:
+        return _by_number[ptr]
+    except KeyError:
+        raise StrictDeviceError(f"{ptr} is no stream of the strict device that lives") from None
 
 
 def synchronize_device() -> None:

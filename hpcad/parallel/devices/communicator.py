@@ -16,9 +16,10 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from hpcad.errors import ConfigError, ShapeError
+from hpcad.errors import ConfigError, DeviceError, ShapeError
 from hpcad.parallel.buffer import REDUCTIONS
 from hpcad.parallel.devices.request import DeviceRequest, Steps
 
@@ -44,6 +45,7 @@ class DeviceCommunicator(ABC):
     rank, size : int
     stream : cupy.cuda.Stream
         Of the communication.
+    closed : bool
 
     Notes
     -----
@@ -63,6 +65,7 @@ class DeviceCommunicator(ABC):
         self._agreeing: Any = getattr(host, "_started", None)  # None: a single process
         self._queue: deque[DeviceRequest] = deque()
         self._flying: list[DeviceRequest] = []
+        self.closed = False
 
     # -- collectives -------------------------------------------------------------------------------
 
@@ -116,8 +119,36 @@ class DeviceCommunicator(ABC):
     def check(self) -> None:  # noqa: B027  # most have nothing to ask
         """Raise where the library has failed since; called whenever requests are looked after."""
 
-    def close(self) -> None:  # noqa: B027  # nor to let go of
+    def close(self) -> None:
         """Let go of what must be gone before MPI ends. Nothing may be under way."""
+        self.closed = True
+
+    # -- inside of graphs --------------------------------------------------------------------------
+
+    def capture_obstacle(self) -> str:
+        """Why reductions cannot be part of a CUDA graph; empty where they can."""
+        return f"a {self.kind!r} communicator passes through the host"
+
+    def hand_over(self, array: Any, op: str = "sum") -> None:
+        """Give a reduction to :attr:`stream`, behind the current one: no door, no turn, no wait.
+
+        Whoever calls this sees to it that all ranks do, in one order; see
+        :mod:`hpcad.parallel.devices.in_graph`. Also while both streams are captured.
+        """
+        flat = self._reducible(array, op, "hand_over")
+        self.stream.wait_event(self.mark(self._cupy.cuda.get_current_stream()))
+        for _ in self._allreduce(flat, op):
+            raise DeviceError(f"a {self.kind!r} communicator waits for the host in a reduction")
+
+    def order_stream(self) -> None:
+        """Let the current stream go on only behind all that :attr:`stream` was given."""
+        self._cupy.cuda.get_current_stream().wait_event(self.mark(self.stream))
+
+    def let_go_before_end(self, release: Callable[[], None]) -> None:  # noqa: B027  # most hold nothing
+        """Call ``release`` before what a graph uses is destroyed."""
+
+    def abort(self) -> None:  # noqa: B027  # nor can be aborted
+        """Free the device from collectives that hang. Any thread may call it."""
 
     # -- arrays ------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ Not yet proven on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,9 +129,25 @@ class NcclCommunicator(DeviceCommunicator):
         self._group.check()
 
     def close(self) -> None:
-        """Destroy NCCL's communicator; on all ranks, with nothing under way."""
+        """Destroy NCCL's communicator, behind graphs that use it; on all ranks, with nothing under
+        way."""
+        super().close()
         self.stream.synchronize()
         self._group.close()
+
+    def abort(self) -> None:
+        """Free the device from collectives that hang."""
+        self._group.abort()
+
+    # -- inside of graphs --------------------------------------------------------------------------
+
+    def capture_obstacle(self) -> str:
+        """Why NCCL's collectives cannot be part of a CUDA graph; empty where they can."""
+        return self._group.capture_obstacle()
+
+    def let_go_before_end(self, release: Callable[[], None]) -> None:
+        """Call ``release`` before NCCL's communicator is destroyed."""
+        self._group.let_go_before_end(release)
 
 
 def connect(host: Any, cupy: Any, size: int, rank: int, leader: int) -> NcclGroup:

@@ -7,12 +7,19 @@ are those of ``cupy.cuda.nccl`` in CuPy 14.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from hpcad.errors import CollectiveError, DeviceError
+
+ABORT_SECONDS = 5.0
+
+Released = weakref.WeakMethod[Callable[[], None]]  # drops a graph
+CAPTURED_SINCE = 20906  # 2.9.6, as ncclGetVersion counts; with CUDA 11.3, and CuPy 14 needs 12
 
 
 def nccl_of(cupy: Any) -> Any:
@@ -66,8 +73,10 @@ class NcclGroup:
                 f"NCCL cannot connect the devices of {size} ranks ({error}); each rank needs a "
                 "device of its own. NCCL_DEBUG=INFO prints what NCCL tried"
             ) from error
+        # Graphs that were captured with it, to be dropped before: NCCL's end waits for theirs.
+        self.before_end: list[Released] = []
         # NCCL must be gone before MPI and CUDA are, which CPython's garbage collector ignores.
-        self._finalizer = weakref.finalize(self, self._comm.destroy)
+        self._finalizer = weakref.finalize(self, _end, self._comm, self.before_end)
 
     # -- dtypes ----------------------------------------------------------------------------------
 
@@ -170,14 +179,57 @@ class NcclGroup:
             "aborted, and device arrays under way are undefined; look for a rank that ended, a "
             "broken link (`nvidia-smi`, `dmesg`), or set NCCL_DEBUG=INFO"
         )
-        self._finalizer.detach()
-        self._comm.abort()
+        self._abort()
         raise CollectiveError(self._failure) from error
+
+    def _abort(self) -> None:
+        """Abort, for a bounded time: NCCL waits for graphs to go, and they for the device."""
+        self._finalizer.detach()
+        _release(self.before_end)
+        helper = threading.Thread(target=self._comm.abort, name="NCCL's abort", daemon=True)
+        helper.start()
+        helper.join(ABORT_SECONDS)
 
     def _raise_again(self) -> None:
         if self._failure:
             raise CollectiveError(self._failure)
 
+    def abort(self) -> None:
+        """Abort the communicator, which frees kernels that hang; any thread may."""
+        if not self._failure:
+            self._failure = f"NCCL's communicator was aborted on rank {self.rank} of {self.size}"
+            self._abort()
+
     def close(self) -> None:
         """Destroy the communicator, unless that was done; on all ranks, with nothing under way."""
         self._finalizer()
+        self._failure = self._failure or (
+            f"NCCL's communicator of {self.size} ranks was closed; make another one"
+        )
+
+    # -- graphs ------------------------------------------------------------------------------------
+
+    def let_go_before_end(self, release: Callable[[], None]) -> None:
+        """Call a method that drops a graph before the communicator ends, if its object lives."""
+        self.before_end[:] = [kept for kept in self.before_end if kept() is not None]
+        self.before_end.append(weakref.WeakMethod(release))
+
+    def capture_obstacle(self) -> str:
+        """Why collectives cannot be captured into a CUDA graph; empty where they can."""
+        version = int(self._nccl.get_version())
+        if version < CAPTURED_SINCE:
+            return f"NCCL {version} cannot be captured, {CAPTURED_SINCE} and later can"
+        return ""
+
+
+def _end(comm: Any, before_end: list[Released]) -> None:
+    _release(before_end)
+    gc.collect()  # and those of programs that nobody has any more
+    comm.destroy()
+
+
+def _release(graphs: list[Released]) -> None:
+    while graphs:
+        release = graphs.pop()()
+        if release is not None:
+            release()

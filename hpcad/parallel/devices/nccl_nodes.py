@@ -5,6 +5,7 @@ Not yet proven on a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -110,5 +111,20 @@ class NcclNodesCommunicator(DeviceCommunicator):
 
     def close(self) -> None:
         """Destroy NCCL's communicator; on all ranks, with nothing under way."""
+        super().close()
         self.stream.synchronize()
         self._group.close()
+
+    def abort(self) -> None:
+        """Free the device from collectives that hang in a node."""
+        self._group.abort()
+
+    def capture_obstacle(self) -> str:
+        """Within one node all is NCCL's; between nodes, MPI is the host's."""
+        if self._across.size > 1:
+            return "between nodes 'nccl+mpi' passes through the host"
+        return self._group.capture_obstacle()
+
+    def let_go_before_end(self, release: Callable[[], None]) -> None:
+        """Call ``release`` before NCCL's communicator is destroyed."""
+        self._group.let_go_before_end(release)

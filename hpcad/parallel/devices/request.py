@@ -105,7 +105,7 @@ class DeviceRequest:
         if self.event is None:
             self.record.wait()
             self._group.drive(self)
-            waiting.discard(self.record)  # the program goes on
+        waiting.discard(self.record)  # the program goes on
         self._group.order_behind(self)
 
     def proceed(self, wait: bool) -> bool:

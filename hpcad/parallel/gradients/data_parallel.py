@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from hpcad.parallel.gradients.on_host import on_host
 from hpcad.parallel.gradients.overlap import Overlap, OverlapBook, measure_alone
 from hpcad.parallel.gradients.progress import Progress, choose
 from hpcad.parallel.world import World, init
+
+if TYPE_CHECKING:  # they load what makes programs
+    from hpcad.parallel.devices.in_graph import GraphReductions
+    from hpcad.program.device.effect_kinds import Staged
 
 
 class DataParallel:
@@ -99,6 +103,7 @@ class DataParallel:
             found, self._communicator, reduction
         )
         self._reducer = self.progress.reducer
+        self._graph = self._in_graph() if self._on_devices else None
         # Exact sums are measured by calls that block; a reducer has none.
         by = self._reducer if self.half else None
         alone = measure_alone(self._communicator, self.buckets, by) if shared else 0.0
@@ -124,9 +129,10 @@ class DataParallel:
         when = "during" if self.overlap else "after"
         count = len(self.buckets)
         messages = f"{count} message{'s' if count > 1 else ''}"
+        where = "" if self._graph is None else f", {self._graph}"
         return (
             f"gradients in {messages} {when} the backward pass: {self.sizes}, "
-            f"{self.progress.reason}, {self._precision}"
+            f"{self.progress.reason}{where}, {self._precision}"
         )
 
     def overlap_summary(self) -> Overlap | None:
@@ -151,24 +157,24 @@ class DataParallel:
         """
         effect(self._skip)
 
-    def effect_kinds(self) -> Callable[[str, tuple[Any, ...]], str]:
-        """What its effects are for one program on a device.
+    def effect_kinds(self) -> Callable[[str, tuple[Any, ...]], str | Staged]:
+        """What its effects are for one program on a device; see
+        :mod:`hpcad.parallel.gradients.device_effects`."""
+        from hpcad.parallel.gradients.device_effects import device_effects
 
-        Alone, it only keeps books. With others, the parameter that completes a bucket starts a
-        reduction, between two graphs; all others are counted.
+        return device_effects(self)
+
+    def effect_state(self) -> tuple[Any, ...]:
+        """What that depends on."""
+        return self._local, self._graph is not None and self._graph.allowed
+
+    @property
+    def measures_exposed(self) -> bool:
+        """Whether :attr:`exposed_seconds` is what a step is longer for its reductions.
+
+        A device carries them out by itself; then it is what the host waits for other hosts.
         """
-        if self.world.size == 1:
-            return lambda _name, _args: "host"
-        pending = {id(b): sum(not p.frozen for p in b.parameters) for b in self.buckets}
-
-        def kind(name: str, args: tuple[Any, ...]) -> str:
-            if name != "ready":
-                return "boundary"
-            bucket = id(self._bucket_of[id(args[0])])
-            pending[bucket] -= 1
-            return "host" if pending[bucket] else "boundary"
-
-        return kind
+        return not self._on_devices
 
     # -- what the tape calls -----------------------------------------------------------------
 
@@ -202,6 +208,14 @@ class DataParallel:
         started = time.perf_counter()
         self._in_flight.start_all()
         self._in_flight.wait()
+        if self._graph is not None:
+            self._graph.launched()
+        self._finished(started)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _finished(self, started: float) -> None:
+        """Every gradient is the average, as far as whoever uses it sees."""
         for bucket in self.buckets:
             for parameter in bucket.parameters:
                 parameter.fresh = True
@@ -212,7 +226,15 @@ class DataParallel:
         self._reduced = True
         self._reset()
 
-    # -- inside ------------------------------------------------------------------------------
+    def _in_graph(self) -> GraphReductions:
+        from hpcad.parallel.devices.in_graph import graph_reductions
+
+        plan = [(b.name, b.arena.grads.dtype, b.span.stop - b.span.start) for b in self.buckets]
+        reducer: Any = self._reducer
+        return graph_reductions(reducer, self._communicator, self._xp, plan, self._add_exposed)
+
+    def _add_exposed(self, seconds: float) -> None:
+        self.exposed_seconds += seconds
 
     def _measured_fit(self) -> Fit:
         if self._on_devices:
@@ -270,6 +292,10 @@ class DataParallel:
         if self.world.size == 1:
             return None
         gradients, reduce = bucket.gradients, self._reducer.iallreduce
+        if self._graph is not None and self._graph.allowed:
+            if self._in_flight.started == 1:
+                self._graph.begin()
+            return self._graph.start(gradients)
         if self._on_devices or isinstance(gradients, np.ndarray):
             return reduce(gradients, "sum", bucket.name)
         on_host(gradients, lambda host: reduce(host, "sum", bucket.name).wait())

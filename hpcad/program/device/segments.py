@@ -1,14 +1,7 @@
 """The steps of a program on a device: CUDA graphs, and what the host does between them.
 
-A step may do one of four things, and where it stands decides how it is run:
-
-- work for the device (kernels, products, routines): captured into a graph, which one call
-  launches;
-- an effect that only keeps books on the host (``effect_kind = "host"``): made before the graph
-  that it stands in is launched, in its order;
-- an effect in two parts (``"staged"``): its owner's ``staged()`` returns ``before``, done on the
-  host at every run, and ``enqueue``, whose work on the device is part of the graph;
-- any other effect ends a graph; another begins after it.
+Work for the device (kernels, products, routines) is captured into a graph, which one call launches;
+what effects are is said in :mod:`hpcad.program.device.effect_kinds`.
 
 A graph holds addresses, so everything it uses stays alive with it: the program's memory, and a
 private pool for what an array library allocates while it is captured.
@@ -16,14 +9,21 @@ private pool for what an array library allocates while it is captured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcad.program.device.effect_kinds import (
+    COLD,
+    WARM,
+    EffectKinds,
+    Joint,
+    Staged,
+    Work,
+    owners_with_state,
+)
 from hpcad.program.device.faults import Faults
 from hpcad.program.emission.steps import Step
-
-Work = Callable[[], Any]
 
 
 @dataclass
@@ -38,21 +38,31 @@ class Segment:
         Enqueue work on the current stream; the same work every time.
     after : callable or None
         The effect that ends it.
+    joint : Joint or None
+        Of work that several ranks must run in the same way.
     graph : object or None
         The CUDA graph, once it was captured.
+    state : int
+        How far it is; see :meth:`Joint.agree`.
     """
 
     host: list[Work] = field(default_factory=list)
     device: list[Work] = field(default_factory=list)
     after: Work | None = None
+    joint: Joint | None = None
     graph: Any = None
+    state: int = COLD
+
+    def release(self) -> None:
+        """Drop the graph."""
+        self.graph, self.state = None, WARM
 
 
 class Segments:
     """Runs a program: the first time step by step, then as graphs.
 
     The first run compiles, loads and measures whatever does so on its first use, which a capture
-    forbids.
+    forbids; and collectives open their connections.
 
     Parameters
     ----------
@@ -66,35 +76,76 @@ class Segments:
 
     def __init__(self, name: str, steps: Sequence[Step], backend: Any, faults: Faults) -> None:
         self.name, self.backend, self.xp, self.faults = name, backend, backend.xp, faults
-        self.segments = _segments(steps)
+        self._steps, self._states = steps, owners_with_state(steps)
+        self._divisions: dict[Hashable, list[Segment]] = {}
         self._pool: Any = None
-        self._warm = False
+        self._divide()
+
+    def _divide(self) -> list[Segment]:
+        """The segments, as the owners of effects stand now."""
+        state = tuple(ask() for ask in self._states)
+        found = self._divisions.get(state)
+        if found is None:
+            found = self._divisions[state] = divided(self._steps)
+        return found
 
     @property
     def graphs(self) -> int:
         """Graphs that were captured so far."""
-        return sum(segment.graph is not None for segment in self.segments)
+        divisions = self._divisions.values()
+        return sum(segment.graph is not None for each in divisions for segment in each)
 
     def __call__(self) -> None:
         self.faults.check()
-        for segment in self.segments:
+        for segment in self._divide():
             for work in segment.host:
                 work()
-            if self._warm and segment.device:
-                self._launch(segment)
-            else:
-                for work in segment.device:
-                    work()
+            if segment.device:
+                (self._alone if segment.joint is None else self._together)(segment)
             if segment.after is not None:
                 segment.after()
-        self._warm = True
         self.faults.send()
 
-    def _launch(self, segment: Segment) -> None:
+    def _alone(self, segment: Segment) -> None:
+        """Run a segment that no other rank takes part in."""
+        if segment.state == COLD:
+            _one_by_one(segment)
+            segment.state = WARM
+            return
         stream = self.xp.cuda.get_current_stream()
         if segment.graph is None:
             segment.graph = self._captured(segment, stream)
         segment.graph.launch(stream)
+
+    def _together(self, segment: Segment) -> None:
+        """Run a segment as all ranks do it now."""
+        joint: Any = segment.joint
+        stream = self.xp.cuda.get_current_stream()
+        number = joint.agree(segment.state)
+        if number not in (COLD, segment.state):
+            number = self._captured_together(segment, stream, number)
+        if number == COLD:
+            _one_by_one(segment)
+            segment.state = max(segment.state, WARM)
+        else:
+            segment.graph.launch(stream)
+        joint.launched()
+
+    def _captured_together(self, segment: Segment, stream: Any, number: int) -> int:
+        """Capture at the same time as the other ranks; COLD where one of them cannot."""
+        joint: Any = segment.joint
+        segment.release()
+        problem = ""
+        try:
+            segment.graph = self._captured(segment, stream)
+        except (self.xp.cuda.runtime.CUDARuntimeError, NotImplementedError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        if not joint.settle(problem):
+            segment.release()
+            return COLD
+        segment.state = number
+        joint.hold(segment.release)
+        return number
 
     def _captured(self, segment: Segment, stream: Any) -> Any:
         cuda = self.xp.cuda
@@ -103,50 +154,34 @@ class Segments:
         with self.backend.capturing, cuda.using_allocator(self._pool.malloc):
             stream.begin_capture()
             try:
-                for work in segment.device:
-                    work()
+                _one_by_one(segment)
             finally:
                 graph = stream.end_capture()
             return graph
 
 
-def _segments(steps: Sequence[Step]) -> list[Segment]:
+def _one_by_one(segment: Segment) -> None:
+    for work in segment.device:
+        work()
+    if segment.joint is not None:
+        segment.joint.join()  # a capture ends on the stream that began it
+
+
+def divided(steps: Sequence[Step]) -> list[Segment]:
     """The steps in stretches, each up to an effect that is nothing for a graph."""
     found, kind_of = [Segment()], EffectKinds()
     for step in steps:
         kind = kind_of(step)
-        if kind == "device":
+        if isinstance(kind, Staged):
+            found[-1].host.append(kind.before)
+            if kind.enqueue is not None:
+                found[-1].device.append(kind.enqueue)
+            found[-1].joint = found[-1].joint or kind.joint
+        elif kind == "device":
             found[-1].device.append(step.call)
         elif kind == "host":
             found[-1].host.append(step.call)
-        elif kind == "staged" and step.effect is not None:
-            before, enqueue = step.effect.function.__self__.staged()
-            found[-1].host.append(before)
-            found[-1].device.append(enqueue)
         else:
             found[-1].after = step.call
             found.append(Segment())
     return [s for s in found if s.host or s.device or s.after]
-
-
-class EffectKinds:
-    """Says of the steps of one program, in their order, what they are; see the top of this file.
-
-    The owner of an effect has an attribute ``effect_kind``; or a method ``effect_kinds()``, which
-    returns a function from each of its effects in a program (the method's name, the arguments) to
-    its kind.
-    """
-
-    def __init__(self) -> None:
-        self._of: dict[int, Callable[[str, Any], str]] = {}
-
-    def __call__(self, step: Step) -> str:
-        """``"device"``, ``"host"``, ``"staged"`` or ``"boundary"``."""
-        if step.effect is None:
-            return "host" if step.kind == "effect" else "device"
-        function = step.effect.function
-        owner: Any = getattr(function, "__self__", None)
-        if not hasattr(owner, "effect_kinds"):
-            return getattr(owner, "effect_kind", "boundary")
-        kinds = self._of.get(id(owner)) or self._of.setdefault(id(owner), owner.effect_kinds())
-        return kinds(function.__name__, step.effect.args)

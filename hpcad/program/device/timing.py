@@ -15,7 +15,7 @@ import numpy as np
 
 from hpcad.program.cuda.launch import load
 from hpcad.program.cuda.routines.hold import hold
-from hpcad.program.device.segments import EffectKinds
+from hpcad.program.device.effect_kinds import COLD, EffectKinds, Joint, Staged
 from hpcad.program.emission.executable import Executable
 from hpcad.program.emission.steps import Step, no_call
 
@@ -33,6 +33,7 @@ class _Stretch:
     host: list[Numbered] = field(default_factory=list)
     device: list[Numbered] = field(default_factory=list)
     after: Numbered | None = None
+    joint: Joint | None = None
     enqueued_in: float | None = None  # seconds, of the host
 
 
@@ -107,6 +108,8 @@ class StepClock:
 
     def _run(self, stretch: _Stretch, seconds: np.ndarray) -> None:
         stream = self.xp.cuda.get_current_stream()
+        if stretch.joint is not None:
+            stretch.joint.agree(COLD)  # every rank goes step by step
         if stretch.enqueued_in is not None:
             wait = max(SHORTEST, AHEAD * stretch.enqueued_in)
             self._nanoseconds[0] = int(1e9 * wait)
@@ -116,6 +119,9 @@ class StepClock:
         for (_, work), event in zip(stretch.device, self._events[1:], strict=False):
             work()
             event.record(stream)
+        if stretch.joint is not None:
+            stretch.joint.join()
+            stretch.joint.launched()
         stretch.enqueued_in = time.perf_counter() - started
         stream.synchronize()
         for i, (number, _) in enumerate(stretch.device):
@@ -155,15 +161,15 @@ def _stretches(steps: list[Step]) -> list[_Stretch]:
         kind, call = kind_of(step), step.call
         if call is no_call:
             raise RuntimeError(f"{step.name} is a step for the host; time it with program.timed()")
-        if kind == "device":
+        if isinstance(kind, Staged):
+            found[-1].host.append((number, kind.before))
+            if kind.enqueue is not None:
+                found[-1].device.append((number, kind.enqueue))
+            found[-1].joint = found[-1].joint or kind.joint
+        elif kind == "device":
             found[-1].device.append((number, call))
         elif kind == "host":
             found[-1].host.append((number, call))
-        elif kind == "staged":
-            assert step.effect is not None
-            before, enqueue = step.effect.function.__self__.staged()
-            found[-1].host.append((number, before))
-            found[-1].device.append((number, enqueue))
         else:
             found[-1].after = (number, call)
             found.append(_Stretch())
