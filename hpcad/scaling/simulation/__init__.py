@@ -1,0 +1,1 @@
+"""Steps of larger machines, predicted from what a program does and how a machine is built."""
