@@ -163,6 +163,16 @@ def _add_doctor(commands: argparse._SubParsersAction[Any]) -> None:
         default="auto",
         help="what the job computes on; auto (the default): GPUs where every rank has one",
     )
+    links = doctor.add_mutually_exclusive_group()
+    links.add_argument(
+        "--links",
+        choices=("few", "all"),
+        default="few",
+        help="measure up to 15 links of every node, in a few seconds (few, the default), or all",
+    )
+    links.add_argument(
+        "--no-links", dest="links", action="store_const", const="none", help="measure no network"
+    )
     doctor.add_argument("--json", action="store_true", help="print facts and findings as JSON")
     doctor.set_defaults(func=_doctor)
 
@@ -170,7 +180,7 @@ def _add_doctor(commands: argparse._SubParsersAction[Any]) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     from hpcad.launch.doctor.command import run
 
-    return run(arguments.device, as_json=arguments.json)
+    return run(arguments.device, links=arguments.links, as_json=arguments.json)
 
 
 def _info(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Two hosts and a slow cable between them, on one machine: network namespaces.
+"""Two hosts and a slow cable, or several and a switch, on one machine: network namespaces.
 
 A namespace lives as long as a process is inside of it. Here that is a ``sleep`` with an end, so
 nothing is left on the machine even where the test is killed. Nothing is attached to the machine's
@@ -35,36 +35,44 @@ exec nsenter --net=/proc/$holder/ns/net unshare --uts sh -c 'hostname "$0"; exec
 
 
 @dataclass
-class TwoHosts:
-    """Two namespaces that see each other at :data:`ADDRESSES`, on devices called ``eth0``.
+class Hosts:
+    """Namespaces that see each other at their addresses, on devices called ``eth0``.
 
     Attributes
     ----------
+    addresses : sequence of str
     holders : list of int
         Processes that are inside.
     shell : Path
         A program that runs a command on a host, as rsh does.
     """
 
+    addresses: Sequence[str]
     holders: list[int]
     shell: Path
+
+    @property
+    def names(self) -> list[str]:
+        """The names that they give themselves."""
+        return [f"host{holder}" for holder in self.holders]
 
     def mpirun(
         self, arguments: Sequence[str | Path], *, timeout: float, cwd: Path
     ) -> subprocess.CompletedProcess[str]:
-        """Run this Python on both hosts, one rank each; MPICH, over TCP."""
+        """Run this Python on all hosts, one rank each; MPICH, over TCP."""
         mpirun = Path(sys.executable).parent / "mpirun"
         words = [mpirun, "-launcher", "rsh", "-launcher-exec", self.shell, "-iface", "eth0"]
         # Else MPICH finds that both "hosts" share memory.
         words += ["-genv", "UCX_TLS", "tcp,self", "-genv", "UCX_NET_DEVICES", "eth0"]
         words += ["-genv", "OPENBLAS_NUM_THREADS", "1"]
-        words += ["-hosts", ",".join(ADDRESSES), "-ppn", "1", "-n", "2", sys.executable]
-        command = [self.shell, ADDRESSES[0], *words, *arguments]
+        count = str(len(self.addresses))
+        words += ["-hosts", ",".join(self.addresses), "-ppn", "1", "-n", count, sys.executable]
+        command = [self.shell, self.addresses[0], *words, *arguments]
         return run_bounded(command, timeout=timeout, cwd=cwd)
 
 
 @contextmanager
-def two_hosts(rate: str, folder: Path, seconds: int) -> Iterator[TwoHosts]:
+def two_hosts(rate: str, folder: Path, seconds: int) -> Iterator[Hosts]:
     """Make two hosts; skip the test where that is impossible.
 
     Parameters
@@ -84,11 +92,47 @@ def two_hosts(rate: str, folder: Path, seconds: int) -> Iterator[TwoHosts]:
             _run(holder, "ip link set lo up")
             _run(holder, f"ip address add {address}/24 dev eth0")
             _run(holder, "ip link set eth0 up")
-            # Packets are up to 64 KB long before they are cut: bucket and queue must hold some.
-            _run(holder, f"tc qdisc add dev eth0 root tbf rate {rate} burst 256kb latency 50ms")
+            _slow_down(holder, rate)
         for holder in holders:
             _wait_for_cable(holder)
-        yield TwoHosts(holders, _remote_shell(holders, folder))
+        yield Hosts(ADDRESSES, holders, _remote_shell(ADDRESSES, holders, folder))
+
+
+@contextmanager
+def switched_hosts(count: int, folder: Path, seconds: int, *, slow: str) -> Iterator[Hosts]:
+    """Make hosts around a switch, of which the last sends slowly; skip where that is impossible.
+
+    Parameters
+    ----------
+    folder : Path
+        For the remote shell.
+    seconds : int
+        After which the hosts are gone in any case.
+    slow : str
+        The rate of the last host's device, as ``tc`` takes it: ``"100mbit"``.
+    """
+    require_namespaces()
+    addresses = [f"10.78.0.{i + 1}" for i in range(count)]
+    with ExitStack() as stack:
+        switch = stack.enter_context(_namespace(seconds))
+        _run(switch, "ip link add bridge0 type bridge")
+        _run(switch, "ip link set bridge0 up")
+        holders = [stack.enter_context(_namespace(seconds)) for _ in addresses]
+        for i, (holder, address) in enumerate(zip(holders, addresses, strict=True)):
+            _run(holder, f"ip link add eth0 type veth peer name port{i} netns {switch}")
+            _run(switch, f"ip link set port{i} master bridge0 up")
+            _run(holder, "ip link set lo up")
+            _run(holder, f"ip address add {address}/24 dev eth0")
+            _run(holder, "ip link set eth0 up")
+        _slow_down(holders[-1], slow)
+        for holder in holders:
+            _wait_for_cable(holder)
+        yield Hosts(addresses, holders, _remote_shell(addresses, holders, folder))
+
+
+def _slow_down(holder: int, rate: str) -> None:
+    # Packets are up to 64 KB long before they are cut: bucket and queue must hold some.
+    _run(holder, f"tc qdisc add dev eth0 root tbf rate {rate} burst 256kb latency 50ms")
 
 
 def require_namespaces() -> None:
@@ -141,8 +185,8 @@ def _run(holder: int, command: str) -> str:
     return done.stdout
 
 
-def _remote_shell(holders: Sequence[int], folder: Path) -> Path:
-    pairs = zip(ADDRESSES, holders, strict=True)
+def _remote_shell(addresses: Sequence[str], holders: Sequence[int], folder: Path) -> Path:
+    pairs = zip(addresses, holders, strict=True)
     cases = "\n".join(f"{address}) holder={holder};;" for address, holder in pairs)
     path = folder / "remote-shell"
     path.write_text(_REMOTE_SHELL.replace("{cases}", cases))

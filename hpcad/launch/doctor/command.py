@@ -19,7 +19,7 @@ UNHEALTHY = 13
 _HEAD_START = 0.5  # seconds in which the first of several lonely processes may print
 
 
-def run(device: str = "auto", *, as_json: bool = False) -> int:
+def run(device: str = "auto", *, links: str = "few", as_json: bool = False) -> int:
     """Look at the launch on all ranks; print on the first one; return the exit code.
 
     Collective; equal on all ranks.
@@ -28,6 +28,8 @@ def run(device: str = "auto", *, as_json: bool = False) -> int:
     ----------
     device : {"cpu", "gpu", "auto"}
         What the job computes on.
+    links : {"none", "few", "all"}
+        What to measure of the network.
     as_json : bool
         Print facts and findings for a program.
     """
@@ -37,7 +39,7 @@ def run(device: str = "auto", *, as_json: bool = False) -> int:
     from hpcad.launch.doctor.gather import gather
     from hpcad.parallel import init
 
-    facts = gather(device, seconds)
+    facts = gather(device, seconds, links)
     verdict = findings(facts)
     alone = bool(facts[0].problem)
     if (facts[0].rank if alone else init().rank) == 0:
@@ -52,9 +54,10 @@ def run(device: str = "auto", *, as_json: bool = False) -> int:
 
 def in_words(facts: Sequence[Facts], verdict: Sequence[Finding]) -> str:
     """Table and verdict."""
+    from hpcad.launch.doctor.network.told import network
     from hpcad.launch.doctor.table import table, told
 
-    lines = table(facts)
+    lines = [*table(facts), *network(facts)]
     for finding in verdict:
         lines += ["", *told(finding)]
     return "\n".join([*lines, "", _closing(facts, verdict)])

