@@ -69,10 +69,10 @@ test test-slow: export PYTHONDONTWRITEBYTECODE :=
 train: $(VENV)/.installed-$(MPI)
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/hpcad train $(JOB) $(if $(SET),--set $(SET))
 
-test: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
+test: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test $(VENV)/$(OTHER)/.installed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-test-slow: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test
+test-slow: $(VENV)/.installed-$(MPI) $(VENV)/.installed-test $(VENV)/$(OTHER)/.installed
 	$(BIN)/pytest -m slow
 
 lint: $(VENV)/.installed-$(MPI) $(VENV)/.installed-lint
@@ -110,6 +110,7 @@ bench-gpu: $(VENV)/.installed-$(MPI) $(VENV)/.installed-gpu
 	$(BIN)/python benchmarks/gpu_kernels.py --json $(RESULTS)-gpu-kernels.json
 	$(BIN)/python benchmarks/gpu_step.py --batches 32,64 --json $(RESULTS)-gpu-step.json
 	$(BIN)/python benchmarks/gpu_attention.py --json $(RESULTS)-gpu-attention.json # PyTorch brings cuDNN
+	$(BIN)/python benchmarks/gpu_convolution.py --json $(RESULTS)-gpu-convolution.json
 
 SUITE ?= array-api-tests# a checkout of github.com/data-apis/array-api-tests with its submodule
 
@@ -125,6 +126,17 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/pip
 	@echo "installing hpcad[$(EXTRAS_$*)] into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS_$*)]'
 	@touch $@
+
+# The other MPI library in an environment of its own, which has everything else from $(VENV): some
+# tests start programs with both. They are skipped where it cannot be installed.
+$(VENV)/$(OTHER)/.installed: $(VENV)/.installed-$(MPI)
+	@echo "installing $(OTHER) into $(VENV)/$(OTHER)"
+	@$(BIN)/python -m venv $(VENV)/$(OTHER)
+	@$(BIN)/python -c 'import sysconfig; \
+	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > $$($(VENV)/$(OTHER)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth
+	@if $(VENV)/$(OTHER)/bin/pip install --quiet --disable-pip-version-check $(OTHER); then touch $@; \
+	else rm -rf $(VENV)/$(OTHER); echo "no $(OTHER): tests that start it are skipped" >&2; fi
 
 $(BIN)/pip:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \

@@ -30,8 +30,9 @@ def plan_convolution(xp: Any, problem: ConvolutionProblem) -> Plan | None:
     numerical note ``NONDETERMINISTIC`` are crossed out, and from float32 those, too, that round
     operands, unless tf32 is allowed.
 
-    Weight gradients of half types that are asked for in float32 may come in the half type: as of
-    9.24 cuDNN has no engine that writes another type than it reads. ``plan.problem.answer`` says.
+    Weight gradients of half types that are asked for in float32 may come in the half type: for an
+    H100, cuDNN 9.24 names no engine that writes another type than it reads.
+    ``plan.problem.answer`` says which it is.
 
     Parameters
     ----------
