@@ -115,6 +115,26 @@ def efficiency(
     return Interval(value, float(low), float(high), level)
 
 
+def difference(
+    first: Any, second: Any, level: float = 0.95, draws: int = 4000, seed: int = 0
+) -> Interval:
+    """``median(first) - median(second)`` with a bootstrap interval, as in :func:`efficiency`.
+
+    Raises
+    ------
+    DataError
+        There are no times, or some are not positive.
+    """
+    one, other = _times(first, "first"), _times(second, "second")
+    value = float(np.median(one) - np.median(other))
+    if min(len(one), len(other)) < FEWEST:
+        return Interval(value, -math.inf, math.inf, level)
+    random = np.random.default_rng(seed)
+    drawn = _drawn(one, draws, random) - _drawn(other, draws, random)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), level)
+
+
 def _drawn(values: Array, draws: int, random: np.random.Generator) -> Array:
     """Medians of sets drawn with replacement."""
     return np.median(values[random.integers(len(values), size=(draws, len(values)))], axis=1)

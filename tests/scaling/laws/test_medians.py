@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpcad.errors import DataError
-from hpcad.scaling.laws.medians import efficiency, median, order_of_median
+from hpcad.scaling.laws.medians import difference, efficiency, median, order_of_median
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,12 @@ def test_an_efficiency_is_the_same_every_time():
 def test_what_is_no_time_is_refused(call, told):
     with pytest.raises(DataError, match=told):
         call()
+
+
+def test_differences_are_of_medians_and_bounded_where_there_are_six_times():
+    whole, part = [5.0, 5.1, 5.2, 5.3, 5.4, 5.5], [4.0, 4.1, 4.2, 4.3, 4.4, 4.5]
+    found = difference(whole, part)
+    assert found.value == pytest.approx(1.0)
+    assert 5.0 - 4.5 <= found.low < 1.0 < found.high <= 5.5 - 4.0
+    few = difference(whole[:5], part)
+    assert (few.low, few.high) == (-math.inf, math.inf)
