@@ -100,7 +100,7 @@ class Compiled:
 
     def discard(self) -> None:
         """Forget the programs, which something outside of the function has made out of date."""
-        self._prepared = None
+        self._prepared = self._program = None
         for entry in self._entries.values():
             entry.forget()
             entry.watch = None

@@ -23,7 +23,7 @@ from hpcad.program.compiled import Compiled
 from hpcad.program.options import Options
 from hpcad.training.checks import check_loss
 from hpcad.training.phases import PhaseTimer
-from hpcad.training.products import tune_products
+from hpcad.training.preparation import Preparation
 
 Loss = Callable[[Any, Mapping[str, Any]], Tensor]
 _log = logging.getLogger("hpcad")
@@ -101,13 +101,16 @@ class TrainingProgram:
         self._steps = 0
         self._looked_at = False  # whether the fields of batches can be told apart
         self._compiled: Compiled | None = None
-        self._directory = directory
         on_device = backend_of(optimizer.arenas[0].values.flat).on_device
-        self._untuned = compile and on_device
         if on_device:
             phases.note = HOST_ONLY if engine.measures_exposed else f"{HOST_ONLY}; {NOT_EXPOSED}"
+        self._preparation: Preparation | None = None
+        if compile and on_device:
+            backend: Any = backend_of(optimizer.arenas[0].values.flat)
+            self._preparation = Preparation(backend, engine.world.communicator, directory)
         if compile:
-            options = Options(ahead=True, log=engine.world.is_root)
+            chosen = None if self._preparation is None else self._preparation.choices.epilogues
+            options = Options(ahead=True, log=engine.world.is_root, epilogues=chosen)
             self._compiled = Compiled(self.step, options)
 
     def __call__(self, batch: Batch, step: int) -> float | DeviceShare:
@@ -115,13 +118,13 @@ class TrainingProgram:
 
         On a device the step may still be under way when this returns.
         """
+        if self._preparation is not None:
+            self._preparation.recall()
         with self.phases("forward"):
             share = self._with_samples(batch, step) if len(batch) else self._without_samples()
         self.phases.move("backward", "exposed communication", self.engine.exposed_seconds)
         self.engine.exposed_seconds = 0.0
         self._steps += 1
-        if self._untuned and batch.global_size >= self.full:
-            self._tune()
         return share
 
     def step(
@@ -156,10 +159,12 @@ class TrainingProgram:
         fields = self.prepare(batch.fields)
         weight = len(batch) / batch.global_size
         run = self._function(batch, fields)
-        before = self._compiling
         share = weight * self.engine.world.size
+        arguments = (fields, batch.ids, np.array(step), share, *self._loss_scale())
         with self._overflow():
-            loss = run(fields, batch.ids, np.array(step), share, *self._loss_scale())
+            self._prepare(batch, arguments)
+            before = self._compiling
+            loss = run(*arguments)
         if self._compiling > before:
             self.phases.move("forward", "compilation", self._compiling - before)
         if isinstance(loss.value, np.ndarray | np.generic):
@@ -176,14 +181,11 @@ class TrainingProgram:
         scale = self.optimizer.loss_scale
         return () if scale is None else (scale.value,)
 
-    def _tune(self) -> None:
-        """Measure products, once, before they become part of a graph. Collective."""
-        self._untuned = False
-        with self.phases("compilation"):
-            backend = backend_of(self.optimizer.arenas[0].values.flat)
-            program = self._compiled.known if self._compiled is not None else None
-            communicator = self.engine.world.communicator
-            tune_products(program, backend, communicator, self._directory)
+    def _prepare(self, batch: Batch, arguments: tuple[Any, ...]) -> None:
+        """Make the program of a full batch ready, on all ranks at once."""
+        if self._preparation is not None and batch.global_size >= self.full:
+            with self.phases("compilation"):
+                self._preparation(self._compiled, arguments)
 
     def _without_samples(self) -> float:
         self.phases.turn("backward")

@@ -49,6 +49,10 @@ class Record:
         known = label in labels if labels is not None else bool(label)
         return (label, took) if known else None
 
+    def all(self) -> dict[str, str]:
+        """Key -> label of everything that was chosen."""
+        return {key: label for key, (label, _) in self._choices.items()}
+
     def put(self, product: Keyed, label: str, took: float) -> None:
         """Keep a choice."""
         self._choices = {**self._read(), **self._choices, product.key: (label, took)}

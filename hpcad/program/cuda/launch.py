@@ -7,6 +7,7 @@ is one, on a GPU (``tests/gpu``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from hpcad.program.cuda.stand_in import stand_in
 from hpcad.program.kernels.ir import Kernel
 
 Unit = CudaKernel | DeviceRoutine
+STRICT_COMPILE = "HPCAD_STRICT_COMPILE"  # sm_90: the strict device compiles, too, and runs nothing
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ def load(units: Sequence[Unit], xp: Any) -> Sequence[Any]:
         As :func:`load_kernels`.
     """
     if hasattr(xp, "enqueue"):
+        architecture = os.environ.get(STRICT_COMPILE)
+        if architecture and units:
+            compile_cubin(translation_unit(units), architecture, "kernels")
         return [stand_in(unit, xp) for unit in units]
     nvrtc = require_nvrtc(newest=xp.cuda.runtime.driverGetVersion() // 1000)
     architecture = f"sm_{xp.cuda.Device().compute_capability}"

@@ -13,7 +13,7 @@ from hpcad.program.improve.activation_products import (
 )
 from hpcad.program.improve.epilogue_choice import SEPARATE, Candidate, Epilogues
 from hpcad.program.improve.epilogues import MATMUL_BIAS
-from hpcad.program.improve.excerpt import digest, excerpt
+from hpcad.program.improve.excerpt import digest
 from hpcad.program.improve.expressions import reshaped
 from hpcad.program.improve.fused_products import EPILOGUE_OF, FUSED, fresh, fused, mask_of
 from hpcad.program.improve.simplify import drop_dead
@@ -31,7 +31,7 @@ def fuse_epilogues(program: Program, epilogues: Epilogues) -> Program:
     drop_dead(program)
     _leave_out_unread(program)
     for product, total in _gradients(program):
-        if epilogues.form(_gradient_candidate(program, product, total)) != SEPARATE:
+        if epilogues.form(_gradient_candidate(product)) != SEPARATE:
             _fuse_gradient(program, product, total)
     return program
 
@@ -169,12 +169,28 @@ def _uncast(value: Value) -> Value:
     return value
 
 
-def _gradient_candidate(program: Program, product: Instruction, total: Instruction) -> Candidate:
-    x, y = product.args
-    stops = [reshaped(x.source.args[0]), reshaped(y)]
-    sample = excerpt(program, [product.out, total.out], stops)
-    key = f"bgrad {product.out!r} of {y!r} {digest(sample)}"
+def _gradient_candidate(product: Instruction) -> Candidate:
+    """The two sums, written anew: the program may see ``x`` and ``y`` in many ways."""
+    x = Value(product.args[0].shape[::-1], product.args[0].dtype, "input", 0)
+    y = Value(product.args[1].shape, product.args[1].dtype, "input", 1)
+    turned = _new("transpose", [x], {"axes": (1, 0)}, x.shape[::-1], x.dtype)
+    both = _new("matmul", [turned.out, y], product.params, product.out.shape, product.out.dtype)
+    made = [turned, both]
+    if y.dtype != both.out.dtype:
+        made.append(_new("cast", [y], {"dtype": both.out.dtype}, y.shape, both.out.dtype))
+        y = made[-1].out
+    params = {"axis": 0, "keepdims": False, "before": y.shape}
+    total = _new("sum", [y], params, y.shape[1:], y.dtype)
+    outputs = [(both.out, "array"), (total.out, "array")]
+    sample = Program([x, made[1].args[1]], [*made, total], outputs)
+    key = f"bgrad {product.out!r} of {product.args[1]!r} {digest(sample)}"
     return Candidate(key, (SEPARATE, "bgrad"), sample)
+
+
+def _new(name: str, args: list[Any], params: Any, shape: Any, dtype: Any) -> Instruction:
+    made = Instruction(PRIMITIVES[name], args, params, [], "")
+    made.outs.append(Value(shape, dtype, "result", made))
+    return made
 
 
 def _fuse_gradient(program: Program, product: Instruction, total: Instruction) -> None:
