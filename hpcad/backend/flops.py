@@ -24,8 +24,13 @@ _counters = _Counters()
 
 def count_gemm(m: int, n: int, k: int, batch: int = 1) -> None:
     """Record ``batch`` products of (m, k) by (k, n): ``2 m n k`` operations each."""
+    count(2 * m * n * k * batch)
+
+
+def count(operations: int) -> None:
+    """Record operations of what is no GEMM, but could be one, such as a convolution."""
     for counter in _counters.active:
-        counter.total += 2 * m * n * k * batch
+        counter.total += operations
 
 
 def counting() -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hpcad.backend import flops
 from hpcad.backend.native.convolution.library import library as convolutions
 from hpcad.backend.native.convolution.routines import ConvForward, ConvInput, ConvWeight
 from hpcad.backend.native.routines import (
@@ -36,6 +37,10 @@ class Routine:
     bind: Callable[[int], Callable[[], Any]]
     scratch_bytes: int = 0
     flops: int = 0
+
+    def count(self) -> None:
+        """Tell those who count floating-point operations."""
+        flops.count(self.flops)
 
 
 def routine(instruction: Instruction, arrays: Arrays, beta: float) -> Routine | None:

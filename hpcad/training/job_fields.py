@@ -143,8 +143,8 @@ def _field_value(
     path: tuple[str, ...],
     place: Place,
 ) -> Any:
-    if dataclasses.is_dataclass(annotation):
-        section = typing.cast(type, annotation)
+    section = _section(annotation)
+    if section is not None:
         if isinstance(value, section):  # built before, where its schema depends on its content
             return value
         if isinstance(value, Mapping):
@@ -158,6 +158,14 @@ def _field_value(
         name = f"{label(section_path)} {key}" if section_path else key
         raise ConfigError(f"{place(path)}: {name} {error}") from None
     return converted
+
+
+def _section(annotation: Any) -> type | None:
+    """The dataclass of an annotation that is one, or one or None."""
+    members = [m for m in typing.get_args(annotation) if m is not type(None)]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType) and len(members) == 1:
+        annotation = members[0]
+    return typing.cast(type, annotation) if dataclasses.is_dataclass(annotation) else None
 
 
 def convert(value: Any, annotation: Any) -> Any:

@@ -20,15 +20,20 @@ _QUOTES = re.compile(r'"""|' + r"'''")
 class JobSource:
     """A parsed job file that knows where each of its values comes from.
 
+    Parameters
+    ----------
+    kind
+        What messages call the file.
+
     Attributes
     ----------
     table
         The values, with overrides applied.
     """
 
-    def __init__(self, path: str | Path, overrides: Sequence[str] = ()) -> None:
+    def __init__(self, path: str | Path, overrides: Sequence[str] = (), kind: str = "job") -> None:
         self._path = Path(path)
-        text = _read(self._path)
+        text = _read(self._path, kind)
         self.table = _parse(text, self._path)
         self._lines = key_lines(text)
         self._overrides: dict[tuple[str, ...], str] = {}
@@ -98,17 +103,17 @@ def _split(dotted: str) -> tuple[str, ...]:
     return tuple(key.strip("\"'") for key in re.findall(_KEY, dotted))
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, kind: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
-            f"there is no job file {path} (relative paths start from {Path.cwd()})"
+            f"there is no {kind} file {path} (relative paths start from {Path.cwd()})"
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"job file {path} is not UTF-8 text ({error.reason})") from error
+        raise ConfigError(f"{kind} file {path} is not UTF-8 text ({error.reason})") from error
     except OSError as error:
-        raise ConfigError(f"job file {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{kind} file {path} cannot be read: {error.strerror}") from error
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:

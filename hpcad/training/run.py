@@ -31,6 +31,7 @@ from hpcad.parallel.timeline import Timeline
 from hpcad.training.job import Job
 from hpcad.training.job_sections import DataSection
 from hpcad.training.local_data import local_copy
+from hpcad.training.observer import StepObserver
 from hpcad.training.prepare import Prepare
 from hpcad.training.result import Result
 from hpcad.training.trainer import Trainer
@@ -65,6 +66,38 @@ def run(
 def _run(
     job: Job, entry: Any, world: World, resume: bool | str | Path, timeline: Timeline | None
 ) -> Result:
+    trainer = make_trainer(job, entry, world, timeline=timeline)
+    engine = trainer.engine
+    if world.is_root:
+        print(_opening(job, trainer.model, trainer.train, engine), flush=True)
+    result = trainer.run(resume)
+    overlap = engine.overlap_summary()
+    if world.is_root:
+        print(_closing(result, overlap, trainer.optimizer.loss_scale), flush=True)
+    return result
+
+
+def make_trainer(
+    job: Job,
+    entry: Any,
+    world: World,
+    *,
+    timeline: Timeline | None = None,
+    observer: StepObserver | None = None,
+    reducing: World | None = None,
+    repeated: int | None = None,
+) -> Trainer:
+    """Make what trains a job, from its data to its optimizer; collective.
+
+    Parameters
+    ----------
+    job, entry, world
+        As for :func:`run`.
+    timeline, observer, repeated
+        See :class:`Trainer`.
+    reducing : World, optional
+        Whose ranks average their gradients; ``world`` when left out.
+    """
     train, test = open_data(job, world)
     with undrawn():
         model = entry.build(job.model.config, train)
@@ -74,7 +107,7 @@ def _run(
     model.initialize(job.seed, np.dtype(job.training.dtype), backend)
     engine = DataParallel(
         model,
-        world,
+        reducing or world,
         bucket_mb=job.parallel.bucket_mb,
         first_bucket_mb=job.parallel.first_bucket_mb,
         overlap=job.parallel.overlap,
@@ -90,7 +123,7 @@ def _run(
         backend,
         precision,
     )
-    trainer = Trainer(
+    return Trainer(
         model,
         make_optimizer(job, model, len(train), world),
         train,
@@ -115,14 +148,9 @@ def _run(
         compile=job.training.compile,
         description=job.to_dict(),
         timeline=timeline,
+        observer=observer,
+        repeated=repeated,
     )
-    if world.is_root:
-        print(_opening(job, model, train, engine), flush=True)
-    result = trainer.run(resume)
-    overlap = engine.overlap_summary()
-    if world.is_root:
-        print(_closing(result, overlap, trainer.optimizer.loss_scale), flush=True)
-    return result
 
 
 def shuffle_of(data: DataSection) -> bool | BlockShuffle:
@@ -190,12 +218,13 @@ def make_schedule(job: Job, samples: int) -> Schedule:
     section, rate = job.schedule, job.optimizer.learning_rate
     if section.kind == "constant":
         return Constant(rate, section.warmup)
-    steps = section.steps or _training_steps(job, samples)
+    steps = section.steps or training_steps(job, samples)
     kind = WarmupCosine if section.kind == "cosine" else WarmupLinear
     return kind(rate, steps, section.warmup, section.final)
 
 
-def _training_steps(job: Job, samples: int) -> int:
+def training_steps(job: Job, samples: int) -> int:
+    """How many steps the training of a job has."""
     by_epochs = None
     if job.training.epochs is not None:
         by_epochs = job.training.epochs * -(-samples // job.data.batch)
@@ -209,7 +238,7 @@ def _opening(job: Job, model: Module, train: Dataset, engine: DataParallel) -> s
     nodes = f"{world.nodes} node{'s' if world.nodes > 1 else ''}"
     count = world.blas_threads
     threads = f", {count} BLAS thread{'s' if count > 1 else ''} a rank" if count else ""
-    steps = _training_steps(job, len(train))
+    steps = training_steps(job, len(train))
     note = ""
     if job.schedule.warmup >= steps:
         note = f"\nnote: warm-up takes {job.schedule.warmup} steps, but the training has {steps}"

@@ -15,6 +15,7 @@ import xxhash
 from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
 from hpcad.data import Batch, BlockShuffle, Dataset, Loader
+from hpcad.data.loading.repeated import RepeatedBatches
 from hpcad.errors import CheckpointError, ConfigError, HpcadError
 from hpcad.nn import Module
 from hpcad.optim import Optimizer
@@ -28,6 +29,7 @@ from hpcad.training.checks import (
     require_scale,
 )
 from hpcad.training.evaluation import BATCH, Evaluate, evaluate
+from hpcad.training.observer import StepObserver
 from hpcad.training.phases import PhaseTimer
 from hpcad.training.prepare import Prepare
 from hpcad.training.report import Report
@@ -35,6 +37,8 @@ from hpcad.training.result import Result
 from hpcad.training.run_checkpoints import RunCheckpoints
 from hpcad.training.step import Loss, TrainingProgram
 from hpcad.training.stop import StopSignals
+
+Batches = Loader | RepeatedBatches
 
 
 class Trainer:
@@ -91,6 +95,11 @@ class Trainer:
         JSON-able; stored in checkpoints (the command line stores the job file).
     timeline : Timeline, optional
         Gets the phases of every step.
+    observer : StepObserver, optional
+        Is told of every step.
+    repeated : int, optional
+        Train on the first so many batches again and again, from memory: to measure what is left
+        of a step without reading.
 
     Examples
     --------
@@ -127,6 +136,8 @@ class Trainer:
         compile: bool = True,
         description: dict[str, Any] | None = None,
         timeline: Timeline | None = None,
+        observer: StepObserver | None = None,
+        repeated: int | None = None,
     ) -> None:
         if epochs is None and steps is None:
             raise ConfigError("a Trainer needs epochs= or steps=, or it would never stop")
@@ -155,7 +166,8 @@ class Trainer:
         self.checkpoint_every, self.log_every = checkpoint_every, log_every
         self.evaluate_every, self.evaluate_batch = evaluate_every, evaluate_batch
         self.engine = engine or DataParallel(model, self.world)
-        self.compile, self.timeline = compile, timeline
+        self.compile, self.timeline, self.observer = compile, timeline, observer
+        self.repeated = repeated
         self.checkpoints = RunCheckpoints(
             self.directory,
             model,
@@ -207,15 +219,18 @@ class Trainer:
 
     # -- the loop ----------------------------------------------------------------------------
 
-    def _loop(self, loader: Loader, phases: PhaseTimer, report: Report, stop: StopSignals) -> None:
+    def _loop(self, loader: Batches, phases: PhaseTimer, report: Report, stop: StopSignals) -> None:
         result = self.result
         while self.steps is None or result.step < self.steps:
+            if self.observer is not None:
+                self.observer.before_step(phases)
             with phases("data wait"):
                 batch = next(loader, None)
             if batch is None:
                 return
             rate = self.optimizer.learning_rate
-            report.shares.append(self._step(batch, phases))
+            share = self._step(batch, phases)
+            report.shares.append(share)
             result.step += 1
             result.cursor = batch.cursor
             phases.step()
@@ -235,6 +250,8 @@ class Trainer:
             if self._due(self.checkpoint_every, batch):
                 self._save(phases, report)
             report.progress.leave_out(_spent(before, phases.seconds()))
+            if self.observer is not None:
+                self.observer.after_step(phases, batch, share)
 
     def _step(self, batch: Batch, _phases: PhaseTimer) -> SupportsFloat:
         """One optimizer step; returns this rank's share of the mean loss of the global batch."""
@@ -273,7 +290,7 @@ class Trainer:
         if saved is not None:
             report.progress.message(f"step {saved.step}: {saved}")
 
-    def _finish(self, loader: Loader, phases: PhaseTimer, report: Report) -> None:
+    def _finish(self, loader: Batches, phases: PhaseTimer, report: Report) -> None:
         if self.result.evaluated_step != self.result.step and not self.result.stop_signal:
             self._evaluate(phases, report)
         if self.result.saved_step != self.result.step:
@@ -356,8 +373,8 @@ class Trainer:
             "model": xxhash.xxh3_64_hexdigest(json.dumps(shapes).encode()),
         }
 
-    def _loader(self) -> Loader:
-        return Loader(
+    def _loader(self) -> Batches:
+        loader = Loader(
             self.train,
             self.batch,
             seed=self.seed,
@@ -369,6 +386,7 @@ class Trainer:
             epochs=self.epochs,
             backend=getattr(self.prepare, "backend", None),
         )
+        return loader if self.repeated is None else RepeatedBatches(loader, self.repeated)
 
     def _report(self) -> Report:
         result = self.result

@@ -49,7 +49,7 @@ class Step:
         Bytes read and written, each operand counted once.
     gemm : Gemm or None
     products : list
-        Matrix products that it makes, which count themselves (:mod:`hpcad.backend.flops`).
+        Matrix products and convolutions, which count themselves (:mod:`hpcad.backend.flops`).
     final : bool
         Whether to take it twice is something else than to take it once.
     call : callable
@@ -156,7 +156,7 @@ class StepMaker:
         call = self.names.new(f"{instruction.name}_{outs.split(',')[0]}", numbered=False)
         comment = f"{outs} = {instruction.name}({args}); {shapes(instruction.outs)}"
         step = self._new("routine", instruction, f"{call}()", {}, comment)
-        step.flops = found.flops
+        step.flops, step.products = found.flops, [found] if found.flops else []
         self.scratch_bytes = max(self.scratch_bytes, found.scratch_bytes)
         self.unbound.append((step, call, found))
         return step
