@@ -266,4 +266,5 @@ def test_training_normalises_and_activates_in_three_passes(precision):
     assert "= sum(" in mean
     assert "= sum(" in squares
     assert "relu(" in normalised
-    assert len(behind) <= 4  # sums for scale, shift and mean; the gradient of the images
+    assert len(behind) == 3  # sums for scale and shift; for the mean; the gradient of the images
+    assert all("= sum(" in kernel for kernel in behind)  # the last with that of the bias
