@@ -10,8 +10,13 @@ memory, where it is installed with CUDA: with separate kernels where hpcad fuses
 the heads where torch.matmul wants one. The contenders take turns, timed by events. Each shape is
 timed on one set of operands, which the L2 cache may hold in part.
 
-Before, each product of a tiny network must be what NumPy makes of it, or the program ends with exit
-code 1. ``--device strict`` does only that; without a GPU the exit code is 2. Not yet run on a GPU.
+Then the forms that a compiled step chooses among: elementwise kernels of their own, or epilogues
+of the products before them, for the MLP of a layer (and one with ReLU) and the gradients of its
+weights. The one marked is taken.
+
+Before, each product of a tiny network must be what NumPy makes of it, and each form what separate
+kernels make of it, or the program ends with exit code 1. ``--device strict`` does only that;
+without a GPU the exit code is 2. Not yet run on a GPU.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from typing import Any
 
 import environment
 import gpu_environment
+import gpu_gemm_forms
 from gpu_gemm_cases import TINY, Case, Sizes, gemm_cases
 from gpu_gemm_contenders import TOLERANCE, OnDevice, UnboundError, torch_with_cuda
 from gpu_marks import peak_of
@@ -51,13 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(gpu_environment.lines(facts)))
     with xp.cuda.Stream(non_blocking=True) as stream:
         wrong = _check(xp, options)
-        if wrong or strict:
-            return 1 if wrong else 0
+    wrong += gpu_gemm_forms.check(backend, options.dtype, options.only)
+    if wrong or strict:
+        return 1 if wrong else 0
+    with stream:
         rows = _measure(xp, stream, options)
     print("\n".join(summary(rows, peak_of(facts["device"], options.dtype))))
+    tokens = options.batch * options.length
+    forms = gpu_gemm_forms.measure(backend, tokens, options.dtype, options.only)
     if options.json:
         chosen = {name: getattr(options, name) for name in ("batch", "length", "dtype", "rounds")}
-        environment.write_json(options.json, facts | chosen | {"rows": rows})
+        environment.write_json(options.json, facts | chosen | {"rows": rows, "forms": forms})
     return 0
 
 

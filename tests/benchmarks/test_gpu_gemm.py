@@ -5,6 +5,7 @@ from __future__ import annotations
 import gpu_environment
 import gpu_gemm
 import gpu_gemm_contenders
+import gpu_gemm_forms
 import pytest
 from gpu_gemm_cases import Sizes, gemm_cases
 
@@ -81,3 +82,33 @@ def test_the_summary_counts_products_as_often_as_a_step_has_them():
         "2 of 3 reach 95% of torch's rate",
     ]
     assert gpu_gemm.summary(rows[2:], peak=None) == []
+
+
+def test_every_form_is_held_to_separate_kernels(capsys, monkeypatch):
+    assert gpu_gemm.main(["--device", "strict", "--only", "relu", "--dtype", "float16"]) == 0
+    said = capsys.readouterr().out
+    assert "# 3 of 3 forms are what separate kernels compute" in said
+    monkeypatch.setattr(gpu_gemm_forms, "_difference", lambda one, other: float("nan"))
+    assert gpu_gemm.main(["--device", "strict", "--only", "relu", "--dtype", "float16"]) == 1
+    assert "relu float16[24,64], forward: differs" in capsys.readouterr().err
+
+
+def test_forms_are_measured_in_a_table(monkeypatch, capsys):
+    class Strict:
+        """The strict device with CuPy's memory pool."""
+
+        xp = type("Pools", (), {"get_default_memory_pool": lambda: Pool()})
+
+    class Pool:
+        def free_all_blocks(self):
+            pass
+
+    seconds = {"separate": 2e-4, "forward": 1.99e-4, "both": 1.5e-4}
+    monkeypatch.setattr(gpu_gemm_forms, "candidates", lambda *_: {"gelu": None, "relu": None})
+    monkeypatch.setattr(gpu_gemm_forms, "measured", lambda *_: seconds)
+    rows = gpu_gemm_forms.measure(Strict(), 64, "bfloat16", "gelu")
+    assert rows == [{"name": "gelu", "seconds": seconds}]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[2].endswith("0.99 of separate")  # within chance
+    assert lines[3].endswith("150.0 us   0.75 of separate  taken")

@@ -10,6 +10,7 @@ import pytest
 from hpcad.backend.cublaslt import bind_product, multiply
 from hpcad.backend.cublaslt.tuning import tune
 
+from ..backend.cublaslt import masks
 from ..backend.cublaslt.arrays import HALF, TYPES, host
 from ..backend.cublaslt.cases import ENDS, check
 
@@ -49,6 +50,15 @@ def test_epilogues(half, end):
     layouts = [(end == "bgrad_b", 0, 0), (False, 0, 0), (False, 0, 0)]
     case = (128, 256, 64, ((), ()), (half, half), end, 1.0, 0.0, layouts, 0)
     if not check(cupy, case):
+        pytest.skip("this cuBLASLt has no algorithm for it")
+
+
+@pytest.mark.parametrize("types", TYPES, ids="-".join)
+@pytest.mark.parametrize("columns", [128, 192])
+def test_masks_of_bits(types, columns):
+    try:
+        masks.check(cupy, types, columns)
+    except TypeError:  # a product that was not bound
         pytest.skip("this cuBLASLt has no algorithm for it")
 
 

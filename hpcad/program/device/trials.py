@@ -48,10 +48,10 @@ def measured(
         Of algorithms: the products of each form are tuned before it is timed.
     """
     with backend.stream:
-        arrays = {v: _random(backend.xp, v.shape, v.dtype) for v in candidate.sample.inputs}
+        arrays = random_inputs(candidate, backend)
         running: dict[str, Callable[[], Any]] = {}
         for form in candidate.forms:
-            program = _built(candidate, form, arrays, backend)
+            program = trial(candidate, form, arrays, backend)
             if program is not None:
                 products = [p for step in program.steps for p in step.products]
                 tune(products, product_clock, record=record)
@@ -65,7 +65,12 @@ def fastest_form(seconds: dict[str, float]) -> str:
     return best if seconds[best] < MARGIN * seconds[SEPARATE] else SEPARATE
 
 
-def _built(
+def random_inputs(candidate: Candidate, backend: DeviceBackend) -> dict[Any, Any]:
+    """Small random numbers for each input of the sample."""
+    return {v: _random(backend.xp, v.shape, v.dtype) for v in candidate.sample.inputs}
+
+
+def trial(
     candidate: Candidate, form: str, arrays: dict[Any, Any], backend: DeviceBackend
 ) -> Executable | None:
     """A form as a program; None where the library does not know one of its products."""
