@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-REGRESSION = 14
+REGRESSION = 15
 
 
 def add_compare(commands: argparse._SubParsersAction[Any]) -> None:
