@@ -68,6 +68,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     info = commands.add_parser("info", help="versions, MPI library, devices, BLAS, launcher")
     info.set_defaults(func=_info)
     _add_doctor(commands)
+    _add_env(commands)
     _add_room(commands, "data", "pack, split, check and measure datasets", asked="data" in argv[:1])
     text = "list, inspect, verify, compare, convert and prune checkpoints"
     _add_room(commands, "ckpt", text, asked="ckpt" in argv[:1])
@@ -181,6 +182,28 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from hpcad.launch.doctor.command import run
 
     return run(arguments.device, links=arguments.links, as_json=arguments.json)
+
+
+def _add_env(commands: argparse._SubParsersAction[Any]) -> None:
+    room = commands.add_parser("env", help="copy the environment to a disk of each node")
+    actions = room.add_subparsers(dest="env_command", required=True, metavar="COMMAND")
+    text = "read a virtual environment once, and unpack it on every node of the job"
+    copy = actions.add_parser(
+        "broadcast",
+        help=text,
+        description=f"{text}. Start it with one rank a node: `srun --ntasks-per-node=1 hpcad env "
+        "broadcast $TMPDIR/env`. Prints the line that puts the copy on PATH.",
+        allow_abbrev=False,
+    )
+    copy.add_argument("to", metavar="DIRECTORY", help="of the copy, on a disk of each node")
+    copy.add_argument("--environment", metavar="DIRECTORY", help="default: that of this Python")
+    copy.set_defaults(func=_broadcast_environment)
+
+
+def _broadcast_environment(arguments: argparse.Namespace) -> int:
+    from hpcad.launch.environment.command import broadcast
+
+    return broadcast(arguments.to, arguments.environment)
 
 
 def _info(arguments: argparse.Namespace) -> int:

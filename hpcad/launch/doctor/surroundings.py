@@ -28,9 +28,10 @@ def slow_start(facts: Sequence[Facts]) -> Iterator[Finding]:
     shared = worst.package_files.startswith(SHARED)
     kind = f" from {worst.package_files}, which all nodes read at once" if shared else ""
     change = (
-        "copy the environment to a disk of each node once, before the ranks start: pack it with "
-        "tar, `sbcast` or `srun --ntasks-per-node=1 tar -x -C $SLURM_TMPDIR -f env.tar`, and start "
-        "from there; or start from a container image, which is one file"
+        "copy the environment to a disk of each node once, before the ranks start: `srun "
+        "--ntasks-per-node=1 hpcad env broadcast $TMPDIR/env` reads it once and sends it by MPI "
+        "(`sbcast` of a tar file does the same by hand), and start from there; or start from a "
+        "container image, which is one file"
         if shared
         else "start once more, with files in memory; if it stays so, look at the disk that the "
         "packages lie on, and at what else runs on these hosts"

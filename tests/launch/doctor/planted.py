@@ -149,7 +149,7 @@ FAULTS: list[tuple[str, str, list[Facts], list[int], list[str]]] = [
         "warning",
         only([3], seconds={"start": 9.0, "numpy": 8.0, "hpcad": 40.5}),
         [3],
-        ["57.5 s", "hpcad 40.5 s", "lustre", "sbcast"],
+        ["57.5 s", "hpcad 40.5 s", "lustre", "hpcad env broadcast"],
     ),
     (
         "slow start",
