@@ -28,7 +28,7 @@ from hpcad.training.checks import (
     require_same,
     require_scale,
 )
-from hpcad.training.evaluation import BATCH, Evaluate, evaluate
+from hpcad.training.evaluation import BATCH, Evaluate, Evaluation
 from hpcad.training.observer import StepObserver
 from hpcad.training.phases import PhaseTimer
 from hpcad.training.prepare import Prepare
@@ -59,7 +59,8 @@ class Trainer:
         last batch is empty does not call it.
     metrics : callable, optional
         ``metrics(model, batch)`` returns sums over the batch, with their ``count``;
-        ``model.evaluate(batch)`` when left out.
+        ``model.evaluate(batch)`` when left out. As ``loss``, it is called a few times only where
+        it runs as a program.
     batch : int
         Global batch size, over all ranks together.
     epochs, steps : int, optional
@@ -205,6 +206,7 @@ class Trainer:
         loader = self._loader()  # before anything is written: it checks batch against world
         phases = self._phase_timer()
         self._program = self._training_program(phases)
+        self._evaluation = self._made_evaluation()
         try:
             with loader, self._report() as report, self._stop_signals() as stop:
                 self._loop(loader, phases, report, stop)
@@ -266,9 +268,7 @@ class Trainer:
         if self.test is None:
             return
         with phases("evaluation"):
-            found = evaluate(
-                self.model, self.test, self.prepare, self.world, self.metrics, self.evaluate_batch
-            )
+            found = self._evaluation(self.test)
         self.result.metrics, self.result.evaluated_step = found, self.result.step
         report.evaluation()
 
@@ -354,6 +354,16 @@ class Trainer:
             directory=self.directory,
         )
 
+    def _made_evaluation(self) -> Evaluation:
+        return Evaluation(
+            self.model,
+            self.metrics,
+            self.prepare,
+            self.world,
+            batch=self.evaluate_batch,
+            compile=self.compile,
+        )
+
     def _order(self) -> dict[str, Any]:
         """What the order of the samples is a function of."""
         shuffle = str(self.shuffle) if isinstance(self.shuffle, BlockShuffle) else self.shuffle
@@ -416,7 +426,7 @@ def _own_loss(model: Any, batch: Mapping[str, Any]) -> Tensor:
     return model.loss(batch)
 
 
-def _own_metrics(model: Any, batch: Mapping[str, Any]) -> Mapping[str, float]:
+def _own_metrics(model: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
     return model.evaluate(batch)
 
 

@@ -166,7 +166,8 @@ class DataParallel:
 
     def effect_state(self) -> tuple[Any, ...]:
         """What that depends on."""
-        return self._local, self._graph is not None and self._graph.allowed
+        inside = self._graph is not None and self._graph.allowed
+        return inside, self._local if inside else 0
 
     @property
     def measures_exposed(self) -> bool:
