@@ -87,7 +87,7 @@ def _counts(text: str) -> list[int]:
 
 def simulate_command(arguments: argparse.Namespace) -> int:
     """Predict, print the table, and write what was asked for."""
-    from hpcad.scaling.simulation.machine import load_machine
+    from hpcad.scaling.simulation.machine_file import load_machine
     from hpcad.scaling.simulation.simulate import simulate
     from hpcad.scaling.simulation.table import as_json, draw, table
 
@@ -138,7 +138,7 @@ def _workload(arguments: argparse.Namespace, machine: Machine) -> tuple[Workload
         title = f"{machine.title}, with the study's device"
         changed = dataclasses.replace(machine, title=title, device=found.device, noise=noise)
         return found.workload, changed
-    from hpcad.scaling.simulation.machine import read_table
+    from hpcad.scaling.simulation.machine_file import read_table
 
     content, _ = read_table(arguments.what, "job file or description")
     if "layers" in content:

@@ -8,9 +8,9 @@ ring
     2 (P - 1) / P n / min B``. The cost model of NCCL's rings (NVIDIA/nccl, src/graph/tuning.cc);
     with one level the one of Patarasuk & Yuan 2009 (doi:10.1016/j.jpdc.2008.09.002).
 tree
-    Two binary trees over the outermost groups, each with half of the numbers, chains inside
+    Two binary trees over the nodes, each with half of the numbers, and chains inside of them
     (NCCL's double trees; Sanders, Speck & Traeff 2009, doi:10.1016/j.parco.2009.09.001):
-    ``2 (sum of (m - 1) a inside + ceil(log2 m) a outside) + 2 n / min B``.
+    ``2 (sum of (m - 1) a in nodes + sum of ceil(log2 m) a between nodes) + 2 n / min B``.
 hierarchical
     Reduce-scatter in every group of the first level, then among groups of the next one, each rank
     with its part, an allreduce at the outermost, and allgathers back. Each is a ring. The stages
@@ -26,7 +26,7 @@ Additions are not told apart from sending, and are part of 1 / B.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +60,33 @@ class Cost:
         return sum(stage.seconds for stage in self.stages)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A collective to be priced.
+
+    Attributes
+    ----------
+    used : list of (int, Level, int)
+        Levels with more than one member: number, level, members.
+    in_nodes : int
+        Levels before this number are inside of a node.
+    """
+
+    used: list[tuple[int, Level, int]]
+    in_nodes: int
+    ranks: int
+    nbytes: float
+    kind: Kind
+
+    @property
+    def narrowest(self) -> float:
+        return min(level.bandwidth for _, level, _ in self.used)
+
+    @property
+    def every_level(self) -> tuple[int, ...]:
+        return tuple(i for i, _, _ in self.used)
+
+
 def collective(machine: Machine, ranks: int, nbytes: float, kind: Kind = "allreduce") -> Cost:
     """The cost of a collective of ``nbytes`` on each of ``ranks`` ranks, by its fastest algorithm.
 
@@ -68,15 +95,16 @@ def collective(machine: Machine, ranks: int, nbytes: float, kind: Kind = "allred
     nbytes
         Of the whole array: what an allreduce sums, what an allgather has made in the end.
     """
-    members = machine.members(ranks)
-    levels = list(machine.levels.values())
     if ranks == 1:
         return Cost((), "none")
+    numbered = zip(machine.levels.values(), machine.members(ranks), strict=True)
+    used = [(i, level, m) for i, (level, m) in enumerate(numbered) if m > 1]
+    asked = _Asked(used, _levels_in_nodes(machine), ranks, nbytes, kind)
     costs = [
-        _ALGORITHMS[name](levels, members, ranks, nbytes, kind)
+        _ALGORITHMS[name](asked)
         for name in machine.collectives.algorithms
         if kind == "allreduce" or name != "tree"
-    ] or [_ring(levels, members, ranks, nbytes, kind)]
+    ] or [_ring(asked)]
     best = min(costs, key=lambda cost: cost.seconds)
     if machine.collectives.overhead == 0:
         return best
@@ -85,62 +113,43 @@ def collective(machine: Machine, ranks: int, nbytes: float, kind: Kind = "allred
     return Cost((slower, *best.stages[1:]), best.algorithm)
 
 
-def _used(levels: Sequence[Level], members: Sequence[int]) -> list[tuple[int, Level, int]]:
-    """Levels with more than one member, with their numbers."""
-    numbered = zip(range(len(levels)), levels, members, strict=True)
-    return [(i, level, m) for i, level, m in numbered if m > 1]
+def _levels_in_nodes(machine: Machine) -> int:
+    size = 1
+    for number, level in enumerate(machine.levels.values()):
+        size *= level.size or machine.ranks_per_node + 1
+        if size > machine.ranks_per_node:
+            return number
+    return len(machine.levels)
 
 
-def _ring(
-    levels: Sequence[Level], members: Sequence[int], ranks: int, nbytes: float, kind: Kind
-) -> Cost:
-    used, passes = _used(levels, members), _PASSES[kind]
-    latency, outside = 0.0, 1
-    for _, level, m in reversed(used):  # the links within a group, times the groups
-        links = min(outside * m, ranks) - outside
-        latency += links * level.latency
-        outside = min(outside * m, ranks)
-    narrow = min(level.bandwidth for _, level, _ in used)
-    seconds = passes * (latency + (ranks - 1) / ranks * nbytes / narrow)
-    return Cost((Stage(tuple(i for i, _, _ in used), seconds),), "ring")
+def _ring(asked: _Asked) -> Cost:
+    passes, latency, outside = _PASSES[asked.kind], 0.0, 1
+    for _, level, m in reversed(asked.used):  # the links within a group, times the groups
+        reached = min(outside * m, asked.ranks)
+        latency += (reached - outside) * level.latency
+        outside = reached
+    sent = (asked.ranks - 1) / asked.ranks * asked.nbytes / asked.narrowest
+    return Cost((Stage(asked.every_level, passes * (latency + sent)),), "ring")
 
 
-def _tree(
-    levels: Sequence[Level], members: Sequence[int], ranks: int, nbytes: float, kind: Kind
-) -> Cost:
-    used = _used(levels, members)
-    *inside, (_, outermost, m) = used
-    latency = sum((k - 1) * level.latency for _, level, k in inside)
-    latency += math.ceil(math.log2(m)) * outermost.latency
-    narrow = min(level.bandwidth for _, level, _ in used)
-    seconds = 2 * (latency + nbytes / narrow)
-    return Cost((Stage(tuple(i for i, _, _ in used), seconds),), "tree")
+def _tree(asked: _Asked) -> Cost:
+    latency = sum(
+        (m - 1 if i < asked.in_nodes else math.ceil(math.log2(m))) * level.latency
+        for i, level, m in asked.used
+    )
+    seconds = 2 * (latency + asked.nbytes / asked.narrowest)
+    return Cost((Stage(asked.every_level, seconds),), "tree")
 
 
-def _hierarchical(
-    levels: Sequence[Level], members: Sequence[int], ranks: int, nbytes: float, kind: Kind
-) -> Cost:
-    return _staged(levels, members, nbytes, kind, "hierarchical")
-
-
-def _halving(
-    levels: Sequence[Level], members: Sequence[int], ranks: int, nbytes: float, kind: Kind
-) -> Cost:
-    return _staged(levels, members, nbytes, kind, "halving")
-
-
-def _staged(
-    levels: Sequence[Level], members: Sequence[int], nbytes: float, kind: Kind, name: str
-) -> Cost:
-    used = _used(levels, members)
-    once = [Stage((i,), _one_way(level, m, nbytes, name)) for i, level, m in used]
-    if kind == "reduce-scatter":
+def _staged(asked: _Asked, name: str) -> Cost:
+    once = [Stage((i,), _one_way(level, m, asked.nbytes, name)) for i, level, m in asked.used]
+    if asked.kind == "reduce-scatter":
         return Cost(tuple(once), name)
-    if kind == "allgather":
+    if asked.kind == "allgather":
         return Cost(tuple(reversed(once)), name)
-    outermost = once[-1]
+    *inner, outermost = once
     both = Stage(outermost.levels, 2 * outermost.seconds)
-    return Cost((*once[:-1], both, *reversed(once[:-1])), name)
+    return Cost((*inner, both, *reversed(inner)), name)
 
 
 def _one_way(level: Level, members: int, nbytes: float, name: str) -> float:
@@ -170,4 +179,9 @@ def _measured(level: Level, members: int, nbytes: float) -> float:
     return seconds + nbytes / bandwidth
 
 
-_ALGORITHMS = {"ring": _ring, "tree": _tree, "hierarchical": _hierarchical, "halving": _halving}
+_ALGORITHMS: dict[str, Callable[[_Asked], Cost]] = {
+    "ring": _ring,
+    "tree": _tree,
+    "hierarchical": lambda asked: _staged(asked, "hierarchical"),
+    "halving": lambda asked: _staged(asked, "halving"),
+}

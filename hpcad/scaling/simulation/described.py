@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hpcad.errors import ConfigError
-from hpcad.scaling.simulation.machine import read_table
+from hpcad.scaling.simulation.machine_file import read_table
 from hpcad.scaling.simulation.workload import Gradient, Reduction, Work, Workload, work
 from hpcad.training.job_fields import Place, bounded, build
 
@@ -37,7 +37,8 @@ class Description:
     itemsize : int
         Bytes of a gradient's element in a message.
     bucket_bytes : list of two numbers, or None
-        Of the first message and of others, at least; None: one message for each layer.
+        Of the first message and of others, at least; 0: one message for each layer. None: as
+        hpcad would choose them on the machine.
     fusion : list of two numbers, or None
         Bytes of a buffer, and seconds of a cycle: messages of whatever is ready, in its place.
     gather_itemsize, scatter_itemsize : int
@@ -58,7 +59,7 @@ class Description:
     backward: float = bounded(2.0, above=0)
     itemsize: int = bounded(4, at_least=1)
     reduction: Reduction = "overlapped"
-    bucket_bytes: list[float] | None = bounded(None, above=0)
+    bucket_bytes: list[float] | None = bounded(None, at_least=0)
     fusion: list[float] | None = bounded(None, at_least=0)
     gather_itemsize: int = bounded(2, at_least=1)
     scatter_itemsize: int = bounded(4, at_least=1)

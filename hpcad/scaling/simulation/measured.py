@@ -49,7 +49,8 @@ def read_study(directory: Path) -> list[Samples]:
         There are none, or one cannot be read.
     """
     folder = directory / "samples" if (directory / "samples").is_dir() else directory
-    paths = sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
+    # What tells which losses are right is timed too seldom to count as a run.
+    paths = sorted(p for p in folder.glob("*.h5") if not p.name.startswith((".", "reference-")))
     if not paths:
         raise DataError(
             f"{directory} holds no samples of a scaling study (*.h5); run it first with "

@@ -87,7 +87,7 @@ class Workload:
         modelled times of all pieces are then scaled to it.
     bucket_bytes : (float, float) or None
         Gradients are gathered into messages of at least so many bytes: the first one, and others.
-        None: each gradient is a message.
+        None: each gradient is a message, unless a simulation chooses for its machine.
     fusion : (float, float) or None
         Bytes and seconds: messages are made while the step runs, as Horovod does; see
         :mod:`hpcad.scaling.simulation.fusion`.

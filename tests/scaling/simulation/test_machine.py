@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hpcad.errors import ConfigError
-from hpcad.scaling.simulation.machine import Device, Sharing, known_machines, load_machine
+from hpcad.scaling.simulation.machine import Device, Sharing
+from hpcad.scaling.simulation.machine_file import known_machines, load_machine
 
 GOOD = """
 title = "two nodes"

@@ -63,6 +63,9 @@ def test_controls_and_refused_runs_are_left_out(tmp_path):
     write_run(tmp_path, 2, 64)
     write_run(tmp_path, 1, 64, control="synthetic data")
     write_run(tmp_path / "refused", 1, 64)
+    write_run(tmp_path, 1, 32)
+    alone = tmp_path / "samples" / "strong-p1-b32-r0.h5"
+    alone.rename(alone.with_name("reference-strong-p1-b32-r0.h5"))
     assert "at 2 ranks" in measured(tmp_path).workload.notes[0]
 
 
