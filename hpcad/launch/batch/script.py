@@ -59,8 +59,8 @@ def batch_script(request: Request) -> str:
             *_directives(request),
             "",
             _START,
-            *_modules(request),
-            *_environment(request),
+            *modules(request),
+            *environment(request),
             *_run(request),
         ]
     )
@@ -70,12 +70,26 @@ def _header(request: Request) -> list[str]:
     each = "1 rank" if request.ranks_per_node == 1 else f"{request.ranks_per_node} ranks"
     nodes = "1 node" if request.nodes == 1 else f"{request.nodes} nodes"
     about = f"Train {request.path} on {nodes} of {request.profile.site.title}, {each} a node."
-    lines = [*_comment(about), "# Made by:", f"#   {request.generation}"]
-    lines += _comment("Submit it where relative paths shall begin: sbatch THIS_FILE")
-    return lines + [line for note in notes(request) for line in _comment(f"Note: {note}")]
+    lines = [*comment(about), "# Made by:", f"#   {request.generation}"]
+    lines += comment("Submit it where relative paths shall begin: sbatch THIS_FILE")
+    return lines + [line for note in notes(request) for line in comment(f"Note: {note}")]
 
 
 def _directives(request: Request) -> list[str]:
+    return [
+        *resources(request),
+        "# The log of all starts of a requeued job; without append each start would erase it.",
+        "#SBATCH --output=%x-%j.log",
+        "#SBATCH --open-mode=append",
+        "# After a node has failed, or a job of higher priority took the nodes.",
+        "#SBATCH --requeue",
+        "# To the ranks, not to this script (no B:), so long before the end or 60 s earlier.",
+        f"#SBATCH --signal=USR1@{WARNING_SECONDS}",
+    ]
+
+
+def resources(request: Request) -> list[str]:
+    """The directives that ask for nodes, time, and what the site wants."""
     profile = request.profile
     lines = [
         f"#SBATCH --job-name={_job_name(request)}",
@@ -88,44 +102,37 @@ def _directives(request: Request) -> list[str]:
     given = {"--account": request.account, "--partition": request.partition}
     lines += [f"#SBATCH {option}={word}" for option, word in given.items() if word]
     if profile.site.account and not request.account and "--account" not in profile.directives:
-        lines += _comment(
+        lines += comment(
             f"An account was not given: sbatch --account=... THIS_FILE ({profile.site.account})"
         )
     for option, setting in profile.directives.items():
         if not given.get(option):
-            lines += _comment(setting.why)
+            lines += comment(setting.why)
             lines.append(f"#SBATCH {_option(option, setting)}")
-    return [
-        *lines,
-        "# The log of all starts of a requeued job; without append each start would erase it.",
-        "#SBATCH --output=%x-%j.log",
-        "#SBATCH --open-mode=append",
-        "# After a node has failed, or a job of higher priority took the nodes.",
-        "#SBATCH --requeue",
-        "# To the ranks, not to this script (no B:), so long before the end or 60 s earlier.",
-        f"#SBATCH --signal=USR1@{WARNING_SECONDS}",
-    ]
+    return lines
 
 
-def _modules(request: Request) -> list[str]:
+def modules(request: Request) -> list[str]:
+    """The lines that load the site's modules."""
     if not request.profile.modules:
         return []
     lines = ["set +u # the functions behind `module` use variables that are not set"]
     for name, setting in request.profile.modules.items():
-        lines += _comment(setting.why)
+        lines += comment(setting.why)
         version = f"/{setting.value}" if setting.value else ""
         lines.append(f"module load {shlex.quote(name + version)}")
     return [*lines, "set -u", ""]
 
 
-def _environment(request: Request) -> list[str]:
+def environment(request: Request) -> list[str]:
+    """The lines that set the variables of the ranks."""
     node, lines = request.profile.node, []
     if node.cpus_per_rank is not None:
         lines.append(_CPUS.format(cpus=node.cpus_per_rank))
     if node.threads_per_rank is not None:
         lines.append(_THREADS.format(threads=node.threads_per_rank))
     for name, setting in request.profile.environment.items():
-        lines += _comment(setting.why)
+        lines += comment(setting.why)
         lines.append(f"export {name}={shlex.quote(setting.value)}")
     return [*lines, ""] if request.profile.environment else lines
 
@@ -134,9 +141,9 @@ def _run(request: Request) -> list[str]:
     profile = request.profile
     lines = [_RUN]
     for option, setting in profile.srun.items():
-        lines += _comment(f"{option}: {setting.why}")
+        lines += comment(f"{option}: {setting.why}")
     if profile.devices is not None:
-        lines += _comment(f"{profile.devices.variable}: {profile.devices.why}")
+        lines += comment(f"{profile.devices.variable}: {profile.devices.why}")
     lines.append("status=0")
     if profile.devices is not None:
         lines.append("# shellcheck disable=SC2016 # the inner shell, one a rank, is to expand it")
@@ -156,7 +163,8 @@ def _job_name(request: Request) -> str:
     )
 
 
-def _comment(text: str) -> list[str]:
+def comment(text: str) -> list[str]:
+    """A text as lines of a comment."""
     return textwrap.wrap(
         text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
     )

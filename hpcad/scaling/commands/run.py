@@ -39,6 +39,15 @@ def add_run(commands: argparse._SubParsersAction[Any]) -> None:
         action="store_true",
         help="start over; the directory of an earlier study is renamed, not removed",
     )
+    parser.add_argument(
+        "--launcher",
+        choices=("mpirun", "slurm"),
+        help="mpirun: run here, one after another; slurm: submit a job for every point, and "
+        "collect what earlier ones have left (default: what the study file says)",
+    )
+    parser.add_argument(
+        "--retry", action="store_true", help="with slurm: submit again what has failed"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan, and run nothing")
     parser.set_defaults(func=_run)
 
@@ -49,14 +58,22 @@ def _run(arguments: argparse.Namespace) -> int:
     from hpcad.scaling.study.outcomes import Book
     from hpcad.scaling.study.study import load_study
 
-    loaded = load_study(arguments.study, arguments.overrides)
+    overrides = list(arguments.overrides)
+    if arguments.launcher is not None:
+        overrides.append(f"launch.launcher={arguments.launcher}")
+    loaded = load_study(arguments.study, overrides)
     if arguments.dry_run:
         from hpcad.scaling.study.plan_text import plan_text
 
         print(plan_text(loaded))
         return 0
     book = Book(loaded, open_directory(loaded, fresh=arguments.fresh))
-    return _closing(run_locally(book, tell), book.files.root)
+    if loaded.study.launch.launcher == "mpirun":
+        return _closing(run_locally(book, tell), book.files.root)
+    from hpcad.scaling.study.slurm import run_by_slurm
+
+    run_by_slurm(book, tell, retry=arguments.retry)
+    return _closing(book.in_order(), book.files.root)
 
 
 def tell(line: str) -> None:
@@ -68,7 +85,7 @@ def _closing(outcomes: Sequence[Outcome], root: Path) -> int:
     """Say what became of the runs; return the exit code."""
     bad = [outcome for outcome in outcomes if outcome.status != "good"]
     good = sum(1 for outcome in outcomes if outcome.status == "good")
-    print(f"{good} of {len(outcomes)} runs are good; samples are in {root}")
+    print(f"{good} of {len(outcomes)} runs that have ended are good; samples are in {root}")
     for status, what in (("wrong", "REFUSED, results are wrong"), ("failed", "FAILED")):
         for outcome in bad:
             if outcome.status == status:

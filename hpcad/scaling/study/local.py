@@ -47,14 +47,15 @@ def run_locally(book: Book, tell: Tell = print, program: Sequence[str] = PROGRAM
 def run_once(book: Book, run: Run, program: Sequence[str] = PROGRAM) -> Outcome:
     """Start one run, wait for its end, and note it."""
     launch = book.loaded.study.launch
-    orders = book.write_orders(run, pin=launch.pin and not run.reference)
+    threads = launch.threads or 1
+    orders = book.write_orders(run, threads=threads, pin=launch.pin and not run.reference)
     words = [str(find_mpirun()), "-n", str(run.point.ranks), *program]
     started = time.monotonic()
     failure = execute(
         [*words, "scaling", "point", str(orders)],
         book.files.log(run),
         launch.timeout,
-        OPEN_MPI_DEFAULTS | ON_ONE_MACHINE | dict.fromkeys(_THREADS, str(launch.threads)),
+        OPEN_MPI_DEFAULTS | ON_ONE_MACHINE | dict.fromkeys(_THREADS, str(threads)),
     )
     return book.ended(run, failure, time.monotonic() - started)
 

@@ -11,7 +11,7 @@ from hpcad.scaling.study.correctness import what_is_wrong
 from hpcad.scaling.study.files import StudyFiles
 from hpcad.scaling.study.journal import Outcome, append, read_journal
 from hpcad.scaling.study.orders import Orders
-from hpcad.scaling.study.plan import Run, reference_of
+from hpcad.scaling.study.plan import Run, checked_by, order
 from hpcad.scaling.study.samples import Samples, read_samples
 from hpcad.scaling.study.study import LoadedStudy
 from hpcad.scaling.study.surroundings import code_version
@@ -45,7 +45,12 @@ class Book:
         except DataError:
             return False
 
-    def write_orders(self, run: Run, *, pin: bool) -> Path:
+    def in_order(self) -> list[Outcome]:
+        """The outcomes of the runs that have ended, in the order of the plan."""
+        runs = order(self.loaded.study)
+        return [self.outcomes[run] for run in runs if run in self.outcomes]
+
+    def write_orders(self, run: Run, *, threads: int, pin: bool) -> Path:
         """Write what the worker of a run is told; return the file."""
         study = self.loaded.study
         path, pending = self.files.orders(run), self.files.pending(run)
@@ -56,7 +61,7 @@ class Book:
             repeat=run.repeat,
             steps=study.correctness.steps if run.reference else study.steps,
             warmup=0 if run.reference else study.warmup,
-            threads=study.launch.threads,
+            threads=threads,
             pin=pin,
             checkpoint_every=None if run.reference else study.checkpoint_every,
             job=self.loaded.job_with(run.point.overrides).to_dict(),
@@ -103,9 +108,8 @@ class Book:
 
     def _wrong(self, run: Run, samples: Samples) -> str:
         wanted, right = self.loaded.study.correctness, None
-        point = reference_of(run.point, wanted.ranks)
-        if not run.reference and point is not None and run.point.ranks > wanted.ranks:
-            reference = Run(point, reference=True)
+        reference = checked_by(run, wanted.ranks)
+        if reference is not None:
             if not self.done(reference):
                 return (
                     f"there is nothing to check it against: {reference.name}, the same training on "

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hpcad.errors import ConfigError
 from hpcad.scaling.study.point import Point, Sweep
 from hpcad.scaling.study.study import Study
 
@@ -61,10 +62,24 @@ def points(study: Study) -> list[Point]:
 
 
 def references(study: Study) -> list[Point]:
-    """For every global batch and model of several ranks, the same on few: what is right."""
-    few = study.correctness.ranks
-    found = [reference_of(point, few) for point in points(study) if point.ranks > few]
-    return [point for point in dict.fromkeys(found) if point is not None]
+    """For every global batch and model, the same on few ranks: what is right.
+
+    Raises
+    ------
+    ConfigError
+        The ranks of the references are too many for a batch.
+    """
+    few, found = study.correctness.ranks, dict[Point, None]()
+    for point in points(study):
+        if point.batch < few:
+            raise ConfigError(
+                f"{point.name} cannot be checked: its batch of {point.batch} cannot be divided "
+                f"among the {few} ranks of its reference; lower [correctness] ranks"
+            )
+        reference = checked_by(Run(point), few)
+        if reference is not None:
+            found[reference.point] = None
+    return list(found)
 
 
 def reference_of(point: Point, ranks: int = 1) -> Point | None:
@@ -76,6 +91,20 @@ def reference_of(point: Point, ranks: int = 1) -> Point | None:
         return None
     sweep: Sweep = "model" if point.variant else "strong"
     return replace(point, sweep=sweep, ranks=ranks)
+
+
+def checked_by(run: Run, few: int) -> Run | None:
+    """The reference that a run is compared with; None where there is none.
+
+    Parameters
+    ----------
+    few : int
+        Ranks of references.
+    """
+    if run.reference or run.point.ranks == few:
+        return None
+    point = reference_of(run.point, few)
+    return None if point is None else Run(point, reference=True)
 
 
 def order(study: Study) -> list[Run]:

@@ -78,14 +78,15 @@ class CorrectnessSection:
 class LaunchSection:
     """How runs are started.
 
-    `threads` are those of a rank. With `pin` the ranks of one machine get cores of their own,
-    where there are enough. `timeout` (seconds) ends a run that hangs. The other keys belong to
-    Slurm: see :mod:`hpcad.launch.batch`; `job` says whether all repetitions of a point share a
-    job, each with a start of its own, or each has a job.
+    `threads` are those of a rank: one, or under Slurm what the site says, when left out. With
+    `pin` the ranks of one machine get cores of their own, where there are enough. `timeout`
+    (seconds) ends a run that hangs. The other keys belong to Slurm (see
+    :mod:`hpcad.launch.batch`); `job` says whether all repetitions of a point share a job, each
+    with a start of its own, or each has a job.
     """
 
     launcher: Literal["mpirun", "slurm"] = "mpirun"
-    threads: int = bounded(1, at_least=1)
+    threads: int | None = bounded(None, at_least=1)
     pin: bool = True
     timeout: float = bounded(300.0, above=0)
     site: str | None = None

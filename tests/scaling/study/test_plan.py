@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcad.errors import DataError
-from hpcad.scaling.study.plan import Run, order, points, reference_of, references
+from hpcad.errors import ConfigError, DataError
+from hpcad.scaling.study.plan import Run, checked_by, order, points, reference_of, references
 from hpcad.scaling.study.point import Point
 from hpcad.scaling.study.study import (
     BatchSection,
@@ -76,6 +76,15 @@ def test_every_batch_of_several_ranks_has_one_reference():
     ]  # fmt: skip
     few = references(study(correctness=CorrectnessSection(ranks=2)))
     assert names(few) == ["strong-p2-b64"]
+    with pytest.raises(ConfigError, match="strong-p1-b64 cannot be checked"):
+        references(study(correctness=CorrectnessSection(ranks=65)))
+
+
+def test_fewer_ranks_than_those_of_the_reference_are_compared_too():
+    few, point = 2, Point("strong", 1, 64)
+    assert checked_by(Run(point), few) == Run(Point("strong", 2, 64), reference=True)
+    assert checked_by(Run(Point("weak", 2, 64)), few) is None
+    assert checked_by(Run(point, reference=True), few) is None
 
 
 def test_a_model_is_compared_with_itself():

@@ -29,7 +29,7 @@ def test_a_study_from_one_command(tmp_path):
     command = [sys.executable, "-m", "hpcad", "scaling", "run", path]
     done = run_bounded(command, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 of 4 runs are good" in done.stdout
+    assert "4 of 4 runs that have ended are good" in done.stdout
     lines = [json.loads(text) for text in (tmp_path / "out/runs.jsonl").read_text().splitlines()]
     assert {line["status"] for line in lines} == {"good"}
 
