@@ -63,6 +63,8 @@ def gather_facts(
         "dataset": trainer.train.hash,
         "seed": trainer.seed,
         "environment": environment(world, backend, orders.code),
+        # Holds what was measured for the choice: not a part of what runs have in common.
+        "communicator": world.communicator_line(),
         "pinned": pinned is not None,
         "cpu_masks": [each["cores"] for each in every],
         "smaller_steps": clock.left_out,

@@ -49,7 +49,6 @@ def environment(world: World, backend: Backend, code: dict[str, Any]) -> dict[st
         },
         "mpi": world.mpi_library,
         "thread level": world.thread_level,
-        "communicator": world.communicator_line(),
         "blas": _blas(),
         "processor": _processor(),
         "kernel": platform.release(),
