@@ -1,12 +1,12 @@
-"""Communicators for device arrays on the stand-in for CuPy, one of each way to reduce."""
+"""Communicators for arrays of the strict device, one of each way to reduce."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hpcad import parallel
+from hpcad.backend import strict as cuda
 
-from . import stand_in_cuda as cuda
 from .groups import make_group
 
 WORLD = parallel.init()

@@ -32,7 +32,7 @@ def choose_anew(patch: pytest.MonkeyPatch, way: str) -> None:
 class Training:
     """A classifier, its engine with small buckets, its optimizer, and a compiled step."""
 
-    def __init__(self, device, compiled=True, spare=False, **options):
+    def __init__(self, device, compiled=True, spare=False, frozen=False, **options):
         self.world, self.backend = parallel.init(), get_backend(device)
         self.model = MLP(MLPConfig([9, 8, 7]), 6, 4)
         if spare:
@@ -40,6 +40,11 @@ class Training:
         self.model.initialize(1, np.float32, self.backend)
         options = {"bucket_mb": 1e-4, "first_bucket_mb": 1e-4} | options
         self.engine = parallel.DataParallel(self.model, self.world, **options)
+        if spare:
+            self.model.spare.gradient[...] = 7.0  # what some earlier pass has left
+        if frozen:  # a bucket of nobody, which is complete before the pass begins
+            for parameter in self.engine.buckets[0].parameters:
+                parameter.freeze()
         self.optimizer = optim.AdamW(self.model, 1e-2, clip_norm=0.5, weight_decay=0.1)
         self.random = np.random.default_rng(self.world.rank)
         self.run = (

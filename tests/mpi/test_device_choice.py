@@ -1,31 +1,30 @@
-"""Which way device arrays are reduced, on a stand-in for CuPy. No GPU is used."""
+"""Which way device arrays are reduced: the strict device, and a stand-in for NCCL; no GPU."""
 
 from __future__ import annotations
 
 import pytest
 
+from hpcad.backend import strict as cuda
 from hpcad.errors import ConfigError
 from hpcad.parallel.devices import choice as choosing
 from hpcad.parallel.devices.choice import device_choice, find_obstacles
 from hpcad.parallel.gradients import fit
 
-from . import stand_in_cuda as cuda
+from . import strict_nccl
 from .device_groups import WORLD
 from .groups import make_group
 
 pytestmark = pytest.mark.mpi
 
-if WORLD.thread_level != "multiple":
-    pytest.skip("the stand-in's streams are threads that call MPI", allow_module_level=True)
-
 
 @pytest.fixture(autouse=True)
 def _short_trials(monkeypatch):
+    strict_nccl.install(monkeypatch.setattr)
     monkeypatch.setattr(choosing, "_BYTES", 1 << 18)
 
 
 def test_without_nccl_and_a_gpu_aware_library_arrays_are_staged(monkeypatch):
-    monkeypatch.setattr(cuda.nccl, "available", False)
+    monkeypatch.setattr(strict_nccl.nccl, "available", False)
     choice = device_choice(make_group("mpi"), cuda, {})
     assert choice.communicator.kind == "staged"
     assert "CuPy finds no NCCL library on some rank" in choice.reason
@@ -53,7 +52,7 @@ def test_gpu_aware_mpi_is_never_tried_where_nccl_is(monkeypatch):
     device_choice(make_group("mpi"), cuda, {"HPCAD_GPU_AWARE": "1"})
     assert tried == ["nccl", "staged"]
     tried.clear()
-    monkeypatch.setattr(cuda.nccl, "available", False)
+    monkeypatch.setattr(strict_nccl.nccl, "available", False)
     device_choice(make_group("mpi"), cuda, {"HPCAD_GPU_AWARE": "1"})
     assert tried == (["mpi", "staged"] if WORLD.size > 1 else ["staged"])
 
@@ -61,7 +60,7 @@ def test_gpu_aware_mpi_is_never_tried_where_nccl_is(monkeypatch):
 def test_ranks_that_share_a_device_have_no_nccl(monkeypatch):
     if WORLD.size == 1:
         pytest.skip("one rank shares nothing")
-    monkeypatch.setattr(cuda.runtime, "deviceGetPCIBusId", lambda device: "0000:01:00.0")
+    monkeypatch.setattr(cuda.cuda.runtime, "deviceGetPCIBusId", lambda device: "0000:01:00.0")
     obstacles = find_obstacles(make_group("mpi"), cuda, {})
     assert obstacles["nccl"] == obstacles["nccl+mpi"] == "two ranks share a device"
 

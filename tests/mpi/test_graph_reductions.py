@@ -72,8 +72,8 @@ def test_each_reduction_is_a_branch_of_the_graph():
 
 
 @several
-@pytest.mark.parametrize("options", [{"overlap": False}, {"spare": True}])
-def test_engines_that_start_reductions_late_train_alike(options):
+@pytest.mark.parametrize("options", [{"overlap": False}, {"spare": True}, {"frozen": True}])
+def test_engines_whose_buckets_are_complete_at_other_times_train_alike(options):
     one, host = Training("strict", **options), Training("cpu", **options)
     np.testing.assert_allclose(one.losses(), host.losses(), rtol=1e-4)
     assert_trained_alike(one, host)

@@ -1,19 +1,22 @@
-"""What NCCL's communicator does beyond reductions, on a stand-in for CuPy. No GPU is used."""
+"""What NCCL's communicator does beyond reductions: the strict device, NCCL's stand-in; no GPU."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from hpcad.backend import strict as cuda
 from hpcad.errors import CollectiveError, ShapeError
 
-from . import stand_in_cuda as cuda
+from . import strict_nccl
 from .device_groups import WORLD, expected, group_of, make, numbers
 
 pytestmark = pytest.mark.mpi
 
-if WORLD.thread_level != "multiple":
-    pytest.skip("the stand-in's streams are threads that call MPI", allow_module_level=True)
+
+@pytest.fixture(autouse=True)
+def _nccl(monkeypatch):
+    strict_nccl.install(monkeypatch.setattr)
 
 
 def test_reduce_scatter_and_allgather_make_an_allreduce_in_place():
@@ -49,7 +52,7 @@ def test_blocks_of_unequal_length_are_refused():
 
 def test_an_error_that_nccl_reports_later_aborts_and_is_raised():
     group = make("nccl")
-    group._group._comm.fails = cuda.NcclError("NCCL_ERROR_REMOTE_ERROR: a peer is gone")
+    group._group._comm.fails = strict_nccl.NcclError("NCCL_ERROR_REMOTE_ERROR: a peer is gone")
     with pytest.raises(CollectiveError, match=r"NCCL failed on rank .* a peer is gone"):
         group.iallreduce(cuda.zeros(3))
     assert group._group._comm.aborted
