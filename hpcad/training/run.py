@@ -143,6 +143,7 @@ def make_trainer(
         log_every=job.training.log_every,
         evaluate_every=job.training.evaluate_every,
         evaluate_batch=job.training.evaluate_batch,
+        accumulate=job.training.accumulate,
         world=world,
         engine=engine,
         compile=job.training.compile,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,6 +24,7 @@ from hpcad.program.capture.signature import of_call
 from hpcad.program.compiled import Compiled
 from hpcad.program.options import Options
 from hpcad.training.checks import check_loss
+from hpcad.training.micro_batches import micro_batches
 from hpcad.training.phases import PhaseTimer
 from hpcad.training.preparation import Preparation
 
@@ -75,6 +78,9 @@ class TrainingProgram:
         Of the run; there the choices are kept that are made for a device.
     before_update : callable
         Called before the parameters and the optimizer's state change.
+    accumulate : int
+        Parts of a batch whose gradients are added up, so that only one part's values are kept at a
+        time. They are reduced once, with the last part.
     """
 
     effect_kind = "host"  # its own effect waits for a save; nothing of it is the device's
@@ -93,11 +99,13 @@ class TrainingProgram:
         compile: bool,
         before_update: Callable[[], None],
         directory: Path | None = None,
+        accumulate: int = 1,
     ) -> None:
         self.model, self.loss = model, loss
         self.optimizer, self.engine = optimizer, engine
         self.prepare, self.full, self.seed = prepare, full, seed
         self.phases, self.before_update = phases, before_update
+        self.accumulate = accumulate
         self._steps = 0
         self._looked_at = False  # whether the fields of batches can be told apart
         self._compiled: Compiled | None = None
@@ -145,15 +153,25 @@ class TrainingProgram:
         scale : array of float32, shape (), optional
             Factor on the gradients that the optimizer takes away again.
         """
-        with training_step(self.seed, step, ids):
-            loss = self.loss(self.model, fields)
-        check_loss(loss, first=self._steps == 0)
-        scaled = loss * weight if scale is None else loss * weight * scale
-        effect(self.phases.turn, "backward")
-        scaled.backward()
+        parts = list(micro_batches(fields, ids, self.accumulate))
+        losses = []
+        for i, (part, part_ids, share) in enumerate(parts):
+            with training_step(self.seed, step, part_ids):
+                loss = self.loss(self.model, part)
+            check_loss(loss, first=self._steps == 0)
+            if len(parts) > 1:
+                loss = loss * share
+            scaled = loss * weight if scale is None else loss * weight * scale
+            effect(self.phases.turn, "backward")
+            last = i == len(parts) - 1
+            with nullcontext() if last else self.engine.no_sync():
+                scaled.backward()
+            losses.append(loss.detach())
+            if not last:
+                effect(self.phases.turn, "forward")
         effect(self._turn_to_update)
         self.optimizer.step()
-        return loss.detach()
+        return functools.reduce(operator.add, losses)
 
     def _with_samples(self, batch: Batch, step: int) -> float | DeviceShare:
         fields = self.prepare(batch.fields)

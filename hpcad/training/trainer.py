@@ -63,6 +63,10 @@ class Trainer:
         it runs as a program.
     batch : int
         Global batch size, over all ranks together.
+    accumulate : int
+        Cut the batch of a rank in so many parts, whose gradients are added up and reduced once:
+        values of one part at a time are kept. Layers that look at the batch as a whole (batch
+        normalisation) see one part.
     epochs, steps : int, optional
         When to stop, whichever comes first; at least one is needed.
     seed : int
@@ -118,6 +122,7 @@ class Trainer:
         loss: Loss | None = None,
         metrics: Evaluate | None = None,
         batch: int = 64,
+        accumulate: int = 1,
         epochs: int | None = None,
         steps: int | None = None,
         seed: int = 0,
@@ -144,6 +149,7 @@ class Trainer:
             raise ConfigError("a Trainer needs epochs= or steps=, or it would never stop")
         check_counts(
             batch=batch,
+            accumulate=accumulate,
             epochs=epochs,
             steps=steps,
             checkpoint_every=checkpoint_every,
@@ -161,6 +167,7 @@ class Trainer:
         self.loss: Loss = loss or _own_loss
         self.metrics: Evaluate = metrics or _own_metrics
         self.batch, self.epochs, self.steps = batch, epochs, steps
+        self.accumulate = accumulate
         self.seed, self.shuffle, self.prefetch = seed, shuffle, prefetch
         self.prepare = prepare or Prepare()
         self.directory = Path(directory) if directory is not None else None
@@ -352,6 +359,7 @@ class Trainer:
             compile=self.compile,
             before_update=self.checkpoints.reclaim,
             directory=self.directory,
+            accumulate=self.accumulate,
         )
 
     def _made_evaluation(self) -> Evaluation:
@@ -371,7 +379,8 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         """What all ranks must have in common."""
-        names = ("batch", "epochs", "steps", "checkpoint_every", "log_every", "evaluate_every")
+        names = ("batch", "accumulate", "epochs", "steps", "checkpoint_every", "log_every",
+                 "evaluate_every")  # fmt: skip
         shapes = {name: [list(p.shape), str(p.dtype)] for name, p in self.model.named_parameters()}
         return {
             **self._order(),

@@ -33,16 +33,37 @@ def device_effects(engine: DataParallel) -> Kinds:
         return lambda _name, _args: "host"
     if engine._graph is not None and engine._graph.allowed:
         return _InGraph(engine)
-    pending = {id(b): sum(not p.frozen for p in b.parameters) for b in engine.buckets}
+    return _BetweenGraphs(engine)
 
-    def kind(name: str, args: tuple[Any, ...]) -> str:
-        if name != "ready":
+
+def _counts(engine: DataParallel) -> dict[int, int]:
+    """How many gradients each bucket waits for."""
+    return {id(b): sum(not p.frozen for p in b.parameters) for b in engine.buckets}
+
+
+class _BetweenGraphs:
+    """Counts down buckets, in backward passes that reduce and not in those of ``no_sync``."""
+
+    def __init__(self, engine: DataParallel) -> None:
+        self._engine: Any = engine
+        self._local: int = engine._local
+        self._pending = _counts(engine)
+
+    def __call__(self, name: str, args: tuple[Any, ...]) -> str:
+        if name == "_go_local":
+            self._local += args[0]
+            return "host"
+        if name == "seed_scale":
+            self._pending = _counts(self._engine)
+        if name not in ("ready", "finish"):
             return "boundary"
-        bucket = id(engine._bucket_of[id(args[0])])
-        pending[bucket] -= 1
-        return "host" if pending[bucket] else "boundary"
-
-    return kind
+        if self._local:
+            return "host"  # nothing is reduced
+        if name == "finish":
+            return "boundary"
+        bucket = id(self._engine._bucket_of[id(args[0])])
+        self._pending[bucket] -= 1
+        return "host" if self._pending[bucket] else "boundary"
 
 
 class _InGraph:
@@ -70,7 +91,7 @@ class _InGraph:
 
     def _begin(self) -> None:
         buckets = self._engine.buckets
-        self._pending = {id(b): sum(not p.frozen for p in b.parameters) for b in buckets}
+        self._pending = _counts(self._engine)
         self._left: list[Bucket] = list(buckets)
 
     def _ready(self, parameter: Any) -> str | Staged:
