@@ -101,6 +101,7 @@ bench-steps: $(VENV)/.installed-$(MPI) $(VENV)/.installed-bench
 	    --svg $(RESULTS)-step-time-$$n-thread.svg || exit 1; \
 	done
 	$(BIN)/python benchmarks/program_overhead.py --json $(RESULTS)-program-overhead.json
+	$(BIN)/python benchmarks/evaluation.py --json $(RESULTS)-evaluation.json
 	$(BIN)/python benchmarks/compile_time.py --json $(RESULTS)-compile-time.json
 	$(BIN)/python benchmarks/step_memory.py --json $(RESULTS)-step-memory.json
 

@@ -8,22 +8,27 @@ import logging
 import numpy as np
 import pytest
 
-from hpcad import parallel
-from hpcad.backend import strict
+from hpcad import optim, parallel
+from hpcad.backend import get_backend, strict
 from hpcad.backend.strict import StrictDeviceError
+from hpcad.data import ArrayDataset
 from hpcad.errors import CollectiveError, ConfigError
+from hpcad.models import MLP, MLPConfig
 from hpcad.parallel import door
 from hpcad.parallel.devices.choice import device_choice
 from hpcad.parallel.devices.communicator import DeviceCommunicator
 from hpcad.parallel.devices.in_graph import GraphReductions, graph_reductions
 from hpcad.parallel.record import waiting
 from hpcad.program.device.timing import timed
+from hpcad.training import Prepare, Trainer
 
 from . import strict_nccl
 from .device_training import Training, assert_trained_alike, use_nccl
 
 pytestmark = pytest.mark.mpi
 WORLD = parallel.init()
+X = np.random.default_rng(0).standard_normal((33, 6)).astype(np.float32)
+Y = np.random.default_rng(1).integers(0, 4, 33)
 
 several = pytest.mark.skipif(WORLD.size == 1, reason="one rank reduces nothing")
 
@@ -138,6 +143,42 @@ def test_steps_that_are_timed_one_by_one_meet_too():
         found += one.losses(2)
     found += one.losses(2)
     np.testing.assert_allclose(found, host.losses(7), rtol=1e-4)
+
+
+@several
+def test_the_trainer_takes_such_steps_and_its_table_says_what_it_does_not_measure():
+    results = {}
+    for device in ("strict", "cpu"):
+        backend = get_backend(device)
+        model = MLP(MLPConfig([9, 8]), 6, 4)
+        model.initialize(1, np.float32, backend)
+        data = ArrayDataset({"x": X, "y": Y})  # the last batch leaves ranks without samples
+        engine = parallel.DataParallel(model, WORLD, bucket_mb=1e-4, first_bucket_mb=1e-4)
+        before = strict.COUNTS.graph_launches
+        trainer = Trainer(
+            model,
+            optim.AdamW(model, 1e-2, clip_norm=1.0),
+            data,
+            test=data,
+            batch=8,
+            epochs=2,
+            log_every=10,
+            evaluate_batch=8,
+            prepare=Prepare(np.float32, backend=backend),
+            engine=engine,
+            world=WORLD,
+        )
+        results[device] = trainer.run(), strict.COUNTS.graph_launches - before, trainer
+    (found, launches, trainer), (expected, _, _) = results.values()
+    np.testing.assert_allclose(
+        list(found.metrics.values()), list(expected.metrics.values()), rtol=1e-4
+    )
+    evaluated = trainer._evaluation._compiled.known
+    assert launches >= 7  # eight full batches, the first of which goes step by step
+    assert evaluated is None or evaluated._call.graphs == 1
+    assert trainer._program._compiled.program._call.graphs == 1
+    assert found.phases.endswith("what a step is longer for its reductions is not measured")
+    assert "not measured" not in expected.phases
 
 
 # -- switched off, or refused ----------------------------------------------------------------------
