@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from hpcad.autodiff import Parameter
 from hpcad.backend import get_backend
 from hpcad.data import Batch, Dataset
 from hpcad.errors import CaptureError, ConfigError
 from hpcad.nn import undrawn
+from hpcad.nn.arena import ParameterArena
 from hpcad.optim import Optimizer
 from hpcad.parallel import DataParallel, World, init
 from hpcad.program.compiled import Compiled
@@ -164,11 +164,7 @@ def _read(
             elif name == "finish":
                 now = "update"
     optimizer = program.optimizer
-    gradients = tuple(
-        Gradient(_gradient_bytes(parameter), ready.get(id(parameter), len(passes["backward"])))
-        for arena in reversed(engine.arenas)
-        for parameter in reversed(arena.parameters)
-    )
+    gradients = _gradients(engine.arenas, ready, len(passes["backward"]))
     values = sum(arena.values.flat.nbytes for arena in engine.arenas)
     state = sum(array.nbytes for array in _state_arrays(optimizer))
     grads = sum(arena.grads.flat.nbytes for arena in engine.arenas)
@@ -184,9 +180,18 @@ def _read(
     )
 
 
-def _gradient_bytes(parameter: Parameter) -> int:
-    assert parameter.gradient is not None  # parameters of arenas have one
-    return int(parameter.gradient.nbytes)
+def _gradients(
+    arenas: Sequence[ParameterArena], ready: Mapping[int, int], end: int
+) -> tuple[Gradient, ...]:
+    """In the order of the buckets, each with the padding behind it, which is sent as well."""
+    found = []
+    for arena in reversed(arenas):
+        stop, itemsize = arena.grads.size, arena.grads.dtype.itemsize
+        for parameter in reversed(arena.parameters):
+            start = arena.span(parameter).start
+            found.append(Gradient((stop - start) * itemsize, ready.get(id(parameter), end)))
+            stop = start
+    return tuple(found)
 
 
 def _state_arrays(optimizer: Optimizer) -> list[Any]:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from hpcad.scaling.simulation.machine import Noise
 from hpcad.scaling.simulation.noise import quantile, slowest, survives
@@ -43,6 +44,18 @@ def test_quantiles_are_the_inverse_of_survival(name):
     noise = NOISES[name]
     wanted = np.array([0.04, 0.01, 1e-4, 1e-7])
     np.testing.assert_allclose(survives(noise, quantile(noise, wanted)), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("sigma", "mean"), [(0.02, 0.5), (0.3, 0.3), (0.3, 0.03)])
+def test_a_late_rank_is_a_normal_one_and_an_exponential_delay(sigma, mean):
+    """Against the convolution, by the rectangle rule."""
+    delay = (np.arange(40_000) + 0.5) * 40 * mean / 40_000
+    density = np.exp(-delay / mean) / mean * (40 * mean / 40_000)
+    factors = 1 + np.array([-2.0, -0.5, 0.0, 1.0, 3.0, 6.0]) * sigma
+    late = [np.sum(density * ndtr(-(factor - 1 - delay) / sigma)) for factor in factors]
+    wanted = 0.7 * ndtr(-(factors - 1) / sigma) + 0.3 * np.array(late)
+    found = survives(Noise(sigma, 0.3, mean), factors)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 def test_it_grows_with_the_ranks_like_the_root_of_their_logarithm():

@@ -39,7 +39,7 @@ def test_less_than_a_sample_is_refused():
         workload().seconds(UNIT, 0.5)
 
 
-@pytest.mark.parametrize(("first", "others"), [(1, 1), (100, 100), (100, 5000), (10**9, 10**9)])
+@pytest.mark.parametrize(("first", "others"), [(1, 1), (64, 128), (100, 5000), (10**9, 10**9)])
 def test_buckets_are_those_of_the_engine(first, others):
     import hpcad
     from hpcad.nn import Linear, Sequential
@@ -47,20 +47,24 @@ def test_buckets_are_those_of_the_engine(first, others):
     model = Sequential(Linear(8, 16), Linear(16, 16), Linear(16, 4))
     model.initialize(0, np.dtype("float32"), hpcad.backend.get_backend("cpu"))
     arenas = flatten(model)
-    wanted = [len(bucket.parameters) for bucket in make_buckets(arenas, others, first)]
+    buckets = make_buckets(arenas, others, first)
+    starts = [arenas[0].span(parameter).start for parameter in reversed(arenas[0].parameters)]
+    stops = [arenas[0].grads.size, *starts]
     gradients = tuple(
-        Gradient(parameter.gradient.nbytes, i + 1)
-        for i, parameter in enumerate(reversed(arenas[0].parameters))
+        Gradient(4 * (b - a), i + 1)
+        for i, (a, b) in enumerate(zip(starts, stops[:-1], strict=True))
     )
     load = workload(backward=(1.0,) * len(gradients))
     load = Workload(**{**vars(load), "gradients": gradients}).with_buckets(first, others)
-    after = np.cumsum(wanted)
+    after = np.cumsum([len(bucket.parameters) for bucket in buckets])
     assert [message.after for message in load.messages()] == after.tolist()
-    assert sum(message.nbytes for message in load.messages()) == load.gradient_bytes
+    assert [message.nbytes for message in load.messages()] == [each.nbytes for each in buckets]
 
 
-def test_no_message_starts_before_the_one_before_it():
-    load = workload(backward=(1.0,) * 3, messages=[(1, 3), (1, 1), (1, 2)])
+@pytest.mark.parametrize("buckets", [None, (0, 0)])
+def test_no_message_starts_before_the_one_before_it(buckets):
+    messages = [(1, 3), (1, 1), (1, 2)]
+    load = workload(backward=(1.0,) * 3, messages=messages, bucket_bytes=buckets)
     assert [message.after for message in load.messages()] == [3, 3, 3]
 
 
