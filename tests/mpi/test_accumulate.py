@@ -8,6 +8,8 @@ import pytest
 from hpcad import nn, optim, parallel
 from hpcad.backend import get_backend
 from hpcad.data.arrays import ArrayDataset
+from hpcad.program.compiled import Compiled
+from hpcad.program.options import Options
 from hpcad.training import Prepare, Trainer
 
 pytestmark = pytest.mark.mpi
@@ -54,4 +56,35 @@ def test_gradients_are_reduced_once_a_step(device, compile):
     assert buckets > 1
     assert len(started) == STEPS * buckets
     for a, b in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_program_of_one_part_is_called_for_each(compile):
+    """The same program reduces, or does not, as it is called."""
+
+    def trained(device):
+        world, backend, random = parallel.init(), get_backend(device), np.random.default_rng(0)
+        model = Net()
+        model.initialize(1, np.float32, backend)
+        engine = parallel.DataParallel(model, world, bucket_mb=1e-3, first_bucket_mb=1e-3)
+        optimizer = optim.SGD(model, 0.1)
+
+        def part(x, y):
+            loss = model.loss({"x": x, "y": y}) / 3
+            loss.backward()
+            return loss.detach()
+
+        run = Compiled(part, Options(ahead=True, strict=True)) if compile else part
+        for _ in range(STEPS):
+            x = backend.asarray(random.standard_normal((3, 5, 6)).astype(np.float32))
+            y = backend.asarray(random.integers(0, 4, (3, 5)))
+            with engine.no_sync():
+                run(x[0], y[0])
+                run(x[1], y[1])  # adds to gradients, as the last part does
+            run(x[2], y[2])
+            optimizer.step()
+        return [backend.to_host(p.array) for p in model.parameters()]
+
+    for a, b in zip(trained("strict"), trained("cpu"), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

@@ -167,7 +167,7 @@ class DataParallel:
     def effect_state(self) -> tuple[Any, ...]:
         """What that depends on."""
         inside = self._graph is not None and self._graph.allowed
-        return inside, self._local if inside else 0
+        return inside, self._local if self.world.size > 1 else 0
 
     @property
     def measures_exposed(self) -> bool:
