@@ -162,9 +162,8 @@ def test_a_failed_run_is_told_kept_and_no_obstacle(tmp_path, workers):
 
 def test_samples_of_an_earlier_start_do_not_pass_for_those_of_a_failed_one(tmp_path, monkeypatch):
     book = book_of(tmp_path)
-    pending = book.files.pending(P2)
-    pending.parent.mkdir()
-    pending.write_bytes(b"old")
+    write_made_samples(book.write_orders(P2, threads=1, pin=False))
+    assert book.files.pending(P2).exists()
     monkeypatch.setattr(local, "execute", lambda *_: "")  # ends well, and writes nothing
     outcome = local.run_once(book, P2)
     assert outcome.status == "failed"
