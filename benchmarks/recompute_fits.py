@@ -66,6 +66,7 @@ def _check_model(check: Any, place: str, model: dict[str, Any], table: np.ndarra
     allowed = student(0.95, n - count) ** 2 * squares / (n - count)
     for at, name in enumerate(names):
         found = model["parameters"][name]
+        check(f"{place}: level of {name}", found["level"], 0.95)
         for end in ("low", "high"):
             bound = found[end]
             is_limit = bound in (0.0, 1.0) and name in SHARES
@@ -75,9 +76,10 @@ def _check_model(check: Any, place: str, model: dict[str, Any], table: np.ndarra
             _, height = _search(law, table, names, start, held=at)
             excess = (height - squares) / allowed
             # The law with a kink is hard to search: its ends are found less exactly.
-            rel = 0.3 if model["model"] == "overlap" else 0.02
+            rel = 0.3 if model["model"] == "overlap" else 0.01
             check(f"{place}: excess at the {end} end of {name}", excess, 1.0, rel)
     if "peak" in model:
+        check(f"{place}: level of the turning point", model["peak"]["level"], 0.95)
         sigma, kappa = (model["parameters"][name] for name in ("sigma", "kappa"))
         pairs = {"value": "value", "low": "high", "high": "low"}
         for end, of in pairs.items():
@@ -97,6 +99,7 @@ def _check_held_out(check: Any, place: str, model: dict[str, Any], table: np.nda
     start = [model["parameters"][name]["value"] for name in names]
     values, squares = _search(law, rest, names, start)
     settings = np.unique(last[:, [0, 2, 3]], axis=0)
+    inside: list[bool] = []
     for k, (ranks, size, sent) in enumerate(settings):
         chosen = (last[:, [0, 2, 3]] == (ranks, size, sent)).all(axis=1)
         measured = float(np.exp(np.log(last[chosen, 1]).mean()))
@@ -104,6 +107,9 @@ def _check_held_out(check: Any, place: str, model: dict[str, Any], table: np.nda
         reported = held["predicted"][k]
         check(f"{place}: held out, measured", held["measured"][k], measured, 1e-9)
         check(f"{place}: held out, predicted", reported["value"], predicted, 2e-3)
+        low, high = reported["low"] or 0.0, reported["high"] or math.inf
+        inside.append(low <= measured <= high)
+        check(f"{place}: held out, level", reported["level"], 0.95)
         check(f"{place}: held out, error", held["errors"][k], reported["value"] / measured - 1)
         allowed = student(0.95, len(rest) - len(names)) ** 2 * squares / (len(rest) - len(names))
         for end in ("low", "high"):
@@ -115,6 +121,7 @@ def _check_held_out(check: Any, place: str, model: dict[str, Any], table: np.nda
             excess = (height - squares) / allowed
             rel = 0.3 if model["model"] == "overlap" else 0.03
             check(f"{place}: held out, excess at the {end} end", excess, 1.0, rel)
+    check(f"{place}: held out, inside", held["is_inside"], all(inside))
 
 
 # -- searches --------------------------------------------------------------------------------------

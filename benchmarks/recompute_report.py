@@ -54,7 +54,8 @@ def _check_times(check: Checker, row: dict[str, Any], runs: list[dict[str, Any]]
     steps = np.concatenate([run["seconds"].max(axis=0) for run in runs])
     own = medians(runs)
     enough = len(own) >= 6
-    low, high = order_interval(own if enough else steps)
+    low, high, level = order_interval(own if enough else steps)
+    check(f"{place}: level of the median", row["median"]["level"], level)
     if not enough and low is not None and high is not None:
         low, high = min(low, own.min()), max(high, own.max())
     check(f"{place}: steps", row["steps"], len(steps))
@@ -93,7 +94,7 @@ def _check_communication(check: Checker, row: dict[str, Any], runs: list[dict[st
     exposed = np.concatenate(shapes, axis=1).mean()
     check(f"{place}: communication", row["communication"], float(under_way))
     check(f"{place}: exposed", row["exposed"], float(exposed))
-    check(f"{place}: hidden", row["hidden"], float(under_way - exposed))
+    check(f"{place}: hidden", row["hidden"], float(max(under_way - exposed, 0.0)))
     sent = runs[0]["facts"]["gradient_bytes"]
     algbw = None
     if ranks > 1 and row["control"] != "communication off" and under_way > 0 and sent > 0:
@@ -131,6 +132,7 @@ def check_efficiency(
     if row["sweep"] == "model":
         check(place, found, None)
         return
+    check(f"{place}, level", found["level"], 0.95)
     if runs is base:
         ends = [found["value"], found["low"], found["high"]]
         check(place, ends, [1.0, 1.0, 1.0])
@@ -156,6 +158,9 @@ def check_controls(check: Checker, report: dict[str, Any], runs: dict[str, Any])
         check(f"{place}: with", row["with"], float(np.median(first)))
         check(f"{place}: without", row["without"], float(np.median(second)))
         check(f"{place}: runs", row["repetitions"], [len(first), len(second)])
+        point = runs[off][0]["point"]
+        at = [row["ranks"], row["batch"], row["difference"]["level"]]
+        check(f"{place}: ranks, batch, level", at, [point["ranks"], point["batch"], 0.95])
         difference = float(np.median(first) - np.median(second))
         check(f"{place}: difference", row["difference"]["value"], difference)
         check(f"{place}: share", row["share"], difference / float(np.median(first)), 1e-6)
@@ -175,6 +180,8 @@ def check_roofline(check: Checker, report: dict[str, Any], runs: dict[str, Any])
         moved = 3.0 * facts["gradient_bytes"]
         intensity = facts["flops"] / ranks / moved
         check(f"{place}: ranks", row["ranks"], ranks)
+        crowded = any(run["facts"]["oversubscribed"] for run in repeated)
+        check(f"{place}: oversubscribed", row["oversubscribed"], crowded)
         check(f"{place}: rate", row["flops_per_second"], float(facts["flops"] / ranks / step))
         check(f"{place}: bytes", row["bytes"], moved)
         check(f"{place}: intensity", row["intensity"], intensity)
@@ -198,6 +205,14 @@ def recompute(directory: Path, report: dict[str, Any]) -> Checker:
         smallest = min(names, key=lambda n: (runs[n][0]["point"]["ranks"],
                                              runs[n][0]["point"]["batch"], n))  # fmt: skip
         check(f"{series['name']}: base", series["base"], smallest)
+        first = runs[smallest][0]["point"]
+        kept = {
+            "batch": float(first["batch"]),
+            "batch_per_rank": first["batch"] / first["ranks"],
+            "ranks": float(first["ranks"]),
+        }
+        for key in kept.keys() & series.keys():
+            check(f"{series['name']}: {key}", series[key], kept[key])
         for row in series["points"]:
             check_point(check, row, runs[row["name"]])
             check_efficiency(check, row, runs[row["name"]], runs[smallest])

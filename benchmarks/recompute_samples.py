@@ -90,14 +90,16 @@ def medians(runs: list[dict[str, Any]]) -> np.ndarray:
     return np.array([np.median(run["seconds"].max(axis=0)) for run in runs])
 
 
-def order_interval(values: np.ndarray) -> tuple[float | None, float | None]:
-    """By order statistics: the binomial tail is summed term by term."""
+def order_interval(values: np.ndarray) -> tuple[float | None, float | None, float]:
+    """Ends and level by order statistics: the binomial tail is summed term by term."""
     n, below, j = len(values), 0, 0
     while 2 * (below + math.comb(n, j)) <= 0.05 * 2**n:
         below += math.comb(n, j)
         j += 1
     ordered = np.sort(values)
-    return (float(ordered[j - 1]), float(ordered[n - j])) if j else (None, None)
+    if not j:
+        return None, None, 1.0
+    return float(ordered[j - 1]), float(ordered[n - j]), 1 - 2 * below / 2**n
 
 
 def bootstrap(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

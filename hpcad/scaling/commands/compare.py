@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-REGRESSION = 15
+REGRESSION = 16
 
 
 def add_compare(commands: argparse._SubParsersAction[Any]) -> None:

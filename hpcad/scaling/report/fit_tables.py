@@ -34,14 +34,14 @@ def _tables(name: str, fits: Fits) -> list[Table]:
 
 
 def _choice(name: str, fits: Fits) -> Table:
-    columns = ["law", "weight", "AICc", "noise %", "formula"]
+    columns = ["law", "formula", "weight", "AICc", "noise %"]
     rows = [
         [
             model["model"],
+            model["formula"],
             number(model["weight"]),
             number(model["aicc"]),
             percent(model["noise"]),
-            model["formula"],
         ]
         for model in fits["models"]
     ]
@@ -50,11 +50,12 @@ def _choice(name: str, fits: Fits) -> Table:
         names = ", ".join(fits["left_out"])
         notes.append(f"left out, since their ranks share cores (oversubscribed): {names}")
     notes += [f"not fitted: {model}: {why}" for model, why in fits["refused"].items()]
-    return Table(f"{name}: laws, the likeliest first", columns, rows, notes)
+    return Table(f"{name}: laws, the likeliest first", columns, rows, notes, left=2)
 
 
 def _parameters(name: str, fits: Fits) -> Table:
-    table = Table(f"{name}: parameters of the laws", ["law", "parameter", "value [95 %]", "unit"])
+    columns = ["law", "parameter", "value [95 %]", "unit"]
+    table = Table(f"{name}: parameters of the laws", columns, left=2)
     for model in fits["models"]:
         for parameter, found in model["parameters"].items():
             table.rows.append([model["model"], parameter, interval(found), found["unit"]])

@@ -23,7 +23,7 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
 caption { text-align: left; font-weight: 600; padding-bottom: 0.3rem; }
 th, td { padding: 0.2rem 0.7rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+.left { text-align: left; white-space: normal; }
 thead th { border-bottom: 2px solid #555; } tbody tr { border-bottom: 1px solid #e3e3e3; }
 .notice { background: #fff4d6; border-left: 4px solid #E69F00; padding: 0.4rem 0.8rem; }
 .note { color: #555; font-size: 0.85rem; margin: 0.2rem 0; white-space: normal; }
@@ -76,7 +76,7 @@ def page(report: dict[str, Any], plots: Sequence[Plot] = ()) -> str:
 def environment_table(report: dict[str, Any]) -> Table:
     """What all runs share."""
     rows = [[name, value] for name, value in report["environment"].items()]
-    return Table("the same in all runs", ["fact", "value"], rows)
+    return Table("the same in all runs", ["fact", "value"], rows, left=2)
 
 
 def refused_table(report: dict[str, Any]) -> Table:
@@ -85,7 +85,7 @@ def refused_table(report: dict[str, Any]) -> Table:
         [run["point"], str(run["repeat"]), run["status"], run["reason"]]
         for run in report["refused"]
     ]
-    return Table("runs that enter no figure", ["point", "run", "status", "reason"], rows)
+    return Table("runs that enter no figure", ["point", "run", "status", "reason"], rows, left=4)
 
 
 def counted(report: dict[str, Any]) -> str:
@@ -116,10 +116,8 @@ def _beginning(report: dict[str, Any]) -> list[str]:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
-    rows = [
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    ]
+    head = _cells('th scope="col"', table.columns, table.left)
+    rows = [f"<tr>{_cells('td', row, table.left)}</tr>" for row in table.rows]
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
     if not rows:
         return f'<div class="wide"><p><strong>{escape(table.title)}</strong></p>{notes}</div>'
@@ -127,6 +125,15 @@ def _table(table: Table) -> str:
         f'<div class="wide"><table><caption>{escape(table.title)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
         f"{notes}</div>"
+    )
+
+
+def _cells(tag: str, texts: list[str], left: int) -> str:
+    """Cells of a row; so many on the left."""
+    name = tag.split()[0]
+    return "".join(
+        f"<{tag}{' class=left' if k < left else ''}>{escape(text)}</{name}>"
+        for k, text in enumerate(texts)
     )
 
 

@@ -156,7 +156,8 @@ def _communication(point: Point, runs: Sequence[Samples]) -> dict[str, float | N
     return {
         "communication": total / count,
         "exposed": exposed / count,
-        "hidden": (total - exposed) / count,
+        # Waiting includes the call that asks, and so is a little more than what is under way.
+        "hidden": max(total - exposed, 0.0) / count,
         "algbw": algbw,
         "busbw": algbw * 2 * (point.ranks - 1) / point.ranks if algbw is not None else None,
     }

@@ -20,9 +20,9 @@ RULES = (
     "Imbalance is the slowest rank's time over the mean rank's, both summed over steps; 'work' "
     "leaves out the time in which a rank waited for reductions.",
     "Communication is the time in which a reduction was under way on a rank (mean over ranks and "
-    "steps); exposed is what of it the step waited for, hidden is the rest. algbw is the "
-    "gradient's bytes over that time, waiting for late ranks included; busbw is algbw "
-    "2 (P - 1) / P.",
+    "steps); exposed is what of it the step waited for, hidden is the rest, and not less than 0. "
+    "algbw is the gradient's bytes over that time, waiting for late ranks included; busbw is "
+    "algbw 2 (P - 1) / P.",
     "Phases are means over ranks and steps. 'imbalance' is the time by which a rank was done "
     "before the slowest one, 'other' what no phase covers. The rows sum to the mean step within "
     "2 %, or there is no report.",

@@ -21,6 +21,8 @@ class Table:
     columns : list of str
     rows : list of list of str
         The first cell of a row names it.
+    left : int
+        So many columns begin on the left; numbers end on the right.
     notes : list of str
         Sentences under the table.
     """
@@ -29,17 +31,18 @@ class Table:
     columns: list[str]
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left: int = 1
 
     def text(self) -> str:
-        """For a terminal: the first column on the left, all others on the right."""
+        """For a terminal."""
         lines = [self.title, "-" * len(self.title)]
         if self.rows:
             every = [self.columns, *self.rows]
             widths = [max(len(row[k]) for row in every) for k in range(len(self.columns))]
             for row in every:
-                cells = [row[0].ljust(widths[0])]
-                cells += [
-                    cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
+                cells = [
+                    cell.ljust(width) if k < self.left else cell.rjust(width)
+                    for k, (cell, width) in enumerate(zip(row, widths, strict=True))
                 ]
                 lines.append("  ".join(cells).rstrip())
         return "\n".join([*lines, *self.notes])

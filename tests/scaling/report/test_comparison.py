@@ -103,6 +103,7 @@ def _slower(random, points, runs, factor, tolerance):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("points", "runs"), [(1, 6), (4, 6), (13, 6), (13, 10)])
 def test_equal_studies_differ_in_five_percent_of_comparisons_at_most(points, runs, monkeypatch):
     """400 comparisons: 20 alarms are allowed, and 4 standard deviations of their number."""
@@ -114,6 +115,7 @@ def test_equal_studies_differ_in_five_percent_of_comparisons_at_most(points, run
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("points", "runs", "least"), [(1, 6, 0.85), (1, 10, 0.95), (4, 10, 0.95)])
 def test_a_slowdown_of_ten_percent_is_found(points, runs, least, monkeypatch):
     """Scatter between runs is 2 %, the tolerance 5 %."""
