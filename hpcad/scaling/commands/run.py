@@ -67,11 +67,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
         print(plan_text(loaded))
         return 0
+    from hpcad.scaling.study.slurm import refuse_while_queued, run_by_slurm
+
+    if arguments.fresh:
+        refuse_while_queued(Path(loaded.study.output.directory))
     book = Book(loaded, open_directory(loaded, fresh=arguments.fresh))
     if loaded.study.launch.launcher == "mpirun":
         return _closing(run_locally(book, tell), book.files.root)
-    from hpcad.scaling.study.slurm import run_by_slurm
-
     run_by_slurm(book, tell, retry=arguments.retry)
     return _closing(book.in_order(), book.files.root)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpcad.errors import DataError, LaunchError
+from hpcad.errors import ConfigError, DataError, LaunchError
 from hpcad.launch.batch.profile import load_profile
 from hpcad.scaling.study.batch import PointRequest, point_script, request_for, threads_of
 from hpcad.scaling.study.files import write_whole
@@ -21,6 +21,7 @@ from hpcad.scaling.study.local import describe
 from hpcad.scaling.study.outcomes import Book
 from hpcad.scaling.study.plan import Run, checked_by, order
 
+RECORD = "jobs.jsonl"
 _SECONDS = 60  # that a command of Slurm may take
 Tell = Callable[[str], None]
 
@@ -79,7 +80,7 @@ def run_by_slurm(book: Book, tell: Tell = print, *, retry: bool = False) -> list
         Slurm does not answer, or takes no job.
     """
     runs = order(book.loaded.study)
-    jobs = Jobs(book.files.root / "jobs.jsonl")
+    jobs = Jobs(book.files.root / RECORD)
     collected = collect(book, jobs, runs, queued() if jobs.of else {}, tell)
     left = [
         run
@@ -93,6 +94,22 @@ def run_by_slurm(book: Book, tell: Tell = print, *, retry: bool = False) -> list
         tell(f"{len(jobs.of)} runs are still queued or running, in jobs {', '.join(waiting)}")
     submit(book, jobs, left, tell)
     return collected
+
+
+def refuse_while_queued(root: Path) -> None:
+    """Refuse to rename the directory of a study whose jobs would still run, beside new ones.
+
+    Raises
+    ------
+    ConfigError
+    """
+    jobs = Jobs(root / RECORD)
+    left = sorted(set(jobs.of.values()) & set(queued())) if jobs.of else []
+    if left:
+        raise ConfigError(
+            f"jobs {', '.join(left)} of the study in {root} are still queued or running; end them "
+            f"first: scancel {' '.join(left)}"
+        )
 
 
 def collect(

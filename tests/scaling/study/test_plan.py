@@ -95,7 +95,9 @@ def test_a_model_is_compared_with_itself():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 8), st.integers(0, 2**32), st.sets(st.integers(1, 64), min_size=1, max_size=8))
+@given(
+    st.integers(1, 8), st.integers(0, 2**32), st.sets(st.integers(1, 64), min_size=1, max_size=8)
+)
 def test_every_round_has_every_point_once(repeats, seed, ranks):
     planned = study(repeats=repeats, seed=seed, strong=StrongSection(64, list(ranks)))
     found = order(planned)

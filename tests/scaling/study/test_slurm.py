@@ -3,6 +3,7 @@ tests/slurm has the real one."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -136,6 +137,28 @@ def test_a_start_that_hung_is_named_so(tmp_path, cluster):
     finish(book, ONE, "124 60")
     book, _ = run(tmp_path)
     assert "did not end within 60 s" in book.outcomes[ONE].reason
+
+
+def test_a_study_is_not_set_aside_while_its_jobs_are_queued(tmp_path, cluster):
+    run(tmp_path)
+    with pytest.raises(ConfigError, match=r"jobs 100, 101, 102, 103 .* scancel 100 101 102 103"):
+        slurm.refuse_while_queued(tmp_path / "out")
+    cluster.queue.clear()
+    slurm.refuse_while_queued(tmp_path / "out")
+    slurm.refuse_while_queued(tmp_path / "nothing there")
+
+
+def test_scripts_are_clean_for_shellcheck(tmp_path):
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    for site in ("generic", "perlmutter"):
+        loaded = load_study(write_study(tmp_path, SLURM_STUDY), [f"launch.site={site}"])
+        script = tmp_path / f"{site}.sbatch"
+        script.write_text(point_script(loaded, request_for(loaded, FOUR.point)))
+        done = subprocess.run(
+            ["shellcheck", script], check=False, timeout=60, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout
 
 
 def test_ranks_fill_nodes():
