@@ -11,7 +11,8 @@ of one rank are printed, and not counted.
 
 Where ranks share cores, that is a part of the machine's description: what is left of products and
 memory for each rank when so many compute at a time. A rank reduces with the core that it computes
-with, so reductions hide behind nothing (`steals` is 1).
+with, so reductions hide behind nothing (`steals` is 1); and the ranks of a node make progress with
+all messages of a step together, so these are taken as one, with one latency.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from hpcad.training.job import Job
 
 REPEATS = 3
 TIMEOUT = 120
+_ALL = (1e18, 1e18)  # bytes: all gradients are one message
 _WORKER = Path(__file__).with_name("simulation_local_worker.py")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -180,7 +182,7 @@ def predicted(job: Job, machine: Machine, point: Point, steps: dict[int, float])
     batch = point.batch // point.ranks
     workload = captured_job(job, REGISTRY[job.model.kind], batch)
     workload = replace(workload, measured_seconds=steps[batch], batch=batch)
-    return simulate(workload, machine, [point.ranks], Request(batch=batch))[0]
+    return simulate(workload, machine, [point.ranks], Request(batch=batch, bucket_bytes=_ALL))[0]
 
 
 def _row(point: Point, measured: Sequence[float], found: Prediction) -> dict[str, Any]:

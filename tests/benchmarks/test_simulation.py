@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from simulation_published import INPUTS, load_case, predict, resolved, variants
 from hpcad.scaling.simulation.machine import Device
 from hpcad.scaling.simulation.simulate import simulate
 from hpcad.scaling.study.point import Point
+from hpcad.training.job import load_job
 
 RESULTS = INPUTS.parent / "results" / "2026-11-26-simulation-published.json"
 CASES = sorted(path.stem for path in INPUTS.glob("*.toml"))
@@ -103,6 +105,18 @@ def test_a_machine_is_what_was_measured():
     assert (machine.measured, machine.collectives.steals) == (True, 1.0)
 
 
+def test_a_point_is_what_is_left_of_the_device_and_one_message():
+    found = [micro(1, 2e10, 1e10, 0), micro(4, 5e9, 2.5e9, 1e-3)]
+    machine = simulation_local.machine_of(found, 0.0)
+    configs = {kind: entry.config for kind, entry in simulation_local.REGISTRY.items()}
+    job = load_job(INPUTS.parents[1] / "jobs" / "digits.toml", models=configs)
+    point = simulation_local.predicted(job, machine, Point("strong", 4, 128), {32: 0.01})
+    assert point.compute == pytest.approx(4 * 0.01)
+    assert point.messages == 1
+    assert point.exposed == pytest.approx(1e-3 + 4 * 13_706 / 1e9, rel=0.01)
+    assert point.step == pytest.approx(point.compute + point.exposed)
+
+
 def test_points_of_one_rank_are_not_counted(capsys):
     keys = ("measured", "predicted", "spread", "compute", "exposed")
     rows = [
@@ -132,7 +146,8 @@ def test_what_is_compared(point, counted):
 
 
 def test_rates_are_what_was_done_in_the_time(monkeypatch):
-    monkeypatch.setattr(simulation_local_worker, "SECONDS", 0.02)
+    now = itertools.count(0.0, 0.01)  # every look at the clock takes 10 ms
+    monkeypatch.setattr(simulation_local_worker.time, "perf_counter", lambda: next(now))
     calls = []
 
     class Alone:
@@ -142,9 +157,9 @@ def test_rates_are_what_was_done_in_the_time(monkeypatch):
             barrier = staticmethod(lambda: None)
             allreduce = staticmethod(lambda array, op: None)
 
-    rate = simulation_local_worker._mean(Alone, (lambda: calls.append(0), 1.0))
-    # The first call warms up.
-    assert rate == pytest.approx((len(calls) - 1) / 0.02, rel=0.5)
+    rate = simulation_local_worker._mean(Alone, (lambda: calls.append(0), 3.0))
+    assert len(calls) == 1 + 49  # the first one warms up, and after 0.5 s nothing is begun
+    assert rate == pytest.approx(49 * 3.0 / 0.5)
 
 
 @pytest.mark.alone
