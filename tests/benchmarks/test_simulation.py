@@ -16,6 +16,7 @@ from simulation_published import INPUTS, load_case, predict, resolved, variants
 
 from hpcad.scaling.simulation.machine import Device
 from hpcad.scaling.simulation.simulate import simulate
+from hpcad.scaling.study.orders import Orders
 from hpcad.scaling.study.point import Point
 from hpcad.training.job import load_job
 
@@ -143,6 +144,14 @@ def test_what_is_compared(point, counted):
     from types import SimpleNamespace
 
     assert simulation_local.is_counted(SimpleNamespace(point=point)) is counted
+
+
+def test_what_is_measured_anew_is_started_as_the_study_was(tmp_path):
+    (tmp_path / "orders").mkdir()
+    given = Orders(Point("weak", 2, 8), 0, 20, 5, 1, True, None, {}, "x.h5", True, {})
+    given.write(tmp_path / "orders" / "weak-p2-b8-r0.json")
+    replace(given, pin=False).write(tmp_path / "orders" / "reference-weak-p1-b8-r0.json")
+    assert simulation_local.orders_of(tmp_path) == given
 
 
 def test_rates_are_what_was_done_in_the_time(monkeypatch):
