@@ -31,12 +31,15 @@ def _alone(plain_environment):
     signal.signal(signal.SIGTERM, handler)
 
 
+QUIET = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+
+
 def said_by(copy: Path, folder: Path) -> list[str]:
     """What the script of a copy says, with the original out of reach."""
     away = folder / "away"
     (folder / "slow").rename(away)
     try:
-        done = run_bounded([copy / "bin" / "say"], timeout=30, cwd=folder)
+        done = run_bounded([copy / "bin" / "say"], timeout=30, cwd=folder, env={"PYTHONPATH": ""})
     finally:
         away.rename(folder / "slow")
     assert done.returncode == 0, done.stderr
@@ -70,7 +73,8 @@ def test_a_copy_works_without_the_original(environment, tmp_path, capsys):
 def test_a_second_time_it_is_there_already(environment, tmp_path, capsys):
     copy = tmp_path / "env"
     broadcast(str(copy), str(environment))
-    subprocess.run([copy / "bin/say"], check=True, capture_output=True, timeout=30)  # compiles
+    run_bounded([copy / "bin/say"], timeout=30, env=dict.fromkeys(QUIET, ""))
+    assert list(copy.glob("editable/*/__pycache__/*.pyc"))  # compiled meanwhile
     before = copy.stat().st_ino
     broadcast(str(copy), str(environment))
     assert copy.stat().st_ino == before

@@ -55,7 +55,7 @@ def _measured(reducer: Any, host: Any, where: str) -> list[Sum]:
 
 
 def _seconds(reducer: Any, host: Any, array: Any) -> float:
-    """Of the slowest rank, the best of a few; the first opens connections and touches pages."""
+    """Of the slowest rank, the best of a few, of which the first opens connections."""
     best, spent = np.inf, 0.0
     for i in range(1 + _REPEATS):
         host.barrier(_NAME)
@@ -64,7 +64,7 @@ def _seconds(reducer: Any, host: Any, array: Any) -> float:
         slowest = np.array([time.perf_counter() - started])
         host.allreduce(slowest, "max", _NAME)
         spent += float(slowest[0])
-        best = min(best, float(slowest[0])) if i else best
+        best = min(best, float(slowest[0]))
         if i and spent > _BUDGET:
             break
     return best

@@ -59,5 +59,10 @@ def test_a_slow_link_beside_a_slow_host():
     assert verdict(found) == ([(1, True)], [(2, 3), (3, 2)])
 
 
+def test_a_host_that_sends_and_another_that_receives_slowly():
+    ends, rest = verdict(ways(4, lambda a, b: a == 1 or b == 2))
+    assert (sorted(ends), rest) == ([(1, True), (2, False)], [])
+
+
 def test_a_slow_link_is_not_the_fault_of_its_ends():
     assert verdict(ways(4, lambda a, b: {a, b} == {0, 3})) == ([], [(0, 3), (3, 0)])
