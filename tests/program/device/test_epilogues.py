@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from hpcad import nn
+from hpcad import nn, optim
 from hpcad.backend import get_backend
 from hpcad.errors import ConfigError, DeviceError
+from hpcad.primitives.elementwise import add, multiply, tanh
+from hpcad.primitives.product import matmul
 from hpcad.program.compiled import Compiled
 from hpcad.program.device import fused_product
 from hpcad.program.improve.epilogue_choice import Epilogues, wished
@@ -125,9 +129,47 @@ def test_what_somebody_else_reads_stays_a_value():
     def leaky(x):
         return nn.relu(x) + 0.1 * x
 
-    run = Run("both", leaky)
+    run = Run("forward", leaky)
     run.train()
     assert run.names() == {}  # a product with ReLU leaves no x for the other term
+
+
+@pytest.mark.parametrize("cubic", [0.044715, 0.05])
+def test_another_formula_is_no_gelu(cubic):
+    scale = math.sqrt(2 / math.pi)
+
+    def like_gelu(x):
+        inner = add(multiply(multiply(x, x), scale * cubic), scale)
+        return multiply(multiply(add(tanh(multiply(inner, x)), 1), x), 0.5)
+
+    run = Run("forward", like_gelu)
+    run.train()
+    assert bool(run.names()) == (cubic == 0.044715)
+
+
+def trained_between(device, options):
+    """An activation, behind an update of the weight that its product has read."""
+    backend, random = get_backend(device), np.random.default_rng(0)
+    model = nn.Linear(8, 16)
+    model.initialize(1, np.float32, backend)
+    optimizer = optim.SGD(model, 0.1)
+
+    def step(x):
+        z = matmul(x, model.weight)
+        (model.weight * model.weight).sum().backward()
+        optimizer.step()
+        return nn.gelu(add(z.detach(), model.bias.detach()))
+
+    run = step if options is None else Compiled(step, options)
+    xs = [backend.asarray(random.standard_normal((4, 8)).astype(np.float32)) for _ in range(4)]
+    return run, [backend.to_host(run(x).value) for x in xs]
+
+
+def test_a_product_does_not_move_behind_an_update_of_its_weight():
+    options = Options(strict=True, epilogues=Epilogues(wish=("forward",)))
+    run, found = trained_between("strict", options)
+    assert run.program.steps
+    np.testing.assert_allclose(found, trained_between("cpu", None)[1], rtol=1e-4, atol=1e-6)
 
 
 def test_columns_that_are_no_multiple_of_eight():
