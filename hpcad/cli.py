@@ -72,7 +72,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     _add_room(commands, "data", "pack, split, check and measure datasets", asked="data" in argv[:1])
     text = "list, inspect, verify, compare, convert and prune checkpoints"
     _add_room(commands, "ckpt", text, asked="ckpt" in argv[:1])
-    _add_room(commands, "slurm", "write batch scripts for a site", asked="slurm" in argv[:1])
+    _add_room(
+        commands, "slurm", "write batch scripts for a site, requeue jobs", asked="slurm" in argv[:1]
+    )
     text = "run, report, compare and predict scaling studies"
     _add_room(commands, "scaling", text, asked="scaling" in argv[:1])
     return parser.parse_args(argv)
@@ -132,6 +134,12 @@ def _add_train(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="DIRECTORY",
         type=Path,
         help="write what each rank did when there, for https://ui.perfetto.dev (a file per rank)",
+    )
+    train.add_argument(
+        "--time-limit",
+        metavar="LIMIT",
+        help="save and stop in time to be over then, such as 02:00:00; by itself where the "
+        "batch system says when the job ends (SLURM_JOB_END_TIME, HPCAD_END_TIME)",
     )
     start = train.add_mutually_exclusive_group()
     start.add_argument(
@@ -248,9 +256,12 @@ def _train(arguments: argparse.Namespace) -> int:
     from hpcad.parallel import init
     from hpcad.training.job import load_job
 
+    began = time.time()
     models = {kind: entry.config for kind, entry in REGISTRY.items()}
-    job, problem = None, None
+    job, problem, end = None, None, None
     try:
+        if arguments.time_limit is not None:
+            end = began + _seconds(arguments.time_limit)
         job = load_job(_job_path(arguments), arguments.overrides, models=models)
     except ConfigError as error:
         if _launched_rank() is None:
@@ -261,23 +272,44 @@ def _train(arguments: argparse.Namespace) -> int:
     world.communicator.agree(problem, name="job file")
     assert job is not None  # agree raised otherwise
     resume = True if arguments.resume is None else arguments.resume
-    if arguments.fresh:
+    if arguments.fresh and not _restarted(world):
         _set_aside(Path(job.output.directory), world)
         resume = False
-    return _run(job, REGISTRY[job.model.kind], world, resume, arguments.timeline)
+    return _run(job, REGISTRY[job.model.kind], world, resume, arguments.timeline, end)
 
 
-def _run(job: Job, entry: Any, world: World, resume: bool | str, timeline: Path | None) -> int:
+def _seconds(limit: str) -> int:
+    from hpcad.launch.batch.request import seconds
+
+    return seconds(limit, "--time-limit")
+
+
+def _restarted(world: World) -> bool:
+    """Whether Slurm has started this job again: --fresh would throw away what it has done."""
+    from hpcad.parallel.slurm import restarts
+
+    count = restarts(os.environ)
+    if count and world.is_root:
+        print(f"restart {count} of this job: it goes on, although --fresh was given", flush=True)
+    return bool(count)
+
+
+def _run(
+    job: Job,
+    entry: Any,
+    world: World,
+    resume: bool | str,
+    timeline: Path | None,
+    end: float | None,
+) -> int:
     """Run the job; an error of one rank ends it for all, at once.
 
-    The exit code of a run that a signal ended is what shells report for that signal: it is not
-    done, and may be started again.
+    The exit code of a run that ended early says so: it is not done, and may be started again.
     """
     from hpcad.training.run import run
 
     try:
-        result = run(job, entry, world, resume, timeline)
-        return 128 + result.stop_signal if result.stop_signal else 0
+        return run(job, entry, world, resume, timeline, end).exit_code
     except HpcadError as error:
         if world.size == 1:
             raise

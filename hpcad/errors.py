@@ -126,6 +126,12 @@ class CollectiveError(HpcadError):
     exit_code = 12
 
 
+class NoProgressError(HpcadError):
+    """A run was started again and again without getting further."""
+
+    exit_code = 14
+
+
 class CaptureError(HpcadError):
     """A function cannot become a program, or has not become one yet."""
 

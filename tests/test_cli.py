@@ -63,13 +63,14 @@ def test_train_passes_job_entry_world_and_resume(job, runs):
     from hpcad.models import REGISTRY
 
     assert cli.main(["train", str(job), "--set", "training.epochs=7", "data.batch=16"]) == 0
-    ((found, entry, world, resume, timeline),) = runs
+    ((found, entry, world, resume, timeline, end),) = runs
     assert (found.training.epochs, found.data.batch) == (7, 16)
     assert found.model.config.hidden == [8]
     assert entry is REGISTRY["mlp"]
     assert world.size == 1
     assert resume is True
     assert timeline is None
+    assert end is None
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def under_mpirun(tmp_path: Path, ranks: int, body: str) -> subprocess.CompletedP
         "import hpcad.training.run\n"
         "from hpcad.cli import main\n"
         "from hpcad.errors import DataError\n"
-        f"def run(job, entry, world, resume, timeline):\n{lines}\n"
+        f"def run(job, entry, world, resume, timeline, end):\n{lines}\n"
         "hpcad.training.run.run = run\n"
         "sys.exit(main(['train', 'digits.toml']))\n"
     )

@@ -125,12 +125,16 @@ class CheckpointSection:
     """When to save and how many to keep. `every` counts steps; without it each epoch end saves.
 
     `asynchronous` writes beside the training, which is held only where a copy is not ready yet.
+    `margin`: so many seconds before the end of the job the run is over. `tries`: how often it may
+    start at the same saved step.
     """
 
     every: int | None = bounded(None, at_least=1)
     keep: int = bounded(2, at_least=2)
     enabled: bool = True
     asynchronous: bool = True
+    margin: float = bounded(60.0, at_least=0)
+    tries: int | None = bounded(3, at_least=1)
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,12 @@ class Progress:
     ) -> None:
         self._total = total
         self._every = every
-        self._stream = stream or (sys.stderr if sys.stderr.isatty() else sys.stdout)
+        # Not stdout's: `srun -u` and Open MPI's mpirun give ranks a terminal that nobody sees.
+        terminal = sys.stderr.isatty() if stream is None else stream.isatty()
+        self._stream = stream or (sys.stderr if terminal else sys.stdout)
         self._clock = clock
         self._enabled = enabled
-        self._bar = self._make_bar(step) if enabled and self._stream.isatty() else None
+        self._bar = self._make_bar(step) if enabled and terminal else None
         self._last_step = step
         self._last_time = clock()
         self._samples = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from hpcad.parallel.gradients.overlap import Overlap
 from hpcad.parallel.timeline import Timeline
 from hpcad.training.job import Job
 from hpcad.training.job_sections import DataSection
+from hpcad.training.limits import Limits, end_of_job
 from hpcad.training.local_data import local_copy
 from hpcad.training.observer import StepObserver
 from hpcad.training.prepare import Prepare
@@ -43,6 +46,7 @@ def run(
     world: World,
     resume: bool | str | Path = True,
     timeline: str | Path | None = None,
+    end: float | None = None,
 ) -> Result:
     """Run a job; collective.
 
@@ -56,17 +60,38 @@ def run(
         See :meth:`Trainer.run`.
     timeline : path, optional
         Directory for a :class:`~hpcad.parallel.timeline.Timeline`.
+    end : float, optional
+        When to be over, in seconds since 1970; when left out as the environment says.
     """
+    limits = make_limits(job, end)
     if timeline is None:
-        return _run(job, entry, world, resume, None)
+        return _run(job, entry, world, resume, None, limits)
     with Timeline(timeline, world) as record:
-        return _run(job, entry, world, resume, record)
+        return _run(job, entry, world, resume, record, limits)
+
+
+def make_limits(job: Job, end: float | None = None) -> Limits:
+    """Return the limits of a job: those of its file, and when it ends.
+
+    Raises
+    ------
+    ConfigError
+        The environment's end is no time, or has passed.
+    """
+    known = end_of_job(os.environ, time.time())
+    section = job.checkpoint
+    return Limits(known if end is None else end, section.margin, section.tries)
 
 
 def _run(
-    job: Job, entry: Any, world: World, resume: bool | str | Path, timeline: Timeline | None
+    job: Job,
+    entry: Any,
+    world: World,
+    resume: bool | str | Path,
+    timeline: Timeline | None,
+    limits: Limits,
 ) -> Result:
-    trainer = make_trainer(job, entry, world, timeline=timeline)
+    trainer = make_trainer(job, entry, world, timeline=timeline, limits=limits)
     engine = trainer.engine
     if world.is_root:
         print(_opening(job, trainer.model, trainer.train, engine), flush=True)
@@ -86,6 +111,7 @@ def make_trainer(
     observer: StepObserver | None = None,
     reducing: World | None = None,
     repeated: int | None = None,
+    limits: Limits | None = None,
 ) -> Trainer:
     """Make what trains a job, from its data to its optimizer; collective.
 
@@ -93,7 +119,7 @@ def make_trainer(
     ----------
     job, entry, world
         As for :func:`run`.
-    timeline, observer, repeated
+    timeline, observer, repeated, limits
         See :class:`Trainer`.
     reducing : World, optional
         Whose ranks average their gradients; ``world`` when left out.
@@ -151,6 +177,7 @@ def make_trainer(
         timeline=timeline,
         observer=observer,
         repeated=repeated,
+        limits=limits,
     )
 
 
@@ -277,4 +304,6 @@ def _closing(result: Result, overlap: Overlap | None, loss_scale: LossScale | No
     if result.stop_signal:
         name = signal.Signals(result.stop_signal).name
         lines.append(f"stopped by {name} after step {result.step}; the same command continues")
+    if result.out_of_time:
+        lines.append(f"out of time after step {result.step}; the same command continues")
     return "\n".join(lines)

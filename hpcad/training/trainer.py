@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -14,6 +16,7 @@ import xxhash
 
 from hpcad.autodiff import Tensor
 from hpcad.backend.allocator import keep_large_blocks
+from hpcad.checkpoint import Saved
 from hpcad.data import Batch, BlockShuffle, Dataset, Loader
 from hpcad.data.loading.repeated import RepeatedBatches
 from hpcad.errors import CheckpointError, ConfigError, HpcadError
@@ -29,14 +32,16 @@ from hpcad.training.checks import (
     require_scale,
 )
 from hpcad.training.evaluation import BATCH, Evaluate, Evaluation
+from hpcad.training.limits import Deadline, Limits, end_of_job
 from hpcad.training.observer import StepObserver
 from hpcad.training.phases import PhaseTimer
 from hpcad.training.prepare import Prepare
 from hpcad.training.report import Report
 from hpcad.training.result import Result
 from hpcad.training.run_checkpoints import RunCheckpoints
+from hpcad.training.starts import StartRecord
 from hpcad.training.step import Loss, TrainingProgram
-from hpcad.training.stop import StopSignals
+from hpcad.training.stop import Stop
 
 Batches = Loader | RepeatedBatches
 
@@ -105,6 +110,9 @@ class Trainer:
     repeated : int, optional
         Train on the first so many batches again and again, from memory: to measure what is left
         of a step without reading.
+    limits : Limits, optional
+        When the job ends, and how often the run may start in vain; from the environment when left
+        out. Heeded where checkpoints are saved.
 
     Examples
     --------
@@ -144,6 +152,7 @@ class Trainer:
         timeline: Timeline | None = None,
         observer: StepObserver | None = None,
         repeated: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         if epochs is None and steps is None:
             raise ConfigError("a Trainer needs epochs= or steps=, or it would never stop")
@@ -176,6 +185,8 @@ class Trainer:
         self.engine = engine or DataParallel(model, self.world)
         self.compile, self.timeline, self.observer = compile, timeline, observer
         self.repeated = repeated
+        self.limits = limits or Limits(end_of_job(os.environ, time.time()))
+        self.deadline = Deadline(self.limits)
         self.checkpoints = RunCheckpoints(
             self.directory,
             model,
@@ -204,6 +215,8 @@ class Trainer:
             The checkpoint does not fit, or none can be written.
         DataError
             The data cannot be read, or the batch is smaller than the world.
+        NoProgressError
+            It was started too often without a later checkpoint.
         HpcadError
             The loss is no longer a number.
         """
@@ -211,11 +224,12 @@ class Trainer:
         require_same(self.world, self._settings())
         self.result = self.checkpoints.start(resume)
         loader = self._loader()  # before anything is written: it checks batch against world
+        record = self._start_record(chosen=resume is not True)
         phases = self._phase_timer()
         self._program = self._training_program(phases)
         self._evaluation = self._made_evaluation()
         try:
-            with loader, self._report() as report, self._stop_signals() as stop:
+            with loader, record, self._report() as report, self._stop() as stop:
                 self._loop(loader, phases, report, stop)
                 self._finish(loader, phases, report)
         except SystemExit as leaving:
@@ -228,7 +242,7 @@ class Trainer:
 
     # -- the loop ----------------------------------------------------------------------------
 
-    def _loop(self, loader: Batches, phases: PhaseTimer, report: Report, stop: StopSignals) -> None:
+    def _loop(self, loader: Batches, phases: PhaseTimer, report: Report, stop: Stop) -> None:
         result = self.result
         while self.steps is None or result.step < self.steps:
             if self.observer is not None:
@@ -251,8 +265,8 @@ class Trainer:
             report.step(batch.epoch, batch.global_size, rate, loss)
             before = phases.seconds()
             self._poll(phases, report)
-            result.stop_signal = stop.after_step()
-            if result.stop_signal:
+            if stop.after_step():
+                result.stop_signal, result.out_of_time = stop.signal, stop.out_of_time
                 return
             if self._due(self.evaluate_every, batch):
                 self._evaluate(phases, report)
@@ -294,18 +308,21 @@ class Trainer:
             return
         with phases("checkpoint"), self._explained():
             saved = self.checkpoints.poll(self.result)
+        self._tell(saved, report)
+
+    def _tell(self, saved: Saved | None, report: Report) -> None:
         if saved is not None:
+            self.deadline.note_save(saved.seconds)
             report.progress.message(f"step {saved.step}: {saved}")
 
     def _finish(self, loader: Batches, phases: PhaseTimer, report: Report) -> None:
-        if self.result.evaluated_step != self.result.step and not self.result.stop_signal:
+        if self.result.evaluated_step != self.result.step and not self.result.stopped:
             self._evaluate(phases, report)
         if self.result.saved_step != self.result.step:
             self._save(phases, report, last=True)
         with phases("checkpoint"), self._explained():
             saved = self.checkpoints.drain(self.result)
-        if saved is not None:
-            report.progress.message(f"step {saved.step}: {saved}")
+        self._tell(saved, report)
         phases.stop()
         self.result.phases = phases.table()
         if phases.steps:
@@ -342,9 +359,20 @@ class Trainer:
 
         return PhaseTimer(watch=watch)
 
-    def _stop_signals(self) -> StopSignals:
-        """Heed signals where a checkpoint can be saved before the end."""
-        return StopSignals(self.world, heeded=self.checkpoints.saving)
+    def _stop(self) -> Stop:
+        """Heed signals and time where a checkpoint can be saved before the end."""
+        return Stop(self.world, self.deadline, heeded=self.checkpoints.saving)
+
+    def _start_record(self, *, chosen: bool) -> StartRecord:
+        settings = json.dumps([self._settings(), self.checkpoints.description], sort_keys=True)
+        return StartRecord(
+            self.world,
+            self.directory if self.checkpoints.saving else None,
+            self.result,
+            settings=xxhash.xxh3_64_hexdigest(settings.encode()),
+            tries=self.limits.tries,
+            chosen=chosen,
+        )
 
     def _training_program(self, phases: PhaseTimer) -> TrainingProgram:
         return TrainingProgram(

@@ -61,7 +61,7 @@ def _run_once(
     job = submitted.stdout.strip()
     end = time.monotonic() + timeout
     while time.monotonic() < end:
-        state, code = _state(slurm, job)
+        state, code = state_of(slurm, job)
         if state not in _UNFINISHED:
             return code, output.read_text() if output.exists() else f"no output; {state}"
         if output.exists() and garbled(output.read_text()):
@@ -92,7 +92,8 @@ def run_step(
     pytest.skip(f"Slurm's pmi2 garbled the start of MPI {_ATTEMPTS} times in a row")
 
 
-def _state(slurm: Mapping[str, str], job: str) -> tuple[str, int]:
+def state_of(slurm: Mapping[str, str], job: str) -> tuple[str, int]:
+    """Return the state of a job and its exit code."""
     shown = run_bounded(["scontrol", "show", "job", "-o", job], timeout=30, env=slurm)
     state = re.search(r"JobState=(\w+)", shown.stdout)
     code = re.search(r"ExitCode=(\d+):(\d+)", shown.stdout)

@@ -1,4 +1,4 @@
-"""`hpcad slurm ...`: batch scripts and launch commands for a job file."""
+"""`hpcad slurm ...`: batch scripts and launch commands for a job file; requeueing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hpcad.errors import ConfigError
 from hpcad.launch.batch.command import LAUNCHERS, command, launcher_named
 from hpcad.launch.batch.profile import known_sites, load_profile
 from hpcad.launch.batch.request import Request, notes, requested
+from hpcad.launch.batch.requeue import MOST_RESTARTS, requeue
 from hpcad.launch.batch.script import batch_script
 from hpcad.training.job import load_job
 
@@ -25,7 +26,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[Any], models: Mapping[str
     models
         Kind of a model -> its configuration dataclass, to read job files.
     """
-    room = subparsers.add_parser("slurm", help="write batch scripts for a site")
+    room = subparsers.add_parser("slurm", help="write batch scripts for a site, requeue jobs")
     commands = room.add_subparsers(dest="slurm_command", required=True, metavar="COMMAND")
     text = "write a batch script for a job file"
     parser = commands.add_parser("generate", help=text, description=text, allow_abbrev=False)
@@ -57,6 +58,31 @@ def add_parsers(subparsers: argparse._SubParsersAction[Any], models: Mapping[str
         help="replace values of the job file, now and when it runs",
     )
     parser.set_defaults(func=lambda arguments: generate(arguments, models))
+    _add_requeue(commands)
+
+
+def _add_requeue(commands: argparse._SubParsersAction[Any]) -> None:
+    parser = commands.add_parser(
+        "requeue",
+        help="requeue the job that a script belongs to, if its run asks for that",
+        description="For the end of a batch script: requeues this job, or this element of an "
+        "array, when the exit code of its run says that it has saved and wants to go on.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("status", metavar="EXIT_CODE", type=int, help="of srun or mpirun")
+    parser.add_argument(
+        "--most",
+        metavar="N",
+        type=int,
+        default=MOST_RESTARTS,
+        help=f"leave it ended after so many restarts (default {MOST_RESTARTS})",
+    )
+    parser.set_defaults(func=_requeue)
+
+
+def _requeue(arguments: argparse.Namespace) -> int:
+    print(requeue(arguments.status, arguments.most, os.environ), flush=True)
+    return 0
 
 
 def generate(arguments: argparse.Namespace, models: Mapping[str, type]) -> int:

@@ -115,7 +115,7 @@ def check(request: Request) -> None:
         )
 
 
-def seconds(time: str) -> int:
+def seconds(time: str, option: str = "--time") -> int:
     """Return how long a time limit is: ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M``, ``D-H:M:S``.
 
     Raises
@@ -126,7 +126,7 @@ def seconds(time: str) -> int:
     found = _TIME.fullmatch(time)
     if found is None:
         raise ConfigError(
-            f"--time {time!r} is not a time limit that Slurm reads; say 02:00:00 (two hours) or "
+            f"{option} {time!r} is not a time limit that Slurm reads; say 02:00:00 (two hours) or "
             "1-12:00:00 (a day and a half)"
         )
     part = {name: int(text or 0) for name, text in found.groupdict().items()}

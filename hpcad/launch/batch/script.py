@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import textwrap
 
 from hpcad.launch.batch.command import LAUNCHERS, command
 from hpcad.launch.batch.profile import Setting
 from hpcad.launch.batch.request import WARNING_SECONDS, Request, notes
 
-STOPPED = 128 + signal.SIGUSR1  # hpcad's exit code after it was told to stop, and has saved
 _WIDTH = 98
 
 _START = """\
@@ -20,6 +18,15 @@ venv=${VENV:-.venv}                   # virtual environment, visible on all node
 most_restarts=${MOST_RESTARTS:-100}   # then the job stays ended, whatever ended it
 
 ulimit -c 0 # a thousand ranks would write a thousand core files
+"""
+
+_END_TIME = """\
+# When this job ends; newer versions of Slurm say it themselves. hpcad saves and stops before.
+if [[ -z ${SLURM_JOB_END_TIME:-}${HPCAD_END_TIME:-} ]]; then
+  ends=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e) || ends=none
+  HPCAD_END_TIME=$(date --date="$ends" +%s 2> /dev/null) || HPCAD_END_TIME=none
+  export HPCAD_END_TIME
+fi
 """
 
 _THREADS = """\
@@ -39,12 +46,9 @@ echo "job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)), nodes $SLURM_
 # the log at once."""
 
 _END = """\
-# {stopped} is 128 + {signal}: the signal came, and all ranks have saved at the same step. A time
-# limit does not requeue a job, so it asks for that itself; then it goes on from its checkpoint.
-if [[ $status -eq {stopped} && ${{SLURM_RESTART_COUNT:-0}} -lt $most_restarts ]]; then
-  echo "told to stop, and saved: requeueing job $SLURM_JOB_ID"
-  scontrol requeue "$SLURM_JOB_ID"
-fi
+# A time limit does not requeue a job, nor does a preemption that left it time to end. So it asks
+# for that itself when the run has saved and ended early, and goes on from its checkpoint.
+"$venv/bin/hpcad" slurm requeue "$status" --most "$most_restarts" || true
 exit "$status"
 """
 
@@ -59,6 +63,7 @@ def batch_script(request: Request) -> str:
             *_directives(request),
             "",
             _START,
+            _END_TIME,
             *modules(request),
             *environment(request),
             *_run(request),
@@ -149,7 +154,7 @@ def _run(request: Request) -> list[str]:
         lines.append("# shellcheck disable=SC2016 # the inner shell, one a rank, is to expand it")
     started = command(request, LAUNCHERS["srun"], '"$venv/bin/hpcad"')
     lines += [f"{started} || status=$?", ""]
-    return [*lines, _END.format(stopped=STOPPED, signal="USR1")]
+    return [*lines, _END]
 
 
 def _option(option: str, setting: Setting) -> str:

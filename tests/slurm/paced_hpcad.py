@@ -1,0 +1,52 @@
+"""`hpcad`, which takes its time at the first start of a job, and says what every rank ended with.
+
+Run as the command itself. With PACE=STEP every step from there on takes a tenth of a second, until
+Slurm starts the job again: so a signal from outside meets it in the middle, however fast or slow
+the machine is. With RECORDS=DIRECTORY each rank writes there where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from hpcad.cli import main
+from hpcad.parallel.slurm import restarts
+from hpcad.training.trainer import Trainer
+
+_real_step, _real_run = Trainer._step, Trainer.run
+
+
+def paced_step(trainer, batch, phases):
+    pace = os.environ.get("PACE")
+    if pace and not restarts(os.environ) and trainer.result.step >= int(pace):
+        time.sleep(0.1)
+    return _real_step(trainer, batch, phases)
+
+
+def recorded_run(trainer, resume=True):
+    result = _real_run(trainer, resume)
+    found = {
+        "rank": trainer.world.rank,
+        "size": trainer.world.size,
+        "host": trainer.world.host,
+        "library": trainer.world.mpi_library,
+        "resumed": result.resumed_step,
+        "step": result.step,
+        "saved": result.saved_step,
+        "signal": result.stop_signal,
+        "out_of_time": result.out_of_time,
+    }
+    if folder := os.environ.get("RECORDS"):
+        name = f"start-{restarts(os.environ)}-rank-{trainer.world.rank}.json"
+        Path(folder, name).write_text(json.dumps(found))
+    return result
+
+
+Trainer._step, Trainer.run = paced_step, recorded_run
+
+if __name__ == "__main__":
+    sys.exit(main())
