@@ -5,9 +5,10 @@
 STUDY_DIRECTORY is what `hpcad scaling run` has written: strong or weak sweeps over ranks of one
 machine. The simulation is calibrated by measurements of its own, none of which is a point of the
 study with several ranks: products, memory and reductions with as many ranks as the study has
-(simulation_local_worker.py, which trains nothing), and the step of one rank with each batch that a
-rank has in the study. What is predicted are the steps of the points with more than one rank; those
-of one rank are printed, and not counted.
+(simulation_local_worker.py, which trains nothing; reductions follow products that take as long as a
+step of one rank), and the step of one rank with each batch that a rank has in the study. What is
+predicted are the steps of the points with more than one rank; those of one rank are printed, and
+not counted.
 
 Where ranks share cores, that is a part of the machine's description: what is left of products and
 memory for each rank when so many compute at a time. A rank reduces with the core that it computes
@@ -62,7 +63,11 @@ def main() -> None:
     points = sorted({run.point for run in runs}, key=lambda p: (p.sweep, p.ranks))
     batches = sorted({point.batch // point.ranks for point in points})
     steps, sigma = one_rank(orders, batches)
-    found = [micro(orders, ranks, runs) for ranks in sorted({1, *(p.ranks for p in points)})]
+    found: list[dict[str, Any]] = []
+    for ranks in sorted({1, *(p.ranks for p in points)}):
+        lengths = [steps[p.batch // p.ranks] for p in points if p.ranks == ranks]
+        length = float(np.mean(lengths)) if lengths else steps[batches[0]]
+        found.append(micro(orders, ranks, runs, length, found[0]["flops"] if found else None))
     machine = machine_of(found, sigma)
     job = Job.from_dict(orders.job, {kind: entry.config for kind, entry in REGISTRY.items()})
     rows = []
@@ -119,14 +124,25 @@ def one_rank(orders: Orders, batches: Sequence[int]) -> tuple[dict[int, float], 
     return steps, 1.4826 * float(np.median(np.abs(np.concatenate(relative) - 1)))
 
 
-def micro(orders: Orders, ranks: int, runs: Sequence[Samples]) -> dict[str, Any]:
-    """Rates and reductions with so many ranks: medians over repetitions."""
+def micro(
+    orders: Orders, ranks: int, runs: Sequence[Samples], length: float, flops: float | None
+) -> dict[str, Any]:
+    """Rates and reductions with so many ranks: medians over repetitions.
+
+    Parameters
+    ----------
+    length : float
+        Seconds that one rank computes before a reduction: a step's.
+    flops : float or None
+        Per second, of one rank alone, where that is known.
+    """
     nbytes = max(int(run.facts["gradient_bytes"]) for run in runs)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(REPEATS):
             out = Path(folder) / f"{repeat}.json"
             words = [str(_WORKER), "--threads", str(orders.threads), "--bytes", str(nbytes)]
+            words += ["--seconds", str(length), *(["--flops", str(flops)] if flops else [])]
             words += ["--out", str(out), *(["--pin"] if orders.pin else [])]
             start(ranks, words, orders.threads)
             found.append(json.loads(out.read_text()))
@@ -136,6 +152,8 @@ def micro(orders: Orders, ranks: int, runs: Sequence[Samples]) -> dict[str, Any]
         "ranks": ranks,
         "flops": float(np.median([each["flops"] for each in found])),
         "memory_bandwidth": float(np.median([each["memory_bandwidth"] for each in found])),
+        "length": length,
+        "computing": float(np.median([each["computing"] for each in found])),
         "bytes": sizes,
         "seconds": np.median(times, axis=0).tolist() if sizes else [],
     }
@@ -157,7 +175,15 @@ def machine_of(found: Sequence[dict[str, Any]], sigma: float) -> Machine:
     alone = found[0]
 
     def left(key: str) -> list[float]:
-        return [each[key] / alone[key] for each in found]
+        """What the slowest rank has of a rate: products tell by how much it is slower."""
+        slowest = [each["length"] / each["computing"] for each in found]
+        slowest[0] = 1.0
+        return [
+            share
+            if key == "flops"
+            else share * each[key] / alone[key] * alone["flops"] / each["flops"]
+            for share, each in zip(slowest, found, strict=True)
+        ]
 
     table = []
     for each in found[1:]:

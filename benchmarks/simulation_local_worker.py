@@ -3,7 +3,8 @@
     mpirun -n 4 python benchmarks/simulation_local_worker.py --bytes 4000000 --out FILE [--pin]
 
 Products and memory are measured while all ranks do the same for a while, by what they got done: the
-share of a core that a rank has counts, and not what it could do with a core of its own.
+share of a core that a rank has counts, and not what it could do with a core of its own. Reductions
+follow products that take one rank as long as a step of the study.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 SIDE = 192  # of the matrices: three of them lie in a core's own cache
 SECONDS = 0.5  # of one measurement
-ROUNDS = 21  # of one length of message
+ROUNDS = 15
 FEWEST_BYTES = 1 << 10
 
 
@@ -28,23 +29,32 @@ def main() -> None:
     """Measure, and write it on rank 0."""
     options = _options()
     if options.pin:
-        from hpcad.parallel.launcher import detect
-        from hpcad.scaling.study.pinning import pin
-
-        launcher = detect(os.environ)
-        if launcher is not None and launcher.local_rank is not None:
-            pin(launcher.local_rank, launcher.local_size or 1, options.threads)
+        _pin(options.threads)
     import hpcad
 
     world = hpcad.init()
+    rate = _mean(world, _products())
+    products = max(1, round(options.seconds * (options.flops or rate) / _products()[1]))
+    alone, reduced = reductions(world, products, options.bytes)
     found = {
         "ranks": world.size,
-        "flops": _mean(world, _products()),
+        "flops": rate,
         "memory_bandwidth": _mean(world, _triad(options.bytes)),
-        "reductions": reductions(world, options.bytes) if world.size > 1 else [],
+        "computing": alone,
+        "reductions": reduced,
     }
     if world.is_root:
         options.out.write_text(json.dumps(found))
+
+
+def _pin(threads: int) -> None:
+    """Keep this rank on cores of its own, as a study does; all ranks are on this machine."""
+    from hpcad.parallel.launcher import detect
+    from hpcad.scaling.study.pinning import pin
+
+    launcher = detect(os.environ)
+    if launcher is not None and launcher.local_rank is not None:
+        pin(launcher.local_rank, launcher.size or 1, threads)
 
 
 def _options() -> argparse.Namespace:
@@ -52,6 +62,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pin", action="store_true")
     parser.add_argument("--bytes", type=int, required=True, help="of all gradients")
+    parser.add_argument(
+        "--seconds", type=float, default=0.002, help="of computing before a reduction, on one rank"
+    )
+    parser.add_argument("--flops", type=float, help="per second, of one rank alone")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
@@ -88,25 +102,33 @@ def _mean(world: Any, work: tuple[Callable[[], Any], float]) -> float:
     return float(total[0]) / world.size
 
 
-def reductions(world: Any, longest: int) -> list[tuple[int, float]]:
-    """Bytes and seconds of reductions: the median over rounds of the slowest rank's time."""
-    found = []
-    nbytes = FEWEST_BYTES
-    while True:
-        array = world.communicator.allocate(nbytes).view(np.float32)
-        array[...] = 0
-        seconds = []
-        for _ in range(ROUNDS):
+def reductions(world: Any, products: int, nbytes: int) -> tuple[float, list[tuple[int, float]]]:
+    """Seconds of the products alone, and bytes and seconds of reductions that follow them.
+
+    As in a training step: every rank computes, and then all reduce. What a reduction takes is what
+    it adds, and so is waiting for ranks whose core has had others to serve. Medians over rounds of
+    the slowest rank's time; the ways take turns.
+    """
+    multiply, _ = _products()
+    arrays = [None]
+    for size in (FEWEST_BYTES, -(-nbytes // 64) * 64) if world.size > 1 else ():
+        arrays.append(world.communicator.allocate(size).view(np.float32))
+        arrays[-1][...] = 0
+    seconds: list[list[float]] = [[] for _ in arrays]
+    for _ in range(ROUNDS):
+        for array, found in zip(arrays, seconds, strict=True):
             world.communicator.barrier()
             started = time.perf_counter()
-            world.communicator.iallreduce(array, "sum", "sweep").wait()
+            for _ in range(products):
+                multiply()
+            if array is not None:
+                world.communicator.iallreduce(array, "sum", "sweep").wait()
             taken = np.array([time.perf_counter() - started])
             world.communicator.allreduce(taken, "max")
-            seconds.append(float(taken[0]))
-        found.append((nbytes, float(np.median(seconds))))
-        if nbytes >= longest:
-            return found
-        nbytes = min(4 * nbytes, -(-longest // 64) * 64)
+            found.append(float(taken[0]))
+    alone, *others = (float(np.median(found)) for found in seconds)
+    sizes = [array.nbytes for array in arrays if array is not None]
+    return alone, [(n, max(t - alone, 1e-6)) for n, t in zip(sizes, others, strict=True)]
 
 
 if __name__ == "__main__":

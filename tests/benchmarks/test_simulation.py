@@ -93,6 +93,7 @@ def micro(ranks, flops, memory, seconds):
     times = [seconds + n / 1e9 for n in sizes] if ranks > 1 else []
     return {
         "ranks": ranks, "flops": flops, "memory_bandwidth": memory,
+        "length": 1e-2, "computing": 1e-2 * 2e10 / flops,
         "bytes": sizes if ranks > 1 else [], "seconds": times,
     }  # fmt: skip
 
@@ -101,8 +102,12 @@ def test_a_machine_is_what_was_measured():
     found = [micro(1, 2e10, 1e10, 0), micro(2, 1.8e10, 6e9, 1e-5), micro(4, 9e9, 3e9, 4e-5)]
     machine = simulation_local.machine_of(found, 0.01)
     assert machine.device == Device(2e10, 1e10)
-    assert machine.device_at(4) == Device(9e9, 3e9)
+    at_four = machine.device_at(4)
+    assert (at_four.flops, at_four.memory_bandwidth) == pytest.approx((9e9, 3e9))
     assert machine.levels["node"].measured[1] == pytest.approx([4, 4e-5, 1e9], rel=1e-6)
+    found[2]["computing"] *= 2  # the slowest rank, and not the mean, is waited for
+    at_four = simulation_local.machine_of(found, 0.01).device_at(4)
+    assert (at_four.flops, at_four.memory_bandwidth) == pytest.approx((4.5e9, 1.5e9))
     assert (machine.measured, machine.collectives.steals) == (True, 1.0)
 
 
@@ -175,10 +180,10 @@ def test_rates_are_what_was_done_in_the_time(monkeypatch):
 def test_reductions_are_measured_on_ranks(tmp_path):
     out = tmp_path / "found.json"
     program = Path(simulation_local_worker.__file__)
-    done = mpirun(2, [program, "--bytes", "5000", "--out", out])
+    done = mpirun(2, [program, "--bytes", "5000", "--out", out, "--pin"])
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
-    assert [nbytes for nbytes, _ in found["reductions"]] == [1024, 4096, 5056]
+    assert [nbytes for nbytes, _ in found["reductions"]] == [1024, 5056]
     assert found["ranks"] == 2
     assert np.min([seconds for _, seconds in found["reductions"]]) > 0
     assert min(found["flops"], found["memory_bandwidth"]) > 1e6
