@@ -15,6 +15,7 @@ from hpcad.data import ArrayDataset
 from hpcad.errors import CollectiveError, ConfigError
 from hpcad.models import MLP, MLPConfig
 from hpcad.parallel import door
+from hpcad.parallel.devices import in_graph
 from hpcad.parallel.devices.choice import device_choice
 from hpcad.parallel.devices.communicator import DeviceCommunicator
 from hpcad.parallel.devices.in_graph import GraphReductions, graph_reductions
@@ -31,7 +32,9 @@ WORLD = parallel.init()
 X = np.random.default_rng(0).standard_normal((33, 6)).astype(np.float32)
 Y = np.random.default_rng(1).integers(0, 4, 33)
 
-several = pytest.mark.skipif(WORLD.size == 1, reason="one rank reduces nothing")
+several = pytest.mark.skipif(
+    WORLD.size not in (2, 3), reason="one rank reduces nothing, and three show what four would"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +139,30 @@ def test_programs_of_other_sizes_meet_and_are_captured_together():
         for size in sizes:
             training.run(*training.batch(size))
     assert_trained_alike(one, host)
+
+
+@several
+def test_ranks_that_meet_in_ever_new_combinations_give_up_graphs_with_reductions(monkeypatch):
+    monkeypatch.setattr(in_graph, "MOST_ANEW", 1)
+    one, host = Training("strict"), Training("cpu")
+    for training in (one, host):
+        for i in range(12):
+            training.run(*training.batch(5 + (WORLD.rank == 0) * (i % 2)))
+    assert_trained_alike(one, host)
+    assert "between CUDA graphs (the ranks run programs in ever new" in one.engine.describe()
+
+
+@several
+def test_reductions_that_are_over_early_are_joined_all_the_same():
+    joint = Training("strict").engine._graph
+    array = strict.asarray(np.ones(8, np.float32))
+    joint.begin()
+    request = joint.start(array)
+    while not request.test():
+        pass
+    joint.launched()
+    assert not joint._forked
+    np.testing.assert_array_equal(array.get(), WORLD.size)
 
 
 @several

@@ -152,6 +152,7 @@ class GraphReductions:
 
     def launched(self) -> None:
         """All of the pass is with the device: note its end."""
+        self.join()  # where all requests were found to be over, nobody has
         if self._record is not None:
             self._record.event = self._communicator.mark(self._cupy.cuda.get_current_stream())
             self._flying.append(self._record)
