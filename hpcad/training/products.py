@@ -6,6 +6,7 @@ ranks take the same ones, and a run that goes on from a checkpoint takes those t
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from hpcad.errors import DeviceError
 from hpcad.parallel.communicator import Communicator
 from hpcad.program.device.trials import fastest_form, measured
 from hpcad.program.improve.epilogue_choice import FORMS, Epilogues
+
+log = logging.getLogger(__name__)
 
 FILE = "products.json"
 
@@ -133,6 +136,7 @@ class ProductChoices:
                 self._kept().put(candidate, form, seconds[form])
             else:
                 form = known[0]
+            log.info("%s: %s", candidate.key, form)
             found[candidate.key] = form
         return found
 

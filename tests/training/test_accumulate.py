@@ -53,7 +53,11 @@ def train(directory, accumulate, *, dtype="float64", device="cpu", steps=STEPS, 
 @pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize(
     ("device", "dtype", "parts"),
-    [("cpu", "float64", 3), ("cpu", "float64", 5), ("strict", "float32", 4)],
+    [
+        ("cpu", "float64", 3),
+        pytest.param("cpu", "float64", 5, marks=pytest.mark.slow),
+        ("strict", "float32", 4),
+    ],
 )
 def test_losses_are_those_of_whole_batches(device, dtype, parts, compile, tmp_path):
     settings = {"dtype": dtype, "device": device, "compile": compile}
@@ -68,7 +72,7 @@ def test_losses_are_those_of_whole_batches(device, dtype, parts, compile, tmp_pa
         assert names.count("accumulate") == 6 * parts
 
 
-@pytest.mark.parametrize("device", ["cpu", "strict"])
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), "strict"])
 def test_a_program_needs_memory_for_one_part(device, tmp_path):
     needed = []
     for parts in (1, 5):
@@ -77,7 +81,7 @@ def test_a_program_needs_memory_for_one_part(device, tmp_path):
     assert needed[1] < 0.5 * needed[0]
 
 
-@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("compile", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(compile, tmp_path):
     _, losses, parameters = train(tmp_path / "whole", 3, compile=compile)
     train(tmp_path / "parts", 3, steps=4, compile=compile)

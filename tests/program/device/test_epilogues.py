@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hpcad import nn, optim
 from hpcad.backend import get_backend
 from hpcad.errors import ConfigError, DeviceError
+from hpcad.models import CharGPT, CharGPTConfig
 from hpcad.primitives.elementwise import add, multiply, tanh
 from hpcad.primitives.product import matmul
 from hpcad.program.compiled import Compiled
@@ -42,7 +44,13 @@ def separate(name, precision="float32", **settings):
     return run, *run.train()
 
 
-@pytest.mark.parametrize(("name", "form"), FUSED)
+SEEN_IN_OTHERS = {("gelu", "forward"), ("gelu", "both"), ("gelu", "both_bgrad"), ("relu", "both")}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [pytest.param(*k, marks=pytest.mark.slow) if k in SEEN_IN_OTHERS else k for k in FUSED],
+)
 def test_losses_and_gradients_are_those_of_separate_kernels(name, form):
     plain, losses, gradients = separate(name)
     assert plain.names() == {}
@@ -56,7 +64,41 @@ def test_losses_and_gradients_are_those_of_separate_kernels(name, form):
     assert nbytes < bytes_before
 
 
-@pytest.mark.parametrize(("name", "form"), [("gelu", "both,bgrad"), ("relu", "both,bgrad")])
+def gpt(*forms):
+    """The compiled step of a small GPT-2, whose activations are made again, and its losses."""
+    model = CharGPT(CharGPTConfig(width=32, layers=3, heads=2, bias=True), 11, 32)
+    model.initialize(1, np.float32, BACKEND)
+    optimizer = optim.AdamW(model, 1e-3)
+
+    def step(x, y):
+        loss = model.loss({"x": x, "y": y})
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    run = Compiled(step, Options(ahead=True, strict=True, epilogues=Epilogues(wish=forms)))
+    text = np.random.default_rng(0).integers(0, 11, (8, 33))
+    x, y = (BACKEND.asarray(np.ascontiguousarray(t)) for t in (text[:, :-1], text[:, 1:]))
+    return run, [float(BACKEND.to_host(run(x, y).value)) for _ in range(3)]
+
+
+def test_layers_of_a_gpt():
+    plain, losses = gpt("separate")
+    run, found = gpt("both", "bgrad")
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+    names = Counter(i.name for i in run.program.program.instructions)
+    assert names["matmul_gelu_aux_bias"] == names["matmul_dgelu"] == 3
+    assert names["matmul_bgrad_b"] == 12
+    assert names["tanh"] == 2  # the last layer's is not made again for its weights
+    assert run.program.arena_bytes <= plain.program.arena_bytes
+    kernels, before = (sum(s.kind == "kernel" for s in r.program.steps) for r in (run, plain))
+    assert kernels <= before - 12 - 3
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [pytest.param("gelu", "both,bgrad", marks=pytest.mark.slow), ("relu", "both,bgrad")],
+)
 def test_half_precision(name, form):
     plain, losses, gradients = separate(name, "bfloat16")
     run = Run(form, getattr(nn, name), "bfloat16")
@@ -77,7 +119,9 @@ def test_without_a_bias():
     close(found[1], gradients, 2e-5)
 
 
-@pytest.mark.parametrize("form", ["both_bgrad", "both_bgrad,bgrad"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("both_bgrad", marks=pytest.mark.slow), "both_bgrad,bgrad"]
+)
 def test_gradients_that_are_added_to_what_is_there(form):
     _, losses, gradients = separate("gelu", passes=2)
     found = Run(form, passes=2).train()
