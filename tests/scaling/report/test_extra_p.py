@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from simulated_study import SHARES, step_seconds, strong, weak, write_study
+from simulated_study import SHARES, strong, weak, write_study
 
 from hpcad.errors import ConfigError
 from hpcad.scaling.report.extra_p import write_extra_p
@@ -15,7 +15,7 @@ from hpcad.scaling.study.point import Point
 
 def test_lines_hold_every_run_and_phase(tmp_path):
     points = [*strong((1, 2)), *weak((1, 2))]
-    study = read_study(write_study(tmp_path, points, repeats=2, steps=4))
+    study = read_study(write_study(tmp_path, points, repeats=2, steps=4, noise=0.1))
     count = write_extra_p(study, tmp_path / "extra.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "extra.jsonl").read_text().splitlines()]
     # Of each run: the step, 4 phases on two ranks and 3 on one, "other" and "imbalance".
@@ -27,8 +27,10 @@ def test_lines_hold_every_run_and_phase(tmp_path):
         for line in lines
         if line["callpath"] == "train->strong->backward" and line["params"] == {"p": 2}
     ]
-    t = step_seconds(Point("strong", 2, 256))
-    assert chosen == pytest.approx([SHARES["backward"] * t] * 2)
+    runs = study.runs[Point("strong", 2, 256)]
+    expected = [SHARES["backward"] * run.seconds[:, run.timed].mean() for run in runs]
+    assert chosen == pytest.approx(expected)
+    assert chosen[0] != pytest.approx(chosen[1])
     steps = [line for line in lines if line["callpath"] in ("train->strong", "train->weak")]
     assert len(steps) == 8
 

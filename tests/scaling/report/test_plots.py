@@ -70,11 +70,13 @@ def test_lateness_is_of_work_against_the_median_rank():
     (point,) = strong((4,))
     run = samples(point, 0, np.random.default_rng(0), steps=5)
     run.seconds[3, 4] *= 1.5
+    run.seconds[1, 5] *= 0.9  # one that is early does not make the others late
     with drawing():
         image = lateness(run).axes[0].images[0].get_array()
     assert image.shape == (4, 5)
-    assert np.flatnonzero(np.abs(image) > 1e-9).tolist() == [3 * 5 + 2]
+    assert np.flatnonzero(np.abs(image) > 1e-9).tolist() == [1 * 5 + 3, 3 * 5 + 2]
     assert image[3, 2] == pytest.approx(500 * run.seconds[0, 4])
+    assert image[1, 3] == pytest.approx(-100 * run.seconds[0, 5])
 
 
 def test_large_maps_keep_what_stands_out():

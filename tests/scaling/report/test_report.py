@@ -126,6 +126,9 @@ def test_laws_find_the_parameters_and_predict_the_largest_scale(tmp_path):
         assert interval["high"] - interval["low"] < truth
     peak = by_name["usl"]["peak"]
     assert peak["low"] < usl_peak(SIGMA, KAPPA) < peak["high"]
+    sigma, kappa = (by_name["usl"]["parameters"][name] for name in ("sigma", "kappa"))
+    for end, other in (("value", "value"), ("low", "high"), ("high", "low")):
+        assert peak[end] == pytest.approx(usl_peak(sigma[other], kappa[other]))
     held = by_name["usl"]["held_out"]
     assert held["ranks"] == 32
     assert abs(held["errors"][0]) < 0.05
