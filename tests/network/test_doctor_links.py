@@ -27,7 +27,7 @@ def test_a_host_with_a_slow_cable_is_named(tmp_path):
     assert [(each["kind"], each["hosts"]) for each in found] == [("slow host", [hosts.names[3]])]
     assert f"{hosts.names[3]} (rank 3) sends at " in found[0]["what"]
     assert f"--exclude={hosts.names[3]}`" in found[0]["change"]
-    # 100 Mbit/s are 12.5 MB/s; the bucket of 256 kB saves a little up.
+    # 100 Mbit/s are 12.5 MB/s; the bucket of 128 kB saves up half of a message of 256 kB.
     rates = [link["bandwidth"] for link in told["facts"][3]["links"]]
     assert len(rates) == 3
     assert all(rate < 40e6 for rate in rates), rates

@@ -124,15 +124,15 @@ def switched_hosts(count: int, folder: Path, seconds: int, *, slow: str) -> Iter
             _run(holder, "ip link set lo up")
             _run(holder, f"ip address add {address}/24 dev eth0")
             _run(holder, "ip link set eth0 up")
-        _slow_down(holders[-1], slow)
+        _slow_down(holders[-1], slow, "128kb")
         for holder in holders:
             _wait_for_cable(holder)
         yield Hosts(addresses, holders, _remote_shell(addresses, holders, folder))
 
 
-def _slow_down(holder: int, rate: str) -> None:
+def _slow_down(holder: int, rate: str, bucket: str = "256kb") -> None:
     # Packets are up to 64 KB long before they are cut: bucket and queue must hold some.
-    _run(holder, f"tc qdisc add dev eth0 root tbf rate {rate} burst 256kb latency 50ms")
+    _run(holder, f"tc qdisc add dev eth0 root tbf rate {rate} burst {bucket} latency 50ms")
 
 
 def require_namespaces() -> None:

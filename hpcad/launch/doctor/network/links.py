@@ -2,14 +2,14 @@
 
 Between nodes the first rank of each plays a tournament (:mod:`.pairing`): all nodes measure at
 once, each with one other, 15 rounds at most, whatever the number of nodes. Links that look slow
-are measured again, up to eight times, and the best result counts: a link is called slow because it
+are measured again, up to twelve times, and the best result counts: a link is called slow because it
 always was, and not because something else ran at that moment.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from hpcad.launch.doctor.facts import Link
 from hpcad.launch.doctor.network.exchange import Exchange
 from hpcad.launch.doctor.network.pairing import packed, partner, sample
-from hpcad.launch.doctor.network.slow import Way, slow_ways
+from hpcad.launch.doctor.network.slow import Way, slow_ends, slow_ways
 from hpcad.parallel import World
 from hpcad.parallel.communicator import Communicator
 
@@ -25,8 +25,9 @@ _MOST_ROUNDS = 15  # all pairs of up to 16 nodes
 _MOST_INSIDE = 3  # rounds inside a node
 _PASSES = 2
 _AGAIN_ROUNDS = 24
-_AGAIN_TIMES, _AGAIN_LEAST, _AGAIN_BUDGET = 8, 2, 2.0  # at most, at least; seconds between them
-_AGAIN_PAUSE = 0.05  # seconds, for what else runs here to pass
+_AGAIN_TIMES, _AGAIN_HOSTS = 12, 2  # at most; of slow hosts
+_AGAIN_BUDGET = 4.0  # seconds, after which it is not done once more
+_AGAIN_PAUSE = 0.1  # seconds, for what else runs here to pass
 _PATIENT = 8  # repeats of what is measured again
 _BUDGET = 1.0  # seconds of a pass, after which no round begins
 _SPARING = 2e-4  # seconds between two looks of a rank that waits for the others
@@ -71,7 +72,7 @@ def measure(world: World, *, thorough: bool = False) -> Measured:
                 between.play(members, None if thorough else _MOST_ROUNDS)
         inside.play(here, None if thorough else _MOST_INSIDE, int(np.bincount(nodes).max()))
     if world.nodes > 1:
-        between.again(slow_ways)
+        between.again()
     return Measured(between.links, inside.links, between.cut or inside.cut)
 
 
@@ -113,13 +114,19 @@ class _Tour:
                 self.cut = True
                 return
 
-    def again(self, suspects: Callable[[list[Way]], list[Way]]) -> None:
-        """Measure the suspects among the links of all ranks until they are none, or stay so."""
+    def again(self) -> None:
+        """Measure what looks slow until nothing does, or it stays so.
+
+        Hosts that are slow with nearly all others are sure after two times, single links are not.
+        """
         began = time.perf_counter()
-        for time_ in range(_AGAIN_TIMES):
-            slow = suspects(self._everyones())
+        for turn in range(_AGAIN_TIMES):
+            ways = self._everyones()
+            slow = slow_ways(ways)
+            if turn >= _AGAIN_HOSTS:
+                _, slow = slow_ends(ways, slow)
             spent = self._meet(time.perf_counter() - began)
-            if not slow or (time_ >= _AGAIN_LEAST and spent > _AGAIN_BUDGET):
+            if not slow or spent > _AGAIN_BUDGET:
                 return
             time.sleep(_AGAIN_PAUSE)
             pairs = sorted({(min(w.source, w.target), max(w.source, w.target)) for w in slow})
