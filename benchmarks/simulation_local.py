@@ -13,7 +13,8 @@ not counted.
 Where ranks share cores, that is a part of the machine's description: what is left of products and
 memory for each rank when so many compute at a time. A rank reduces with the core that it computes
 with, so reductions hide behind nothing (`steals` is 1); and the ranks of a node make progress with
-all messages of a step together, so these are taken as one, with one latency.
+all messages of a step together, so these are taken as one, with one latency. The slowest rank is in
+what was measured, of products and of reductions alike, so the machine has no noise besides.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from scaling_launch import OPEN_MPI, mpirun
 from hpcad.models import REGISTRY
 from hpcad.parallel.gradients.fit import fit_line
 from hpcad.scaling.simulation.captured import captured_job
-from hpcad.scaling.simulation.machine import Collectives, Device, Level, Machine, Noise, Sharing
+from hpcad.scaling.simulation.machine import Collectives, Device, Level, Machine, Sharing
 from hpcad.scaling.simulation.measured import read_study
 from hpcad.scaling.simulation.simulate import Prediction, Request, simulate
 from hpcad.scaling.study.orders import Orders
@@ -46,6 +47,7 @@ from hpcad.training.job import Job
 
 REPEATS = 3
 TIMEOUT = 120
+LONGEST = 0.05  # seconds of computing before a reduction that is measured
 _ALL = (1e18, 1e18)  # bytes: all gradients are one message
 _WORKER = Path(__file__).with_name("simulation_local_worker.py")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -62,13 +64,13 @@ def main() -> None:
     print(*lines(describe()), f"# study {options.study.name}: {len(runs)} runs", sep="\n")
     points = sorted({run.point for run in runs}, key=lambda p: (p.sweep, p.ranks))
     batches = sorted({point.batch // point.ranks for point in points})
-    steps, sigma = one_rank(orders, batches)
+    steps = one_rank(orders, batches)
     found: list[dict[str, Any]] = []
     for ranks in sorted({1, *(p.ranks for p in points)}):
         lengths = [steps[p.batch // p.ranks] for p in points if p.ranks == ranks]
-        length = float(np.mean(lengths)) if lengths else steps[batches[0]]
+        length = min(float(np.mean(lengths)) if lengths else steps[batches[0]], LONGEST)
         found.append(micro(orders, ranks, runs, length, found[0]["flops"] if found else None))
-    machine = machine_of(found, sigma)
+    machine = machine_of(found)
     job = Job.from_dict(orders.job, {kind: entry.config for kind, entry in REGISTRY.items()})
     rows = []
     for point in points:
@@ -76,7 +78,7 @@ def main() -> None:
         rows.append(_row(point, measured, predicted(job, machine, point, steps)))
     report(rows)
     if options.json is not None:
-        calibration = {"one_rank_seconds": steps, "sigma": sigma, "micro": found}
+        calibration = {"one_rank_seconds": steps, "micro": found}
         summary = {"median_error": median_error(rows), "calibration": calibration}
         write_json(options.json, describe() | summary | {"rows": rows})
 
@@ -96,8 +98,8 @@ def is_counted(run: Samples) -> bool:
 # -- calibration -----------------------------------------------------------------------------------
 
 
-def one_rank(orders: Orders, batches: Sequence[int]) -> tuple[dict[int, float], float]:
-    """Seconds of a step of one rank by its batch, and the spread of its steps."""
+def one_rank(orders: Orders, batches: Sequence[int]) -> dict[int, float]:
+    """Seconds of a step of one rank by its batch."""
     found: dict[int, list[Samples]] = {batch: [] for batch in batches}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(REPEATS):
@@ -114,14 +116,10 @@ def one_rank(orders: Orders, batches: Sequence[int]) -> tuple[dict[int, float], 
                 words = ["-m", "hpcad", "scaling", "point", str(file.with_suffix(".json"))]
                 start(1, words, orders.threads)
                 found[batch].append(read_samples(file))
-    steps = {
+    return {
         batch: float(np.median([np.median(run.step_seconds) for run in runs]))
         for batch, runs in found.items()
     }
-    relative = [
-        run.step_seconds / np.median(run.step_seconds) for runs in found.values() for run in runs
-    ]
-    return steps, 1.4826 * float(np.median(np.abs(np.concatenate(relative) - 1)))
 
 
 def micro(
@@ -170,7 +168,7 @@ def start(ranks: int, words: Sequence[str], threads: int) -> None:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
-def machine_of(found: Sequence[dict[str, Any]], sigma: float) -> Machine:
+def machine_of(found: Sequence[dict[str, Any]]) -> Machine:
     """This machine, as it was measured."""
     alone = found[0]
 
@@ -201,7 +199,6 @@ def machine_of(found: Sequence[dict[str, Any]], sigma: float) -> Machine:
             memory_bandwidth=left("memory_bandwidth"),
         ),
         collectives=Collectives(algorithms=["hierarchical"], steals=1.0),
-        noise=Noise(sigma=min(sigma, 0.5)),
         measured=True,
     )
 
@@ -230,7 +227,6 @@ def _row(point: Point, measured: Sequence[float], found: Prediction) -> dict[str
         "error": found.step / middle - 1,
         "compute": found.compute,
         "exposed": found.exposed,
-        "imbalance": found.imbalance,
     }
 
 
