@@ -39,7 +39,8 @@ from hpcad.parallel.gradients.fit import fit_line
 from hpcad.scaling.simulation.captured import captured_job
 from hpcad.scaling.simulation.machine import Collectives, Device, Level, Machine, Sharing
 from hpcad.scaling.simulation.measured import read_study
-from hpcad.scaling.simulation.simulate import Prediction, Request, simulate
+from hpcad.scaling.simulation.prediction import Prediction, Request
+from hpcad.scaling.simulation.simulate import simulate
 from hpcad.scaling.study.orders import Orders
 from hpcad.scaling.study.point import Point
 from hpcad.scaling.study.samples import Samples, read_samples

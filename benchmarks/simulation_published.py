@@ -22,7 +22,8 @@ from environment import describe, write_json
 from hpcad.scaling.simulation.described import workload_from
 from hpcad.scaling.simulation.machine import Machine
 from hpcad.scaling.simulation.machine_file import machine_from, read_table
-from hpcad.scaling.simulation.simulate import Prediction, simulate
+from hpcad.scaling.simulation.prediction import Prediction
+from hpcad.scaling.simulation.simulate import simulate
 from hpcad.scaling.simulation.workload import Work, Workload
 from hpcad.training.job_fields import bounded, build
 

@@ -12,7 +12,7 @@ from hpcad.errors import ConfigError
 
 if TYPE_CHECKING:
     from hpcad.scaling.simulation.machine import Machine
-    from hpcad.scaling.simulation.simulate import Request
+    from hpcad.scaling.simulation.prediction import Request
     from hpcad.scaling.simulation.workload import Workload
 
 RANKS = "1,2,4,8,64,512,4096"
@@ -109,7 +109,7 @@ def simulate_command(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
-    from hpcad.scaling.simulation.simulate import Request
+    from hpcad.scaling.simulation.prediction import Request
 
     for name in ("batch", "bucket_mb", "interval"):
         value = getattr(arguments, name)

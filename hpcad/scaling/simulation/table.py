@@ -9,7 +9,7 @@ from typing import Any
 
 from hpcad.errors import ConfigError
 from hpcad.scaling.simulation.machine import Machine
-from hpcad.scaling.simulation.simulate import Prediction, Request
+from hpcad.scaling.simulation.prediction import Prediction, Request
 from hpcad.scaling.simulation.workload import Workload
 
 _COLUMNS = (

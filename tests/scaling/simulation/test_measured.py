@@ -8,7 +8,8 @@ from machines import machine
 
 from hpcad.errors import DataError
 from hpcad.scaling.simulation.measured import measured
-from hpcad.scaling.simulation.simulate import Request, simulate
+from hpcad.scaling.simulation.prediction import Request
+from hpcad.scaling.simulation.simulate import simulate
 from hpcad.scaling.study.point import Point
 from hpcad.scaling.study.samples import Samples, write_samples
 

@@ -10,7 +10,8 @@ from machines import machine, workload
 
 from hpcad.errors import ConfigError
 from hpcad.scaling.simulation.machine import Failures, Noise, Storage
-from hpcad.scaling.simulation.simulate import Request, simulate
+from hpcad.scaling.simulation.prediction import Request
+from hpcad.scaling.simulation.simulate import simulate
 
 NOISE = Noise(sigma=0.01, tail_probability=1e-4, tail_mean=0.5)
 LEVELS = ((8, 3e-6, 1e11), (None, 1e-5, 4e10))
