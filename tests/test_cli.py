@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,29 @@ def runs(monkeypatch) -> list[tuple]:
 def test_a_run_that_a_signal_ended_is_not_done(job, monkeypatch):
     monkeypatch.setattr("hpcad.training.run.run", lambda *arguments: Result(stop_signal=15))
     assert cli.main(["train", str(job)]) == 128 + 15
+
+
+def test_a_run_out_of_time_is_not_done(job, monkeypatch):
+    monkeypatch.setattr("hpcad.training.run.run", lambda *arguments: Result(out_of_time=True))
+    assert cli.main(["train", str(job)]) == 200
+
+
+def test_a_time_limit_counts_from_the_start(job, runs, capsys):
+    before = time.time()
+    assert cli.main(["train", str(job), "--time-limit", "02:00:00"]) == 0
+    assert before + 7200 <= runs[0][5] <= time.time() + 7200
+    assert cli.main(["train", str(job), "--time-limit", "soon"]) == ConfigError.exit_code
+    assert "--time-limit 'soon' is not a time limit" in capsys.readouterr().err
+
+
+def test_fresh_counts_at_the_first_start_of_a_job(job, runs, monkeypatch, capsys):
+    Path("runs/digits").mkdir(parents=True)
+    Path("runs/digits/metrics.jsonl").write_text("{}")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert cli.main(["train", str(job), "--fresh"]) == 0
+    assert runs[0][3] is True
+    assert list(Path("runs").iterdir()) == [Path("runs/digits")]
+    assert "restart 1 of this job: it goes on" in capsys.readouterr().out
 
 
 def test_train_passes_job_entry_world_and_resume(job, runs):

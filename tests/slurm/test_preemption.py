@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from training_job import STEPS, TrainingJob, array_hashes, library, tried
 
-pytestmark = [pytest.mark.alone, pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.alone, pytest.mark.slurm, pytest.mark.timeout(600)]
 
 NAMES = {"mpich": "MPICH", "openmpi": "Open MPI"}
 

@@ -64,23 +64,28 @@ class Library:
 
 
 def library(name: str) -> Library:
-    """Return an MPI library of this machine, or skip the test.
+    """Return an MPI library of this machine that Slurm can start, or skip the test."""
+    python = library_without_slurm(name)
+    if name == "mpich":
+        return Library(python, "pmi2")
+    if not Path("/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so").exists():
+        pytest.skip("Slurm's PMIx plugin finds no library (apt-get install libpmix-dev)")
+    return Library(python, "pmix")
+
+
+def library_without_slurm(name: str) -> str:
+    """Return the Python that loads an MPI library, or skip the test.
 
     Within the environment of the tests, `make test` makes one with the other library.
     """
     from hpcad.parallel.library import installed_wheel
 
     if installed_wheel() == name:
-        python = sys.executable
-    else:
-        python = f"{sys.prefix}/{name}/bin/python"
-        if not Path(python).exists():
-            pytest.skip(f"there is no {python} (`make test` makes it)")
-    if name == "mpich":
-        return Library(python, "pmi2")
-    if not Path("/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so").exists():
-        pytest.skip("Slurm's PMIx plugin finds no library (apt-get install libpmix-dev)")
-    return Library(python, "pmix")
+        return sys.executable
+    python = f"{sys.prefix}/{name}/bin/python"
+    if not Path(python).exists():
+        pytest.skip(f"there is no {python} (`make test` makes it)")
+    return python
 
 
 class TrainingJob:
@@ -96,9 +101,9 @@ class TrainingJob:
         self.slurm, self.library, self.folder = slurm, library, folder
         program = folder / "venv" / "bin" / "hpcad"
         program.parent.mkdir(parents=True)
-        (folder / "job.toml").write_text(_JOB)
+        write_job(folder)
         (folder / "site.toml").write_text(_PROFILE.format(mpi=library.mpi))
-        program.write_text(f'#!/bin/sh\nexec {library.python} {_PACED} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {library.python} {program_of()} "$@"\n')
         program.chmod(0o755)
         self.jobs: list[str] = []
 
@@ -150,11 +155,11 @@ class Submitted:
             raise Garbled
         return text
 
-    def until(self, pattern: str, timeout: float = 90.0) -> None:
+    def until(self, pattern: str, timeout: float = 180.0) -> None:
         """Wait for a line of the log."""
         self._wait(lambda: re.search(pattern, self.log, re.MULTILINE) is not None, pattern, timeout)
 
-    def end(self, timeout: float = 120.0) -> str:
+    def end(self, timeout: float = 180.0) -> str:
         """Wait for the end; return the state."""
         self._wait(lambda: bool(self.log) and self.state not in _UNFINISHED, "end", timeout)
         return self.state
@@ -169,9 +174,8 @@ class Submitted:
         assert done.returncode == 0, done.stderr
 
     def records(self, start: int) -> list[dict]:
-        """What each rank ended with at a start, by rank; ``rank`` and ``host`` left out."""
-        names = sorted((self.folder / "records").glob(f"start-{start}-rank-*.json"))
-        return [json.loads(name.read_text()) for name in names]
+        """What each rank ended with at a start, by rank."""
+        return records_in(self.folder / "records", start)
 
     def _wait(self, true: Callable[[], bool], what: str, timeout: float) -> None:
         end = time.monotonic() + timeout
@@ -179,6 +183,22 @@ class Submitted:
             if time.monotonic() > end:
                 pytest.fail(f"no {what} of job {self.number} in {timeout} s:\n{self.log}")
             time.sleep(0.1)
+
+
+def write_job(folder: Path) -> None:
+    """Write ``job.toml``."""
+    (folder / "job.toml").write_text(_JOB)
+
+
+def program_of() -> Path:
+    """The program that takes the place of the command ``hpcad``."""
+    return _PACED
+
+
+def records_in(folder: Path, start: int) -> list[dict]:
+    """What each rank has written at a start, by rank."""
+    names = sorted(folder.glob(f"start-{start}-rank-*.json"))
+    return [json.loads(name.read_text()) for name in names]
 
 
 def array_hashes(run: Path, step: int = STEPS) -> dict[str, list]:

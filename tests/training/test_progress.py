@@ -87,6 +87,17 @@ def test_a_bar_in_a_terminal():
     assert "ETA" not in text
 
 
+def test_a_terminal_that_nobody_sees_gets_lines(monkeypatch):
+    """`srun -u` gives ranks one as stdout, and a pipe as stderr."""
+    out, err = Terminal(), io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", err)
+    with Progress(2, every=1) as progress:
+        progress.update(1, epoch=0, samples=8, loss=0.5)
+    assert out.getvalue().startswith("step 1/2  epoch 0  loss 0.5000")
+    assert err.getvalue() == ""
+
+
 def test_message_in_a_log():
     log = io.StringIO()
     Progress(3, stream=log).message("checkpoint saved")
