@@ -87,12 +87,12 @@ class ScheduleSection:
 class TrainingSection:
     """How long, in which precision, on what. With both `epochs` and `steps` the first reached ends.
 
-    `evaluate_every` counts steps; without it the end of every epoch evaluates, by
-    `evaluate_batch` samples a rank at a time. `accumulate` cuts the batch of a rank in so many parts,
-    whose gradients are added up: memory for the values of one part is enough. `compile` turns the step into a program; without it
-    every operation is carried out one by one. `precision` is what layers compute in (with
-    ``"float32"``, `dtype`); parameters stay `dtype`. `loss_scale` and `loss_scale_interval` belong
-    to float16: the first scale, and the good steps until it doubles.
+    `evaluate_every` counts steps; without it the end of every epoch evaluates, by `evaluate_batch`
+    samples a rank at a time. `accumulate` cuts the batch of a rank in so many parts, whose
+    gradients are added up: memory for the values of one part is enough. `compile` turns the step
+    into a program; without it every operation is carried out one by one. `precision` is what layers
+    compute in (with ``"float32"``, `dtype`); parameters stay `dtype`. `loss_scale` and
+    `loss_scale_interval` belong to float16: the first scale, and the good steps until it doubles.
     """
 
     epochs: int | None = bounded(None, at_least=1)
