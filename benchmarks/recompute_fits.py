@@ -76,7 +76,7 @@ def _check_model(check: Any, place: str, model: dict[str, Any], table: np.ndarra
             _, height = _search(law, table, names, start, held=at)
             excess = (height - squares) / allowed
             # The law with a kink is hard to search: its ends are found less exactly.
-            rel = 0.3 if model["model"] == "overlap" else 0.01
+            rel = 0.02 if model["model"] == "overlap" else 0.01
             check(f"{place}: excess at the {end} end of {name}", excess, 1.0, rel)
     if "peak" in model:
         check(f"{place}: level of the turning point", model["peak"]["level"], 0.95)
@@ -119,7 +119,7 @@ def _check_held_out(check: Any, place: str, model: dict[str, Any], table: np.nda
             added = np.array([ranks, reported[end], size, sent])
             _, height = _search(law, rest, names, list(values), extra=(added, chosen.sum()))
             excess = (height - squares) / allowed
-            rel = 0.3 if model["model"] == "overlap" else 0.03
+            rel = 0.05 if model["model"] == "overlap" else 0.03
             check(f"{place}: held out, excess at the {end} end", excess, 1.0, rel)
     check(f"{place}: held out, inside", held["is_inside"], all(inside))
 

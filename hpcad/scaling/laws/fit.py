@@ -232,13 +232,20 @@ class Fit:
 def _warm(
     residuals: Residuals, start: Array, apply: Callable[[Array, Array], Array], found: Fit
 ) -> Callable[[Array, Array | None], Array]:
-    """Minimal sums of squares at x, each search going on where that of the last x ended."""
+    """Minimal sums of squares at x.
+
+    Each search begins where that of the last x ended and, for laws with a bend (the overlap) at
+    which it may have been held up, at the best parameters of all, too.
+    """
     low, high = found.model.bounds
-    state = start
+    state = optimum = start
 
     def cost(x: Array, held: Array | None) -> Array:
         nonlocal state
-        state, sums = minimise(residuals, apply(state, x), low, high, held, tolerance=1e-7)
-        return sums
+        near, sums = minimise(residuals, apply(state, x), low, high, held, tolerance=1e-7)
+        anew, others = minimise(residuals, apply(optimum, x), low, high, held, tolerance=1e-7)
+        better = others < sums
+        state = np.where(better[:, None], anew, near)
+        return np.where(better, others, sums)
 
     return cost
