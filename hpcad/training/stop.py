@@ -22,6 +22,7 @@ from hpcad.training.limits import Deadline, Limits
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 _SECONDS_BETWEEN = 0.2  # of agreements; what a run may take to notice
+_MOST_STEPS = 50  # between them, should steps suddenly take longer
 
 
 class Stop:
@@ -65,7 +66,8 @@ class Stop:
     def after_step(self) -> bool:
         """Return whether the run ends here; collective.
 
-        The ranks ask each other about five times a second and not in every step.
+        The ranks ask each other about five times a second and not in every step; at the latest
+        after 50 steps.
         """
         if not self._heeded:
             return False
@@ -79,7 +81,7 @@ class Stop:
             together = np.array([received, near, pace])
             self._communicator.allreduce(together, "max", "stop")
             received, near, pace = int(together[0]), bool(together[1]), float(together[2])
-        self._steps_left = max(1, int(_SECONDS_BETWEEN / max(pace, 1e-6)))
+        self._steps_left = min(max(1, int(_SECONDS_BETWEEN / max(pace, 1e-6))), _MOST_STEPS)
         self._steps, self._since = 0, time.perf_counter()
         self.signal, self.out_of_time = received, near and not received
         return bool(received or near)

@@ -19,6 +19,7 @@ write_config() {
   # linuxproc, task/none, no accounting: nothing here needs cgroups or systemd.
   # config_overrides: more CPUs than the machine has. cred_expire: a requeued job waits that long.
   # TmpFS per node: two slurmd would collide in /tmp when steps use PMIx.
+  # Jobs of `urgent` preempt those of the others; those of `patient` may take a minute to leave.
   # A first job number of its own: MPI libraries name what they leave in /dev/shm after job and step.
   local first=$((1000000 + (RANDOM * 32768 + RANDOM) % 60000000))
   cat > "$dir/slurm.conf" <<CONF
@@ -55,7 +56,11 @@ JobRequeue=1
 KillWait=5
 InactiveLimit=0
 NodeName=n[0-$((nodes - 1))] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 1))-$((port + nodes))] CPUs=$cpus RealMemory=1000 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1
+PartitionName=patient Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1 GraceTime=60
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=2
 CONF
 }
 

@@ -1,8 +1,8 @@
 """`hpcad`, which takes its time at the first start of a job, and says what every rank ended with.
 
-Run as the command itself. With PACE=STEP every step from there on takes PAUSE seconds (0.1), until
-Slurm starts the job again: so a signal from outside meets it in the middle, however fast or slow
-the machine is. With RECORDS=DIRECTORY each rank writes there where it stopped.
+Run as the command itself. With PACE=SECONDS every step takes so much longer, until Slurm starts the
+job again: so a signal from outside meets it in the middle, however fast or slow the machine is.
+With RECORDS=DIRECTORY each rank writes there where it stopped.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ _real_step, _real_run = Trainer._step, Trainer.run
 
 
 def paced_step(trainer, batch, phases):
-    pace = os.environ.get("PACE")
-    if pace and not restarts(os.environ) and trainer.result.step >= int(pace):
-        time.sleep(float(os.environ.get("PAUSE", "0.1")))
+    if not restarts(os.environ):
+        time.sleep(float(os.environ.get("PACE", "0")))
     return _real_step(trainer, batch, phases)
 
 

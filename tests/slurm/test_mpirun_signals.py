@@ -38,7 +38,7 @@ def test_a_signal_to_mpirun_saves_at_one_step(name, number, tmp_path):
         subprocess.Popen(
             command,
             cwd=tmp_path,
-            env=environment(tmp_path) | {"PACE": "10", "PAUSE": "0.2"},
+            env=environment(tmp_path) | {"PACE": "0.2"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -13,8 +13,8 @@ NAMES = {"mpich": "MPICH", "openmpi": "Open MPI"}
 def requeued_and_whole(jobs: TrainingJob, preempt, *options: str) -> tuple:
     """Run the job twice, and preempt one of the two in its middle. Return both when they ended."""
     script = jobs.script()
-    preempted = jobs.submit(script, "preempted", *options, PACE="30")
-    preempted.until(r"^step 30/60 ")
+    preempted = jobs.submit(script, "preempted", *options, PACE="0.1")
+    preempted.until(r"^step 10/60 ")
     # Started as soon as the other has left the nodes.
     whole = jobs.submit(script, "whole")
     preempt(preempted)
@@ -42,7 +42,7 @@ def check(preempted, whole, name: str, signal: int = 10) -> None:
     ]
     assert all(r["library"].startswith(name) for r in first)
     stopped = first[0]["step"]
-    assert 30 < stopped < STEPS
+    assert 10 < stopped < STEPS
     assert {(r["step"], r["saved"], r["signal"]) for r in first} == {(stopped, stopped, signal)}
 
     # Slurm has started the same job again, and the ranks went on from there.
