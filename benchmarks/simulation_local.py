@@ -71,7 +71,7 @@ def main() -> None:
         lengths = [steps[p.batch // p.ranks] for p in points if p.ranks == ranks]
         length = min(float(np.mean(lengths)) if lengths else steps[batches[0]], LONGEST)
         found.append(micro(orders, ranks, runs, length, found[0]["flops"] if found else None))
-    machine = machine_of(found)
+    machine = machine_of(found, max(int(run.facts["cores"]) for run in runs))
     job = Job.from_dict(orders.job, {kind: entry.config for kind, entry in REGISTRY.items()})
     rows = []
     for point in points:
@@ -169,20 +169,19 @@ def start(ranks: int, words: Sequence[str], threads: int) -> None:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
-def machine_of(found: Sequence[dict[str, Any]]) -> Machine:
+def machine_of(found: Sequence[dict[str, Any]], cores: int) -> Machine:
     """This machine, as it was measured."""
     alone = found[0]
 
     def left(key: str) -> list[float]:
-        """What the slowest rank has of a rate: products tell by how much it is slower."""
-        slowest = [each["length"] / each["computing"] for each in found]
-        slowest[0] = 1.0
-        return [
-            share
-            if key == "flops"
-            else share * each[key] / alone[key] * alone["flops"] / each["flops"]
-            for share, each in zip(slowest, found, strict=True)
-        ]
+        """What the slowest rank has of a rate, which is no more than its share of the cores."""
+        factors = []
+        for each in found:
+            slowest = each["length"] / each["computing"] * alone["computing"] / alone["length"]
+            share = min(slowest, 1.0, cores / each["ranks"])
+            rest = each[key] / alone[key] * alone["flops"] / each["flops"]
+            factors.append(share if key == "flops" else share * min(rest, 1.0))
+        return factors
 
     table = []
     for each in found[1:]:

@@ -100,20 +100,22 @@ def micro(ranks, flops, memory, seconds):
 
 def test_a_machine_is_what_was_measured():
     found = [micro(1, 2e10, 1e10, 0), micro(2, 1.8e10, 6e9, 1e-5), micro(4, 9e9, 3e9, 4e-5)]
-    machine = simulation_local.machine_of(found)
+    machine = simulation_local.machine_of(found, cores=4)
     assert machine.device == Device(2e10, 1e10)
     at_four = machine.device_at(4)
     assert (at_four.flops, at_four.memory_bandwidth) == pytest.approx((9e9, 3e9))
     assert machine.levels["node"].measured[1] == pytest.approx([4, 4e-5, 1e9], rel=1e-6)
     found[2]["computing"] *= 2  # the slowest rank, and not the mean, is waited for
-    at_four = simulation_local.machine_of(found).device_at(4)
+    at_four = simulation_local.machine_of(found, cores=4).device_at(4)
     assert (at_four.flops, at_four.memory_bandwidth) == pytest.approx((4.5e9, 1.5e9))
+    # Two ranks on one core have half of it each, whatever a disturbed measurement says.
+    assert simulation_local.machine_of(found, cores=1).device_at(2).flops == 1e10
     assert (machine.measured, machine.collectives.steals) == (True, 1.0)
 
 
 def test_a_point_is_what_is_left_of_the_device_and_one_message():
     found = [micro(1, 2e10, 1e10, 0), micro(4, 5e9, 2.5e9, 1e-3)]
-    machine = simulation_local.machine_of(found)
+    machine = simulation_local.machine_of(found, cores=4)
     configs = {kind: entry.config for kind, entry in simulation_local.REGISTRY.items()}
     job = load_job(INPUTS.parents[1] / "jobs" / "digits.toml", models=configs)
     point = simulation_local.predicted(job, machine, Point("strong", 4, 128), {32: 0.01})
