@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hpcad.training.job import Job
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141  # as shells report it
 _ROOT_HEAD_START = 0.5  # seconds in which rank 0 may report an error that all ranks have
 
 
@@ -41,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if getattr(arguments, "ranks", None) is not None:
             return _train_on_ranks(arguments.ranks, words)
-        return int(arguments.func(arguments))
+        code = int(arguments.func(arguments))
+        sys.stdout.flush()  # a closed pipe is to be noticed here
+        return code
     except HpcadError as error:
         # What arrives here was raised on all ranks alike: one of them says it.
         if _launched_rank() in (None, 0):
@@ -50,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("hpcad: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        if _launched_rank() is not None:
+            raise  # the hooks end the other ranks
+        # The reader has seen enough (`| head`); what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -252,8 +261,10 @@ def _job_path(arguments: argparse.Namespace) -> Path:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from hpcad.parallel.world import init, load_mpi
+
+    load_mpi()  # before the imports below, which take each rank another time
     from hpcad.models import REGISTRY
-    from hpcad.parallel import init
     from hpcad.training.job import load_job
 
     began = time.time()

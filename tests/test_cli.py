@@ -317,6 +317,12 @@ def under_mpirun(tmp_path: Path, ranks: int, body: str) -> subprocess.CompletedP
     return mpirun(ranks, [program], timeout=20, cwd=tmp_path)
 
 
+def test_a_reader_that_has_seen_enough_gets_no_traceback():
+    command = f"{sys.executable} -m hpcad info | true; exit ${{PIPESTATUS[0]}}"
+    done = run_bounded(["bash", "-c", command], timeout=60)
+    assert (done.returncode, done.stderr) == (cli.BROKEN_PIPE, "")
+
+
 def test_a_wrong_job_file_is_said_once(tmp_path):
     (tmp_path / "bad.toml").write_text(JOB.replace("epochs", "epoch"))
     done = mpirun(3, ["-m", "hpcad", "train", "bad.toml"], timeout=20, cwd=tmp_path)

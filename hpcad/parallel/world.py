@@ -112,6 +112,21 @@ def init(device: str | None = None) -> World:
         return _world
 
 
+def load_mpi() -> None:
+    """Load MPI where this process is one of several; :func:`init` does it otherwise.
+
+    Programs that import much before they call :func:`init` may call this first of all. Ranks of
+    a library that speaks PMI to Slurm then begin MPI close together: where imports of seconds
+    had drawn them apart, Slurm's exchange of addresses was seen to fail.
+
+    Raises
+    ------
+    LaunchError
+        As :func:`init`.
+    """
+    _load_mpi(detect(os.environ))
+
+
 def _check_device(name: str) -> None:
     device.check_name(name)
 

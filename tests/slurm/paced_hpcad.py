@@ -13,14 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-# Slurm 22.05's pmi2 and the MPICH wheel garbled 9 of 10 starts of MPI after the imports below, and
-# none of 10 before them (see slurm_jobs.py). That is not what is tested here.
-if "SLURM_PROCID" in os.environ and Path(sys.prefix, "lib", "libmpi.so.12").exists():
-    from mpi4py import MPI  # noqa: F401
+from hpcad.parallel.world import load_mpi
 
-from hpcad.cli import main
-from hpcad.parallel.slurm import restarts
-from hpcad.training.trainer import Trainer
+load_mpi()  # before the next imports, as `hpcad train` does
+from hpcad.cli import main  # noqa: E402
+from hpcad.parallel.slurm import restarts  # noqa: E402
+from hpcad.training.trainer import Trainer  # noqa: E402
 
 _real_step, _real_run = Trainer._step, Trainer.run
 

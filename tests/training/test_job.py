@@ -144,7 +144,7 @@ WRONG = {
         "zzz",
         "digits.toml:20: [training] has no key 'zzz'; known: 'epochs', 'steps', 'dtype', "
         "'precision', 'loss_scale', 'loss_scale_interval', "
-        "'device', 'log_every', 'evaluate_every', 'evaluate_batch', 'compile'",
+        "'device', 'log_every', 'evaluate_every', 'evaluate_batch', 'accumulate', 'compile'",
     ),
     "section": (
         "[optimizer]",
