@@ -147,7 +147,7 @@ def _search(
 ) -> tuple[np.ndarray, float]:
     """Damped Gauss-Newton from `start`; shares stay within 0 and 1, scales are logarithms."""
     is_share = np.array([name in SHARES for name in names])
-    free = np.array([k for k in range(len(names)) if k != held])
+    given_free = np.array([k != held for k in range(len(names))])
 
     def values(x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -164,9 +164,13 @@ def _search(
     x = np.where(is_share, given, np.log(np.where(is_share, 1, np.maximum(given, 1e-300))))
     best, damping = float((residuals(x) ** 2).sum()), 1e-3
     for _ in range(300):
+        slopes = _slopes(residuals, x, is_share)
+        # A share at its end that wants to go on stays, so that the others go where that is best.
+        up = slopes.T @ residuals(x) > 0
+        free = np.flatnonzero(given_free & ~(is_share & ((up & (x <= 0)) | (~up & (x >= 1)))))
         if not len(free) or damping > 1e12:
             break
-        slopes = _slopes(residuals, x, is_share)[:, free]
+        slopes = slopes[:, free]
         lengths = np.maximum(np.sqrt((slopes**2).sum(axis=0)), 1e-300)
         matrix = (slopes / lengths).T @ (slopes / lengths) + damping * np.eye(len(free))
         moved = x.copy()

@@ -75,6 +75,21 @@ def detect(environ: Mapping[str, str]) -> Launcher | None:
     return None
 
 
+#: Where batch systems put the name of a job (Slurm, PBS, LSF, Grid Engine, Flux).
+_JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
+
+
+def batch_job(environ: Mapping[str, str]) -> str:
+    """The name that a batch system gave this process's job; empty outside of one.
+
+    Examples
+    --------
+    >>> batch_job({"PBS_JOBID": "12.server"})
+    '12.server'
+    """
+    return next((environ[name] for name in _JOB_VARIABLES if name in environ), "")
+
+
 def _promised_size(environ: Mapping[str, str], variable: str | None) -> int | None:
     # In a heterogeneous Slurm job each component counts only its own tasks.
     if variable == "SLURM_STEP_NUM_TASKS" and "SLURM_HET_SIZE" in environ:

@@ -200,19 +200,23 @@ class PassRecord(Record):
     __slots__ = ("_abort", "event")
 
     event: Any
-    _abort: Callable[[], None]
+    _abort: Callable[[], None] | None
 
     def look(self) -> bool:
         """Ask the event; any thread may."""
-        if not self.finished and self.event is not None and self.event.done:
+        event = self.event
+        if not self.finished and event is not None and event.done:
             self.finish()
         return bool(self.finished)
 
     def finish(self) -> None:
-        """Stop the clock."""
+        """Stop the clock, and let go of the communicator, which may end before this record."""
         self.finished = self.finished or perf_counter()
+        self.event = self._abort = None
         waiting.discard(self)
 
     def give_up(self) -> None:
         """Abort the communicator: that frees kernels which wait for other ranks."""
-        self._abort()
+        abort = self._abort
+        if abort is not None:
+            abort()

@@ -134,7 +134,7 @@ class CheckpointSection:
     enabled: bool = True
     asynchronous: bool = True
     margin: float = bounded(60.0, at_least=0)
-    tries: int | None = bounded(3, at_least=1)
+    tries: int | Literal["auto"] | None = bounded("auto", at_least=1)
 
 
 @dataclass(frozen=True)

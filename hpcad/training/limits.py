@@ -6,12 +6,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from hpcad.errors import ConfigError
+from hpcad.parallel.launcher import batch_job
 
 END_TIME = "HPCAD_END_TIME"  # of a user or a script, for any launcher
 SLURM_END_TIME = "SLURM_JOB_END_TIME"  # of newer versions of Slurm
 
+_UNATTENDED_TRIES = 3
 _STEPS = 3  # that the run may still take, beside saving, when it is told to stop
 _SAVES = 2  # the last one, and the one that may be under way
 
@@ -26,19 +29,29 @@ class Limits:
         When the job ends, in seconds since 1970 (UTC); None where nobody knows.
     margin : float
         Seconds before that at which the run is to be over.
-    tries : int or None
-        How often a run may start at the same saved step; None is no bound.
+    tries : int, "auto" or None
+        How often a run may start at the same saved step; None is no bound. ``"auto"``: three
+        times in a job of a batch system, which may start it again for ever, and without a bound
+        elsewhere, where a person does.
     """
 
     end: float | None = None
     margin: float = 60.0
-    tries: int | None = 3
+    tries: int | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.margin) and self.margin >= 0):
             raise ConfigError(f"margin must be a number of seconds from 0 on, not {self.margin}")
-        if self.tries is not None and self.tries < 1:
-            raise ConfigError(f"tries must be at least 1, or None for no bound, not {self.tries}")
+        if self.tries not in ("auto", None) and self.tries < 1:  # type: ignore[operator]  # an int
+            raise ConfigError(
+                f"tries must be at least 1, or 'auto', or None for no bound, not {self.tries}"
+            )
+
+    def most_starts(self, environ: Mapping[str, str]) -> int | None:
+        """How often the run may start at the same saved step, in this environment."""
+        if self.tries == "auto":
+            return _UNATTENDED_TRIES if batch_job(environ) else None
+        return self.tries
 
 
 def end_of_job(environ: Mapping[str, str], now: float) -> float | None:

@@ -370,7 +370,7 @@ class Trainer:
             self.directory if self.checkpoints.saving else None,
             self.result,
             settings=xxhash.xxh3_64_hexdigest(settings.encode()),
-            tries=self.limits.tries,
+            tries=self.limits.most_starts(os.environ),
             chosen=chosen,
         )
 

@@ -13,6 +13,7 @@ from hpcad.parallel.devices.nccl import NcclCommunicator
 from hpcad.parallel.devices.nccl_group import nccl_of
 from hpcad.parallel.serial import SerialCommunicator
 from hpcad.program.device.effect_kinds import COLD, WARM
+from hpcad.program.device.held_graph import HeldGraph
 
 cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 if not cupy.cuda.is_available():
@@ -45,7 +46,7 @@ def test_a_world_of_one_captures_reductions_as_branches_and_ends(group):
         for array in arrays:
             cupy.add(array, 1, out=array)
 
-    held = Held()
+    held = HeldGraph()
     stream = cupy.cuda.Stream(non_blocking=True)
     cupy.cuda.get_current_stream().synchronize()
     with stream:
@@ -57,7 +58,7 @@ def test_a_world_of_one_captures_reductions_as_branches_and_ends(group):
         work()
         held.graph = stream.end_capture()
         assert reductions.settle("")
-        reductions.hold(held.release)
+        reductions.hold(held)
         for _ in range(3):
             held.graph.launch(stream)
             reductions.launched()
@@ -66,15 +67,6 @@ def test_a_world_of_one_captures_reductions_as_branches_and_ends(group):
     assert [set(cupy.asnumpy(array)) for array in arrays] == [{8.0}] * len(arrays)
     group.close()  # hangs where a graph is left
     assert held.graph is None
-
-
-class Held:
-    """A graph that can be dropped."""
-
-    graph = None
-
-    def release(self):
-        self.graph = None
 
 
 TWO_RANKS = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hpcad.data import ArrayDataset
 from hpcad.errors import CollectiveError, ConfigError
 from hpcad.models import MLP, MLPConfig
 from hpcad.parallel import door
+from hpcad.parallel.devices import choice as choosing
 from hpcad.parallel.devices import in_graph
 from hpcad.parallel.devices.choice import device_choice
 from hpcad.parallel.devices.communicator import DeviceCommunicator
@@ -418,6 +420,25 @@ def test_graphs_are_let_go_before_the_communicator_is():
     assert comm.destroyed
     with pytest.raises(CollectiveError, match="was closed; make another one"):
         one.losses(1)
+
+
+@several
+def test_graphs_go_before_a_communicator_that_is_garbage_with_them(monkeypatch):
+    one = Training("strict")
+    one.losses(3)
+    group = communicator()
+    comm = group._group._comm
+    ring = [one, group]
+    ring.append(ring)
+    choosing._chosen.clear()
+    failed = []
+    monkeypatch.setattr(sys, "unraisablehook", failed.append)
+    one.backend.synchronize()
+    door.longest_wait()  # the watchdog looks now and then, and notes that the last pass is over
+    del one, group, ring
+    gc.collect()
+    assert comm.destroyed
+    assert not failed
 
 
 @several

@@ -15,6 +15,12 @@ from hpcad.training.result import OUT_OF_TIME
 from hpcad.training.starts import NAME, Start, read
 
 
+@pytest.fixture(autouse=True)
+def batch_job(monkeypatch):
+    """A job of a batch system, which would start a run again for ever."""
+    monkeypatch.setenv("PBS_JOBID", "7.server")
+
+
 class NodeFailure(Exception):  # noqa: N818 - as it is called
     """What ends a run from outside."""
 
@@ -61,6 +67,13 @@ def test_a_run_that_never_gets_further_is_refused_the_fourth_time(tmp_path, caps
     with pytest.raises(NoProgressError):
         run(tmp_path)
     (tmp_path / NAME).unlink()
+    assert run(tmp_path).step == 20
+
+
+def test_a_person_may_try_as_often_as_they_like(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcad.training.limits.batch_job", lambda environ: "")
+    for _ in range(5):
+        fail(tmp_path, at=2)
     assert run(tmp_path).step == 20
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from hpcad.data.manifest.contents import FILE_NAME as MANIFEST
+from hpcad.parallel.launcher import batch_job
 
 FILE_NAME = "stage.json"
 FORMAT = "hpcad-stage"
 VERSION = 1
 PART = ".part"  # after the name of a file that is not complete
 _MAX_FILE_BYTES = 256 * 2**20
-_JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ class Owner:
     @classmethod
     def here(cls) -> Owner:
         """This process."""
-        found = (os.environ[name] for name in _JOB_VARIABLES if name in os.environ)
         pid = os.getpid()
-        return cls(socket.gethostname(), _boot(), pid, _started(pid) or 0, next(found, ""))
+        return cls(socket.gethostname(), _boot(), pid, _started(pid) or 0, batch_job(os.environ))
 
     def is_this_process(self) -> bool:
         """Whether that is the process that asks."""

@@ -16,12 +16,12 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from hpcad.errors import ConfigError, DeviceError, ShapeError
 from hpcad.parallel.buffer import REDUCTIONS
 from hpcad.parallel.devices.request import DeviceRequest, Steps
+from hpcad.program.device.held_graph import HeldGraph
 
 _SPIN_SECONDS = 2e-3
 
@@ -144,8 +144,8 @@ class DeviceCommunicator(ABC):
         """Let the current stream go on only behind all that :attr:`stream` was given."""
         self._cupy.cuda.get_current_stream().wait_event(self.mark(self.stream))
 
-    def let_go_before_end(self, release: Callable[[], None]) -> None:  # noqa: B027  # most hold nothing
-        """Call ``release`` before what a graph uses is destroyed."""
+    def let_go_before_end(self, graph: HeldGraph) -> None:  # noqa: B027  # most hold nothing
+        """Drop a graph before what it uses is destroyed."""
 
     def abort(self) -> None:  # noqa: B027  # nor can be aborted
         """Free the device from collectives that hang. Any thread may call it."""

@@ -31,6 +31,7 @@ from hpcad.errors import ConfigError
 from hpcad.parallel.devices.communicator import DeviceCommunicator
 from hpcad.parallel.record import PassRecord
 from hpcad.program.device.effect_kinds import COLD, WARM
+from hpcad.program.device.held_graph import HeldGraph
 
 VARIABLE = "HPCAD_GRAPH_REDUCTIONS"
 MOST_ANEW = 16  # captures of what had been captured, because the ranks' graphs did not match
@@ -128,9 +129,9 @@ class GraphReductions:
             self._refuse(f"capture was refused ({problems[0]})")
         return not problems
 
-    def hold(self, release: Callable[[], None]) -> None:
-        """Call ``release`` before the communicator ends: NCCL waits for graphs to go, for ever."""
-        self._communicator.let_go_before_end(release)
+    def hold(self, graph: HeldGraph) -> None:
+        """Drop the graph before the communicator ends: NCCL waits for graphs to go, for ever."""
+        self._communicator.let_go_before_end(graph)
 
     def _refuse(self, obstacle: str) -> None:
         self.obstacle = obstacle

@@ -5,7 +5,7 @@ Not yet proven on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hpcad.errors import ConfigError, DeviceError, ShapeError
 from hpcad.parallel.devices.communicator import DeviceCommunicator
 from hpcad.parallel.devices.nccl_group import NcclGroup, require_nccl
 from hpcad.parallel.devices.request import Steps, at_once
+from hpcad.program.device.held_graph import HeldGraph
 
 _ID_BYTES = 128
 
@@ -145,9 +146,9 @@ class NcclCommunicator(DeviceCommunicator):
         """Why NCCL's collectives cannot be part of a CUDA graph; empty where they can."""
         return self._group.capture_obstacle()
 
-    def let_go_before_end(self, release: Callable[[], None]) -> None:
-        """Call ``release`` before NCCL's communicator is destroyed."""
-        self._group.let_go_before_end(release)
+    def let_go_before_end(self, graph: HeldGraph) -> None:
+        """Drop a graph before NCCL's communicator is destroyed."""
+        self._group.let_go_before_end(graph)
 
 
 def connect(host: Any, cupy: Any, size: int, rank: int, leader: int) -> NcclGroup:

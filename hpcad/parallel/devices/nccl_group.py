@@ -7,7 +7,6 @@ are those of ``cupy.cuda.nccl`` in CuPy 14.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import threading
 import weakref
@@ -15,10 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from hpcad.errors import CollectiveError, DeviceError
+from hpcad.program.device.held_graph import HeldGraph
 
 ABORT_SECONDS = 5.0
-
-Released = weakref.WeakMethod[Callable[[], None]]  # drops a graph
 CAPTURED_SINCE = 20906  # 2.9.6, as ncclGetVersion counts; with CUDA 11.3, and CuPy 14 needs 12
 
 
@@ -74,7 +72,7 @@ class NcclGroup:
                 "device of its own. NCCL_DEBUG=INFO prints what NCCL tried"
             ) from error
         # Graphs that were captured with it, to be dropped before: NCCL's end waits for theirs.
-        self.before_end: list[Released] = []
+        self.before_end: list[HeldGraph] = []
         # NCCL must be gone before MPI and CUDA are, which CPython's garbage collector ignores.
         self._finalizer = weakref.finalize(self, _end, self._comm, self.before_end)
 
@@ -209,10 +207,10 @@ class NcclGroup:
 
     # -- graphs ------------------------------------------------------------------------------------
 
-    def let_go_before_end(self, release: Callable[[], None]) -> None:
-        """Call a method that drops a graph before the communicator ends, if its object lives."""
-        self.before_end[:] = [kept for kept in self.before_end if kept() is not None]
-        self.before_end.append(weakref.WeakMethod(release))
+    def let_go_before_end(self, graph: HeldGraph) -> None:
+        """Drop a graph before the communicator ends, if it still is there."""
+        self.before_end[:] = [held for held in self.before_end if held.graph is not None]
+        self.before_end.append(graph)
 
     def capture_obstacle(self) -> str:
         """Why collectives cannot be captured into a CUDA graph; empty where they can."""
@@ -222,14 +220,11 @@ class NcclGroup:
         return ""
 
 
-def _end(comm: Any, before_end: list[Released]) -> None:
+def _end(comm: Any, before_end: list[HeldGraph]) -> None:
     _release(before_end)
-    gc.collect()  # and those of programs that nobody has any more
     comm.destroy()
 
 
-def _release(graphs: list[Released]) -> None:
+def _release(graphs: list[HeldGraph]) -> None:
     while graphs:
-        release = graphs.pop()()
-        if release is not None:
-            release()
+        graphs.pop().release()

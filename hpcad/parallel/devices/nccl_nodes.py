@@ -5,7 +5,6 @@ Not yet proven on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +17,7 @@ from hpcad.parallel.devices.request import Steps
 from hpcad.parallel.devices.staging import PIECE_BYTES, Staging
 from hpcad.parallel.mpi import MpiCommunicator
 from hpcad.parallel.mpi_request import Started
+from hpcad.program.device.held_graph import HeldGraph
 
 
 class NcclNodesCommunicator(DeviceCommunicator):
@@ -125,6 +125,6 @@ class NcclNodesCommunicator(DeviceCommunicator):
             return "between nodes 'nccl+mpi' passes through the host"
         return self._group.capture_obstacle()
 
-    def let_go_before_end(self, release: Callable[[], None]) -> None:
-        """Call ``release`` before NCCL's communicator is destroyed."""
-        self._group.let_go_before_end(release)
+    def let_go_before_end(self, graph: HeldGraph) -> None:
+        """Drop a graph before NCCL's communicator is destroyed."""
+        self._group.let_go_before_end(graph)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from hpcad.program.device.held_graph import HeldGraph
 from hpcad.program.emission.steps import Step
 
 Work = Callable[[], Any]
@@ -52,8 +53,8 @@ class Joint(Protocol):
     def settle(self, problem: str) -> bool:
         """Say whether (and why not) a capture gave a graph; whether all ranks have one."""
 
-    def hold(self, release: Callable[[], None]) -> None:
-        """Call ``release``, which drops a graph, before what the graph uses is let go."""
+    def hold(self, graph: HeldGraph) -> None:
+        """Drop a graph before what it uses is let go."""
 
     def join(self) -> None:
         """Order the current stream behind all work of this kind."""

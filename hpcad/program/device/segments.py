@@ -23,6 +23,7 @@ from hpcad.program.device.effect_kinds import (
     owners_with_state,
 )
 from hpcad.program.device.faults import Faults
+from hpcad.program.device.held_graph import HeldGraph
 from hpcad.program.emission.steps import Step
 
 
@@ -40,22 +41,31 @@ class Segment:
         The effect that ends it.
     joint : Joint or None
         Of work that several ranks must run in the same way.
-    graph : object or None
+    held : HeldGraph
         The CUDA graph, once it was captured.
-    state : int
-        How far it is; see :meth:`Joint.agree`.
+    reached : int
+        How far it has come; see :attr:`state`.
     """
 
     host: list[Work] = field(default_factory=list)
     device: list[Work] = field(default_factory=list)
     after: Work | None = None
     joint: Joint | None = None
-    graph: Any = None
-    state: int = COLD
+    held: HeldGraph = field(default_factory=HeldGraph)
+    reached: int = COLD
 
-    def release(self) -> None:
-        """Drop the graph."""
-        self.graph, self.state = None, WARM
+    @property
+    def graph(self) -> Any:
+        """The CUDA graph, or None."""
+        return self.held.graph
+
+    @property
+    def state(self) -> int:
+        """How far it is; see :meth:`Joint.agree`. The end of a communicator drops its graph."""
+        return self.reached if self.held.graph is not None else min(self.reached, WARM)
+
+    def __del__(self) -> None:
+        self.held.release()  # the communicator holds it, too
 
 
 class Segments:
@@ -110,11 +120,11 @@ class Segments:
         """Run a segment that no other rank takes part in."""
         if segment.state == COLD:
             _one_by_one(segment)
-            segment.state = WARM
+            segment.reached = WARM
             return
         stream = self.xp.cuda.get_current_stream()
         if segment.graph is None:
-            segment.graph = self._captured(segment, stream)
+            segment.held.graph = self._captured(segment, stream)
         segment.graph.launch(stream)
 
     def _together(self, segment: Segment) -> None:
@@ -126,7 +136,7 @@ class Segments:
             number = self._captured_together(segment, stream, number)
         if number == COLD:
             _one_by_one(segment)
-            segment.state = max(segment.state, WARM)
+            segment.reached = max(segment.state, WARM)
         else:
             segment.graph.launch(stream)
         joint.launched()
@@ -134,17 +144,17 @@ class Segments:
     def _captured_together(self, segment: Segment, stream: Any, number: int) -> int:
         """Capture at the same time as the other ranks; COLD where one of them cannot."""
         joint: Any = segment.joint
-        segment.release()
+        segment.held.release()
         problem = ""
         try:
-            segment.graph = self._captured(segment, stream)
+            segment.held.graph = self._captured(segment, stream)
         except (self.xp.cuda.runtime.CUDARuntimeError, NotImplementedError) as error:
             problem = f"{type(error).__name__}: {error}"
         if not joint.settle(problem):
-            segment.release()
+            segment.held.release()
             return COLD
-        segment.state = number
-        joint.hold(segment.release)
+        segment.reached = number
+        joint.hold(segment.held)
         return number
 
     def _captured(self, segment: Segment, stream: Any) -> Any:
