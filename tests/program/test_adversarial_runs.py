@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import gc
 import os
+import signal
 import threading
 import time
 import weakref
@@ -221,6 +222,15 @@ def test_what_breaks_off_in_an_effect_leaves_what_an_eager_call_leaves(error):
             np.testing.assert_allclose(p.grad, q.grad, rtol=1e-10)
 
 
+@pytest.fixture
+def heeded():
+    """Ctrl-C raises, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_an_interrupt_in_the_middle_of_a_run_leaves_the_program_usable():
     big = np.random.default_rng(0).standard_normal((300, 300))
     f = hpcad.compile(lambda x: hnp.tanh(x @ x) @ x * 1.0, strict=True)

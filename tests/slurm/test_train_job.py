@@ -89,6 +89,7 @@ def pack(*arguments: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("job", "make"), [("fashion_mnist", packed_images), ("char_gpt", packed_text)]
 )
