@@ -22,7 +22,13 @@ PYTEST = ["-m", "mpi4py", "-m", "pytest", "--with-mpi", "-x", "-p", "no:cachepro
 # Several ranks wait for each other by looking, which takes all cores.
 @pytest.mark.timeout(SECONDS + 30)
 @pytest.mark.parametrize(
-    "ranks", [1, *(pytest.param(ranks, marks=pytest.mark.alone) for ranks in (2, 3, 4))]
+    "ranks",
+    [
+        1,
+        pytest.param(2, marks=pytest.mark.alone),
+        pytest.param(3, marks=[pytest.mark.alone, pytest.mark.slow]),
+        pytest.param(4, marks=pytest.mark.alone),
+    ],
 )
 def test_tests_under_mpirun(ranks, launched_set, tmp_path):
     run(tmp_path, ranks, ["--timeout=60", "-m", "not slow", "tests/mpi"], "tests/mpi", launched_set)
